@@ -5,7 +5,7 @@ export const SPEC_VERSION = 1
 export const MAX_SPEC_BYTES = 8 * 1024 * 1024
 /** Drafting has no limit of operations; building does, because models fail on longer tool lists. */
 export const MAX_BUILD_TOOLS = 200
-const MAX_DRAFT_TOOLS = 20_000
+const MAX_DRAFT_TOOLS = 50_000
 const MAX_NAME = 120
 const MAX_DESCRIPTION = 4_000
 const MAX_INSTRUCTIONS = 8_000
@@ -31,7 +31,17 @@ export const originSchema = z
 
 export const jsonSchemaSchema = z.record(z.string(), z.unknown())
 
-export const httpMethodSchema = z.enum(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'])
+export const httpMethodSchema = z.enum([
+  'GET',
+  'HEAD',
+  'POST',
+  'PUT',
+  'PATCH',
+  'DELETE',
+  'OPTIONS',
+  /** Safe and idempotent with a body (OpenAPI 3.2 section 4.9). */
+  'QUERY',
+])
 export type HttpMethod = z.infer<typeof httpMethodSchema>
 
 /** How one property of the tool's input travels in the request (OpenAPI 3.1 section 4.8.12.3). */
@@ -51,7 +61,7 @@ export const parameterSchema = z.strictObject({
     'deepObject',
   ]),
   explode: z.boolean(),
-  /** Reserved characters pass unescaped (query only). */
+  /** Reserved characters pass unescaped (RFC 6570 section 3.2.3); in a path this lets a value span segments. */
   allowReserved: z.boolean().optional(),
   /** The value is serialised as this media type (`content` instead of `schema`), JSON in practice. */
   contentType: z.string().max(200).optional(),
@@ -86,17 +96,19 @@ export const bodySchema = z.strictObject({
     )
     .max(MAX_PARAMETERS)
     .optional(),
-  renames: z.array(renameSchema).max(MAX_PARAMETERS).optional(),
 })
 export type BodySpec = z.infer<typeof bodySchema>
 
 /** An imported operation: pure data, carried out by the guest's one reviewed `ctx.request`. */
 export const operationSchema = z.strictObject({
   method: httpMethodSchema,
-  /** Absolute URL template, `https://api.example.com/v1/pets/{petId}`; `{x}` names a path parameter's wire name. */
+  /** Absolute URL template, `https://api.example.com/v1/pets/{petId}`; `{x}` names a path parameter's wire name,
+   * `{+x}` one whose value may span several segments. */
   url: z.string().min(1).max(MAX_URL),
   parameters: z.array(parameterSchema).max(MAX_PARAMETERS),
   body: bodySchema.optional(),
+  /** Nested keys of parameters and body that had to be renamed to fit the safe alphabet. */
+  renames: z.array(renameSchema).max(MAX_PARAMETERS).optional(),
   /** The Accept header; absent means anything. */
   accept: z.string().max(500).optional(),
 })
@@ -147,6 +159,8 @@ export const credentialSchema = z
     /** The header, query parameter or cookie that carries it; for the last three schemes only. */
     parameter: z.string().min(1).max(128).optional(),
     origins: z.array(originSchema).min(1).max(MAX_ORIGINS),
+    /** Every operation also works without it: a server can be built while it has no value. */
+    optional: z.boolean().optional(),
   })
   .refine((c) => (c.parameter !== undefined) === ['header', 'query', 'cookie'].includes(c.scheme), {
     message: 'parameter belongs to the schemes header, query and cookie, and only to them',
