@@ -1,0 +1,50 @@
+/** Reading configuration: every fault at once, secrets from files or file descriptors. */
+import { closeSync, readFileSync } from 'node:fs'
+import { z } from 'zod'
+
+export type Env = Readonly<Record<string, string | undefined>>
+
+/** Bad configuration; the message lists every fault, one a line, without any value. */
+export class ConfigError extends Error {
+  override name = 'ConfigError'
+}
+
+/** The variables that every service reads. */
+export const serviceEnv = {
+  BMM_ENV: z.enum(['development', 'production']),
+  BMM_LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
+  /** The folder that holds `{service}/rpc.sock`. */
+  BMM_RPC_DIR: z.string().startsWith('/'),
+  /** This service's Ed25519 key: PKCS #8 PEM, as a path or `fd:N`. */
+  BMM_SERVICE_KEY: z.string().min(1),
+  /** JSON file: service name → SubjectPublicKeyInfo, DER in base64. */
+  BMM_SERVICE_PUBLIC_KEYS: z.string().startsWith('/'),
+}
+
+/** Parses the environment; throws one ConfigError that names every variable at fault. */
+export function readEnv<Shape extends z.ZodRawShape>(
+  shape: Shape,
+  env: Env,
+): z.infer<z.ZodObject<Shape>> {
+  const parsed = z.object(shape).safeParse(env)
+  if (parsed.success) return parsed.data
+  const faults = parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`)
+  throw new ConfigError(`The configuration has ${faults.length} fault(s):\n${faults.join('\n')}`)
+}
+
+/**
+ * The bytes behind `fd:N` or a path. A descriptor is read to its end and closed, so that the secret
+ * is nowhere in the environment, the arguments or a file that the service's user could open.
+ */
+export function readSecretSource(source: string, name: string): Buffer {
+  const descriptor = /^fd:(\d{1,4})$/.exec(source)?.[1]
+  try {
+    if (descriptor === undefined) return readFileSync(source)
+    const bytes = readFileSync(Number(descriptor))
+    closeSync(Number(descriptor))
+    return bytes
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? String(error.code) : 'unreadable'
+    throw new ConfigError(`${name}: cannot read its source (${code}); give a readable path or fd:N`)
+  }
+}
