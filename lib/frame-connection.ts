@@ -1,0 +1,359 @@
+/** Frame connections over unix sockets: the one parser and the one writer of frames, the same for both ends. */
+import { chmodSync, rmSync } from 'node:fs'
+import type { Socket } from 'bun'
+import {
+  FRAME,
+  type Frame,
+  FrameFault,
+  type FrameType,
+  HEADER_BYTES,
+  MAX_FRAME_BYTES,
+  MAX_PART_BYTES,
+  MAX_RESULT_BYTES,
+  REST_BYTES,
+} from './frames.ts'
+
+const FRAME_DEADLINE_MS = 5_000
+/** Unsent bytes of one connection; two whole results and some change. */
+const DEFAULT_QUEUE_BYTES = 2 * MAX_RESULT_BYTES + 2 * MAX_FRAME_BYTES
+const INITIAL_QUEUE_BYTES = 64 * 1024
+/** sun_path of Linux, without the terminating zero. */
+const MAX_SOCKET_PATH = 107
+
+export interface FrameHandlers {
+  /** The types that this end understands; any other ends the connection. */
+  accept: readonly FrameType[]
+  /** Called in order and synchronously. A throw ends the connection. */
+  onFrame(frame: Frame, connection: FrameConnection): void
+  onOpen?(connection: FrameConnection): void
+  /** Called once, for whatever reason. */
+  onEnd?(reason: string, connection: FrameConnection): void
+  /** Unsent bytes before `send` refuses. */
+  queueLimitBytes?: number
+  /** How long an unfinished frame may stay unfinished. */
+  frameDeadlineMs?: number
+}
+
+const encoder = new TextEncoder()
+
+/** One end of a frame connection. Made by `connectFrames` and `listenFrames` only. */
+export class FrameConnection {
+  /** Resolves with the reason when the connection has ended, from whichever side. */
+  readonly closed: Promise<string>
+  readonly #resolveClosed: (reason: string) => void
+  readonly #handlers: FrameHandlers
+  readonly #accept: ReadonlySet<number>
+  readonly #socket: Socket<ConnectionSlot>
+  #ended: string | undefined
+  #out = new Uint8Array(INITIAL_QUEUE_BYTES)
+  #head = 0
+  #tail = 0
+  #flushArmed = false
+  #blocked = false
+  /** The bytes of an unfinished frame: header first, then exactly one buffer of the whole frame. */
+  #partial: Uint8Array | undefined
+  #partialBytes = 0
+  #partialSince = 0
+  #deadline: ReturnType<typeof setTimeout> | undefined
+
+  constructor(socket: Socket<ConnectionSlot>, handlers: FrameHandlers) {
+    const { promise, resolve } = Promise.withResolvers<string>()
+    this.closed = promise
+    this.#resolveClosed = resolve
+    this.#socket = socket
+    this.#handlers = handlers
+    this.#accept = new Set(handlers.accept)
+    handlers.onOpen?.(this)
+  }
+
+  get ended(): boolean {
+    return this.#ended !== undefined
+  }
+
+  get queuedBytes(): number {
+    return this.#tail - this.#head
+  }
+
+  /** Queues one frame whose payload is the parts in order. False: ended, or the queue is full; nothing was queued then. */
+  send(type: FrameType, call: number, ...parts: Uint8Array[]): boolean {
+    let bytes = 0
+    for (const part of parts) bytes += part.length
+    if (!this.#begin(type, call, bytes)) return false
+    let at = this.#tail + HEADER_BYTES
+    for (const part of parts) {
+      this.#out.set(part, at)
+      at += part.length
+    }
+    this.#tail = at
+    this.#arm()
+    return true
+  }
+
+  /** Queues one frame whose payload is `value` as JSON. */
+  sendControl(type: FrameType, call: number, value: unknown): boolean {
+    return this.send(type, call, encoder.encode(JSON.stringify(value)))
+  }
+
+  /** Queues a CALL: `u32 header length, header as JSON, argument bytes`. */
+  sendCall(call: number, header: unknown, args: Uint8Array): boolean {
+    const head = encoder.encode(JSON.stringify(header))
+    const length = new Uint8Array(4)
+    new DataView(length.buffer).setUint32(0, head.length)
+    return this.send(FRAME.CALL, call, length, head, args)
+  }
+
+  /** Queues bytes of any length as frames of one type, each at most `MAX_PART_BYTES`; no frame for no bytes. */
+  sendParts(type: FrameType, call: number, bytes: Uint8Array): boolean {
+    for (let at = 0; at < bytes.length; at += MAX_PART_BYTES) {
+      if (!this.send(type, call, bytes.subarray(at, at + MAX_PART_BYTES))) return false
+    }
+    return !this.ended
+  }
+
+  /** Ends the connection now; what the socket takes at once is still sent. */
+  end(reason: string): void {
+    if (this.#ended !== undefined) return
+    if (!this.#blocked) this.#flush()
+    this.#finish(reason)
+    this.#socket.terminate()
+  }
+
+  /** Socket events; called by the listener below only. */
+  readonly events = {
+    data: (chunk: Uint8Array) => this.#receive(chunk),
+    drain: () => {
+      this.#blocked = false
+      this.#flush()
+    },
+    gone: (reason: string) => this.#finish(reason),
+  }
+
+  #begin(type: FrameType, call: number, payloadBytes: number): boolean {
+    if (payloadBytes + REST_BYTES > MAX_FRAME_BYTES) {
+      throw new RangeError(`a frame of ${payloadBytes} bytes is larger than ${MAX_FRAME_BYTES}`)
+    }
+    const bytes = HEADER_BYTES + payloadBytes
+    const limit = this.#handlers.queueLimitBytes ?? DEFAULT_QUEUE_BYTES
+    if (this.#ended !== undefined || this.queuedBytes + bytes > limit) return false
+    this.#reserve(bytes)
+    const view = new DataView(this.#out.buffer, this.#tail, HEADER_BYTES)
+    view.setUint32(0, payloadBytes + REST_BYTES)
+    view.setUint8(4, type)
+    view.setUint32(5, call)
+    return true
+  }
+
+  #reserve(bytes: number): void {
+    if (this.#tail + bytes <= this.#out.length) return
+    const queued = this.queuedBytes
+    let size = this.#out.length
+    while (size < queued + bytes) size *= 2
+    const target = size === this.#out.length ? this.#out : new Uint8Array(size)
+    target.set(this.#out.subarray(this.#head, this.#tail))
+    this.#out = target
+    this.#head = 0
+    this.#tail = queued
+  }
+
+  /** One write for all frames of this turn; a microtask would flush once per call. */
+  #arm(): void {
+    if (this.#flushArmed || this.#blocked) return
+    this.#flushArmed = true
+    setImmediate(() => {
+      this.#flushArmed = false
+      if (!this.#blocked) this.#flush()
+    })
+  }
+
+  #flush(): void {
+    if (this.#ended !== undefined || this.#head === this.#tail) return
+    const written = this.#socket.write(this.#out, this.#head, this.#tail - this.#head)
+    if (written < 0) {
+      this.#finish('the connection was lost')
+      return
+    }
+    this.#head += written
+    if (this.#head < this.#tail) {
+      this.#blocked = true
+      return
+    }
+    this.#head = 0
+    this.#tail = 0
+    if (this.#out.length > MAX_FRAME_BYTES) this.#out = new Uint8Array(INITIAL_QUEUE_BYTES)
+  }
+
+  #finish(reason: string): void {
+    if (this.#ended !== undefined) return
+    this.#ended = reason
+    clearTimeout(this.#deadline)
+    this.#partial = undefined
+    this.#out = new Uint8Array(0)
+    this.#head = this.#tail = 0
+    this.#handlers.onEnd?.(reason, this)
+    this.#resolveClosed(reason)
+  }
+
+  #receive(chunk: Uint8Array): void {
+    try {
+      let at = 0
+      while (at < chunk.length && this.#ended === undefined) {
+        at = this.#partial ? this.#continuePartial(chunk, at) : this.#readWhole(chunk, at)
+      }
+    } catch (error) {
+      const text = error instanceof Error ? error.message : String(error)
+      this.end(error instanceof FrameFault ? text : `a frame could not be handled: ${text}`)
+    }
+  }
+
+  #readWhole(chunk: Uint8Array, at: number): number {
+    const left = chunk.length - at
+    if (left >= 4) {
+      const size = 4 + restBytesAt(chunk, at)
+      if (left >= size) {
+        this.#handle(chunk.subarray(at, at + size))
+        return at + size
+      }
+      this.#startPartial(size)
+    } else {
+      this.#startPartial(4)
+    }
+    return this.#continuePartial(chunk, at)
+  }
+
+  #startPartial(size: number): void {
+    this.#partial = new Uint8Array(size)
+    this.#partialBytes = 0
+    this.#partialSince = performance.now()
+    this.#armDeadline()
+  }
+
+  #continuePartial(chunk: Uint8Array, at: number): number {
+    const partial = this.#partial
+    if (!partial) return at
+    const take = Math.min(partial.length - this.#partialBytes, chunk.length - at)
+    partial.set(chunk.subarray(at, at + take), this.#partialBytes)
+    this.#partialBytes += take
+    if (this.#partialBytes < partial.length) return at + take
+    if (partial.length === 4) {
+      const whole = new Uint8Array(4 + restBytesAt(partial, 0))
+      whole.set(partial)
+      this.#partial = whole
+      return at + take
+    }
+    this.#partial = undefined
+    this.#handle(partial)
+    return at + take
+  }
+
+  /** One timer at most per deadline, however many frames arrive in pieces. */
+  #armDeadline(): void {
+    if (this.#deadline !== undefined) return
+    const limitMs = this.#handlers.frameDeadlineMs ?? FRAME_DEADLINE_MS
+    const check = () => {
+      this.#deadline = undefined
+      if (!this.#partial) return
+      const leftMs = limitMs - (performance.now() - this.#partialSince)
+      if (leftMs <= 0) this.end(`a frame did not arrive whole within ${limitMs} ms`)
+      else this.#deadline = setTimeout(check, leftMs)
+    }
+    this.#deadline = setTimeout(check, limitMs)
+  }
+
+  #handle(frame: Uint8Array): void {
+    const view = new DataView(frame.buffer, frame.byteOffset, HEADER_BYTES)
+    const type = view.getUint8(4)
+    if (!this.#accept.has(type)) throw new FrameFault(`frame type ${type} is not accepted here`)
+    const payload = frame.subarray(HEADER_BYTES)
+    this.#handlers.onFrame({ type: type as FrameType, call: view.getUint32(5), payload }, this)
+  }
+}
+
+/** What a Bun socket carries: its connection, from the `open` event on. */
+interface ConnectionSlot {
+  connection: FrameConnection | undefined
+}
+
+function restBytesAt(bytes: Uint8Array, at: number): number {
+  const rest = new DataView(bytes.buffer, bytes.byteOffset + at, 4).getUint32(0)
+  if (rest < REST_BYTES || rest > MAX_FRAME_BYTES) {
+    throw new FrameFault(`a frame says it has ${rest} bytes; allowed are 5 to ${MAX_FRAME_BYTES}`)
+  }
+  return rest
+}
+
+const socketEvents = {
+  data: (socket: Socket<ConnectionSlot>, chunk: Uint8Array) =>
+    socket.data.connection?.events.data(chunk),
+  drain: (socket: Socket<ConnectionSlot>) => socket.data.connection?.events.drain(),
+  end: (socket: Socket<ConnectionSlot>) => {
+    socket.data.connection?.events.gone('the peer ended the connection')
+    socket.terminate()
+  },
+  close: (socket: Socket<ConnectionSlot>) =>
+    socket.data.connection?.events.gone('the peer ended the connection'),
+  error: (socket: Socket<ConnectionSlot>, error: Error) =>
+    socket.data.connection?.end(`the connection failed: ${error.message}`),
+}
+
+/** Dials a frame listener. Rejects when nobody listens. */
+export async function connectFrames(
+  options: FrameHandlers & { unix: string },
+): Promise<FrameConnection> {
+  checkPath(options.unix)
+  const { promise, resolve } = Promise.withResolvers<FrameConnection>()
+  await Bun.connect<ConnectionSlot>({
+    unix: options.unix,
+    data: { connection: undefined },
+    socket: {
+      ...socketEvents,
+      open(socket) {
+        const connection = new FrameConnection(socket, options)
+        socket.data = { connection }
+        resolve(connection)
+      },
+    },
+  })
+  return await promise
+}
+
+export interface FrameListener {
+  /** Stops accepting and removes the socket file; open connections live on. */
+  stop(): void
+}
+
+/** Listens on a unix socket. `onConnection` answers the handlers of a new connection, or undefined to refuse it.
+ * An older socket file at that path is replaced. */
+export function listenFrames(options: {
+  unix: string
+  /** Mode of the socket file; until it is set only its owner can connect. */
+  mode: number
+  onConnection(): FrameHandlers | undefined
+}): FrameListener {
+  checkPath(options.unix)
+  rmSync(options.unix, { force: true })
+  const server = Bun.listen<ConnectionSlot>({
+    unix: options.unix,
+    data: { connection: undefined },
+    socket: {
+      ...socketEvents,
+      open(socket) {
+        const handlers = options.onConnection()
+        if (handlers) socket.data = { connection: new FrameConnection(socket, handlers) }
+        else socket.terminate()
+      },
+    },
+  })
+  chmodSync(options.unix, options.mode)
+  return {
+    stop() {
+      server.stop()
+      rmSync(options.unix, { force: true })
+    },
+  }
+}
+
+function checkPath(path: string): void {
+  if (Buffer.byteLength(path) > MAX_SOCKET_PATH) {
+    throw new Error(`the socket path ${path} is longer than ${MAX_SOCKET_PATH} bytes`)
+  }
+}

@@ -1,0 +1,383 @@
+/** Frames over real unix sockets: whole, in pieces, hostile, and more than the socket takes. */
+import { afterEach, describe, expect, test } from 'bun:test'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Socket } from 'bun'
+import {
+  connectFrames,
+  type FrameConnection,
+  type FrameHandlers,
+  listenFrames,
+} from './frame-connection.ts'
+import {
+  callIds,
+  FRAME,
+  FrameFault,
+  type FrameType,
+  MAX_FRAME_BYTES,
+  MAX_PART_BYTES,
+  MAX_RESULT_BYTES,
+  nestingOf,
+  parseCall,
+  parseControl,
+} from './frames.ts'
+
+const ALL = Object.values(FRAME)
+const cleanups: (() => void)[] = []
+afterEach(() => {
+  for (const cleanup of cleanups.splice(0).reverse()) cleanup()
+})
+
+interface Received {
+  type: FrameType
+  call: number
+  payload: Uint8Array
+}
+
+/** A listener that keeps every frame of its one connection; `raw` is a client without any framing. */
+function server(handlers: Partial<FrameHandlers> = {}) {
+  const dir = mkdtempSync(join(tmpdir(), 'frames-'))
+  const unix = join(dir, 's.sock')
+  const frames: Received[] = []
+  const connected = Promise.withResolvers<FrameConnection>()
+  const listener = listenFrames({
+    unix,
+    mode: 0o600,
+    onConnection: () => ({
+      accept: ALL,
+      onFrame: (frame) => void frames.push({ ...frame, payload: frame.payload.slice() }),
+      ...handlers,
+      onOpen: (connection) => connected.resolve(connection),
+    }),
+  })
+  cleanups.push(() => {
+    listener.stop()
+    rmSync(dir, { recursive: true })
+  })
+  return { unix, frames, listener, connected: connected.promise }
+}
+
+async function rawClient(unix: string): Promise<Socket> {
+  const socket = await Bun.connect({ unix, socket: { data() {} } })
+  cleanups.push(() => socket.terminate())
+  return socket
+}
+
+function frame(type: number, call: number, payload: Uint8Array | string = ''): Uint8Array {
+  const bytes = typeof payload === 'string' ? new TextEncoder().encode(payload) : payload
+  const out = new Uint8Array(9 + bytes.length)
+  const view = new DataView(out.buffer)
+  view.setUint32(0, bytes.length + 5)
+  view.setUint8(4, type)
+  view.setUint32(5, call)
+  out.set(bytes, 9)
+  return out
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  for (let tries = 0; tries < 2_000; tries++) {
+    if (condition()) return
+    await Bun.sleep(5)
+  }
+  throw new Error('the awaited state did not come')
+}
+
+/** Small, seeded, so that a failing run can be repeated. */
+function random(seed: number): (limit: number) => number {
+  let state = seed
+  return (limit) => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0
+    return state % limit
+  }
+}
+
+describe('a frame connection', () => {
+  test('carries frames of every type both ways, in order', async () => {
+    const { unix, frames, connected } = server()
+    const back: Received[] = []
+    const client = await connectFrames({
+      unix,
+      accept: ALL,
+      onFrame: (f) => void back.push({ ...f, payload: f.payload.slice() }),
+    })
+    ALL.forEach((type, index) => {
+      expect(client.send(type, index + 1, new Uint8Array([index]))).toBe(true)
+    })
+    const peer = await connected
+    peer.sendControl(FRAME.PONG, 7, { at: 'ü' })
+    await until(() => frames.length === ALL.length && back.length === 1)
+    expect(frames.map((f) => [f.type, f.call, f.payload[0]])).toEqual(
+      ALL.map((type, index) => [type, index + 1, index]),
+    )
+    expect(parseControl(back[0]?.payload ?? new Uint8Array())).toEqual({ at: 'ü' })
+    client.end('done')
+    expect(await client.closed).toBe('done')
+    expect(await peer.closed).toBe('the peer ended the connection')
+    expect(client.send(FRAME.PING, 1)).toBe(false)
+  })
+
+  test('delivers eight megabytes that no single write takes, byte for byte', async () => {
+    const { unix, frames } = server()
+    const client = await connectFrames({ unix, accept: [], onFrame() {} })
+    cleanups.push(() => client.end('test over'))
+    const bytes = crypto.getRandomValues(new Uint8Array(65_536))
+    const result = new Uint8Array(MAX_RESULT_BYTES)
+    for (let at = 0; at < result.length; at += bytes.length) result.set(bytes, at)
+    expect(client.sendParts(FRAME.RESULT_PART, 1, result)).toBe(true)
+    expect(client.sendControl(FRAME.RESULT_END, 1, {})).toBe(true)
+    await until(() => frames.at(-1)?.type === FRAME.RESULT_END)
+    const parts = frames.slice(0, -1)
+    expect(parts).toHaveLength(MAX_RESULT_BYTES / MAX_PART_BYTES)
+    expect(Bun.SHA256.hash(Buffer.concat(parts.map((p) => p.payload)), 'hex')).toBe(
+      Bun.SHA256.hash(result, 'hex'),
+    )
+  })
+
+  test('refuses to queue past its limit, and sends what it accepted once the reader reads', async () => {
+    const dir = mkdtempSync(join(tmpdir(), 'frames-'))
+    cleanups.push(() => rmSync(dir, { recursive: true }))
+    const unix = join(dir, 's.sock')
+    const chunks: Uint8Array[] = []
+    const paused = Promise.withResolvers<Socket>()
+    const reader = Bun.listen({
+      unix,
+      socket: {
+        open(socket) {
+          socket.pause()
+          paused.resolve(socket)
+        },
+        data: (_, chunk) => void chunks.push(chunk),
+      },
+    })
+    cleanups.push(() => reader.stop(true))
+    const client = await connectFrames({
+      unix,
+      accept: [],
+      onFrame() {},
+      queueLimitBytes: 3 * MAX_PART_BYTES,
+    })
+    let accepted = 0
+    const part = new Uint8Array(MAX_PART_BYTES)
+    while (client.send(FRAME.RESULT_PART, accepted + 1, part)) {
+      accepted++
+      await new Promise((resolve) => setImmediate(resolve))
+      if (accepted > 100) throw new Error('no limit')
+    }
+    expect(accepted).toBeGreaterThanOrEqual(2)
+    expect(client.queuedBytes).toBeLessThanOrEqual(3 * MAX_PART_BYTES)
+    const socket = await paused.promise
+    socket.resume()
+    const expected = accepted * (MAX_PART_BYTES + 9)
+    await until(() => chunks.reduce((sum, chunk) => sum + chunk.length, 0) === expected)
+    expect(client.queuedBytes).toBe(0)
+    expect(client.send(FRAME.PING, 1)).toBe(true)
+    client.end('done')
+  })
+
+  test('reads any cut of any frames the same way (200 random cuts)', async () => {
+    const next = random(20260728)
+    const sent: Received[] = []
+    const wire: Uint8Array[] = []
+    for (let n = 0; n < 300; n++) {
+      const type = ALL[next(ALL.length)] ?? FRAME.PING
+      const payload = new Uint8Array(next(20) === 0 ? next(100_000) : next(300)).fill(n & 0xff)
+      sent.push({ type, call: n, payload })
+      wire.push(frame(type, n, payload))
+    }
+    const bytes = Buffer.concat(wire)
+    const received: Received[] = []
+    const { unix, connected } = server({
+      onFrame: (f) => void received.push({ ...f, payload: f.payload.slice() }),
+    })
+    await rawClient(unix)
+    const peer = await connected
+    for (let round = 0; round < 200; round++) {
+      received.length = 0
+      for (let at = 0; at < bytes.length; ) {
+        const size = Math.min(bytes.length - at, 1 + next(next(3) === 0 ? 200_000 : 40))
+        peer.events.data(bytes.subarray(at, at + size))
+        at += size
+      }
+      expect(peer.ended).toBe(false)
+      expect(received.length).toBe(sent.length)
+      expect(
+        received.every((f, index) => {
+          const s = sent[index]
+          return (
+            s &&
+            s.type === f.type &&
+            s.call === f.call &&
+            Buffer.compare(s.payload, f.payload) === 0
+          )
+        }),
+      ).toBe(true)
+    }
+  })
+
+  test('reads frames that drip in byte by byte', async () => {
+    const { unix, frames } = server()
+    const socket = await rawClient(unix)
+    for (const byte of [...frame(FRAME.LOG, 4, 'hello'), ...frame(FRAME.PING, 5)]) {
+      socket.write(new Uint8Array([byte]))
+      await Bun.sleep(1)
+    }
+    await until(() => frames.length === 2)
+    expect(new TextDecoder().decode(frames[0]?.payload)).toBe('hello')
+    expect(frames[1]).toMatchObject({ type: FRAME.PING, call: 5 })
+  })
+
+  test('ends when a frame stays unfinished, however slowly it goes on', async () => {
+    const { unix, connected, frames } = server({ frameDeadlineMs: 300 })
+    const socket = await rawClient(unix)
+    const bytes = frame(FRAME.LOG, 4, new Uint8Array(100_000))
+    const peer = await connected
+    socket.write(frame(FRAME.PING, 3))
+    let at = 0
+    const drip = setInterval(() => socket.write(bytes.subarray(at, ++at)), 20)
+    cleanups.push(() => clearInterval(drip))
+    expect(await peer.closed).toBe('a frame did not arrive whole within 300 ms')
+    expect(frames.map((f) => f.type)).toEqual([FRAME.PING])
+  })
+
+  test('does not end a quiet connection whose frames are whole', async () => {
+    const { unix, connected, frames } = server({ frameDeadlineMs: 100 })
+    const socket = await rawClient(unix)
+    const bytes = frame(FRAME.LOG, 4, 'x')
+    socket.write(bytes.subarray(0, 6))
+    await Bun.sleep(20)
+    socket.write(bytes.subarray(6))
+    await Bun.sleep(300)
+    expect((await connected).ended).toBe(false)
+    expect(frames).toHaveLength(1)
+  })
+
+  test.each([
+    ['garbage', crypto.getRandomValues(new Uint8Array(64)).fill(0xff, 0, 4), /bytes; allowed/],
+    ['a length below the header', new Uint8Array([0, 0, 0, 4, 1, 0, 0, 0, 0]), /4 bytes; allowed/],
+    ['a length of nothing', new Uint8Array(9), /0 bytes; allowed/],
+    ['text', new TextEncoder().encode('GET / HTTP/1.1\r\n\r\n'), /bytes; allowed/],
+    ['an unknown type', frame(9, 1), /type 9 is not accepted/],
+    ['a type of another leg', frame(FRAME.ASSIGN, 1), /type 70 is not accepted/],
+    ['one byte too much', frame(FRAME.LOG, 1, new Uint8Array(MAX_FRAME_BYTES - 4)), /allowed/],
+  ])('ends at once at %s', async (_, bytes, reason) => {
+    const { unix, connected, frames } = server({ accept: [FRAME.LOG, FRAME.PING] })
+    const socket = await rawClient(unix)
+    socket.write(frame(FRAME.PING, 1))
+    socket.write(bytes)
+    socket.write(frame(FRAME.PING, 2))
+    expect(await (await connected).closed).toMatch(reason)
+    expect(frames.filter((f) => f.call === 2)).toHaveLength(0)
+  })
+
+  test('accepts the largest frame', async () => {
+    const { unix, frames } = server()
+    const client = await connectFrames({ unix, accept: [], onFrame() {} })
+    cleanups.push(() => client.end('test over'))
+    expect(client.send(FRAME.LOG, 1, new Uint8Array(MAX_FRAME_BYTES - 5))).toBe(true)
+    expect(() => client.send(FRAME.LOG, 1, new Uint8Array(MAX_FRAME_BYTES - 4))).toThrow('larger')
+    await until(() => frames.length === 1)
+    expect(frames[0]?.payload.length).toBe(MAX_FRAME_BYTES - 5)
+  })
+
+  test('survives a flood of a hundred thousand frames', async () => {
+    let count = 0
+    const { unix, connected } = server({ onFrame: () => void count++ })
+    const client = await connectFrames({ unix, accept: [], onFrame() {} })
+    for (let n = 1; n <= 100_000; n++) {
+      if (!client.send(FRAME.PING, n)) throw new Error('the queue should take two megabytes')
+    }
+    await until(() => count === 100_000)
+    client.end('done')
+    expect(await (await connected).closed).toBe('the peer ended the connection')
+  })
+
+  test('ends with the reason of a fault that a handler throws, and handles nothing after it', async () => {
+    let handled = 0
+    const { unix, connected } = server({
+      onFrame() {
+        handled++
+        throw new FrameFault('call 1 is not known')
+      },
+    })
+    const socket = await rawClient(unix)
+    socket.write(Buffer.concat([frame(FRAME.PING, 1), frame(FRAME.PING, 2)]))
+    expect(await (await connected).closed).toBe('call 1 is not known')
+    expect(handled).toBe(1)
+  })
+
+  test('sends what is queued before it ends', async () => {
+    const { unix, frames } = server()
+    const client = await connectFrames({ unix, accept: [], onFrame() {} })
+    client.sendControl(FRAME.FAILED, 3, { code: 'busy' })
+    client.end('full')
+    await until(() => frames.length === 1)
+    expect(frames[0]?.type).toBe(FRAME.FAILED)
+  })
+
+  test('is refused when the listener wants no more, and after it has stopped', async () => {
+    const dir = mkdtempSync(join(tmpdir(), 'frames-'))
+    cleanups.push(() => rmSync(dir, { recursive: true }))
+    const unix = join(dir, 's.sock')
+    const listener = listenFrames({ unix, mode: 0o600, onConnection: () => undefined })
+    const client = await connectFrames({ unix, accept: [], onFrame() {} })
+    await client.closed
+    listener.stop()
+    await expect(connectFrames({ unix, accept: [], onFrame() {} })).rejects.toThrow()
+  })
+
+  test('names a socket path that the kernel would cut', () => {
+    const unix = `/tmp/${'x'.repeat(120)}`
+    expect(() => listenFrames({ unix, mode: 0o600, onConnection: () => undefined })).toThrow(
+      'longer than 107 bytes',
+    )
+  })
+})
+
+describe('payloads', () => {
+  const bytes = (text: string) => new TextEncoder().encode(text)
+
+  test('a call keeps its header apart from its opaque arguments', async () => {
+    const { unix, frames } = server()
+    const client = await connectFrames({ unix, accept: [], onFrame() {} })
+    cleanups.push(() => client.end('test over'))
+    client.sendCall(9, { tool: 'echo' }, new Uint8Array([1, 2, 0xff]))
+    await until(() => frames.length === 1)
+    const call = parseCall(frames[0]?.payload ?? new Uint8Array())
+    expect(call.header).toEqual({ tool: 'echo' })
+    expect([...call.args]).toEqual([1, 2, 0xff])
+  })
+
+  test.each([
+    ['no header length', new Uint8Array(3)],
+    ['a header longer than the frame', new Uint8Array([0, 0, 0, 9, 123, 125])],
+    ['a header that is not JSON', new Uint8Array([0, 0, 0, 1, 123])],
+  ])('a call with %s is a fault', (_, payload) => {
+    expect(() => parseCall(payload)).toThrow(FrameFault)
+  })
+
+  test.each([
+    ['too large', bytes(JSON.stringify('x'.repeat(70_000))), 'too large'],
+    ['too deep', bytes(`${'['.repeat(40)}${']'.repeat(40)}`), 'too deep'],
+    ['not UTF-8', new Uint8Array([0x22, 0xff, 0x22]), 'not JSON'],
+    ['not JSON', bytes('{"a":}'), 'not JSON'],
+    ['empty', new Uint8Array(), 'not JSON'],
+  ])('a control payload that is %s is a fault', (_, payload, reason) => {
+    expect(() => parseControl(payload)).toThrow(reason)
+  })
+
+  test('nesting counts brackets outside strings only', () => {
+    expect(nestingOf(bytes('{"a":["[[[",{"b":"\\"[["}]}'))).toBe(3)
+    expect(nestingOf(bytes('[[],[],[]]'))).toBe(2)
+  })
+
+  test('call ids ascend and are refused when they come again', () => {
+    const mine = callIds()
+    expect([mine.next(), mine.next()]).toEqual([1, 2])
+    const theirs = callIds()
+    theirs.admit(5)
+    expect(() => theirs.admit(5)).toThrow(FrameFault)
+    expect(() => theirs.admit(4)).toThrow(FrameFault)
+    theirs.admit(6)
+  })
+})
