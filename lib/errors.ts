@@ -1,6 +1,7 @@
 /** The one error vocabulary: Connect codes with a machine reason and a sentence for people. */
-import { Code, ConnectError } from '@connectrpc/connect'
+
 import { ErrorInfoSchema } from '@bmm/proto/v1/error'
+import { Code, ConnectError } from '@connectrpc/connect'
 
 export type FieldFault = { path: string; message: string }
 type Extra = { fields?: FieldFault[]; retryAfterSeconds?: number; cause?: unknown }

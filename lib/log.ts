@@ -4,7 +4,16 @@ import pino from 'pino'
 export type Log = pino.Logger
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent'
 
-const secretKeys = ['authorization', 'cookie', 'token', 'password', 'secret', 'value', 'code', 'refresh_token']
+const secretKeys = [
+  'authorization',
+  'cookie',
+  'token',
+  'password',
+  'secret',
+  'value',
+  'code',
+  'refresh_token',
+]
 
 /** A logger whose lines carry the service's name and RFC 3339 times. */
 export function createLog(service: string, level: LogLevel = 'info'): Log {
@@ -14,6 +23,9 @@ export function createLog(service: string, level: LogLevel = 'info'): Log {
     timestamp: () => `,"at":"${new Date().toISOString()}"`,
     messageKey: 'message',
     formatters: { level: (label) => ({ level: label }) },
-    redact: { paths: secretKeys.flatMap((key) => [key, `*.${key}`, `*.*.${key}`]), censor: '[redacted]' },
+    redact: {
+      paths: secretKeys.flatMap((key) => [key, `*.${key}`, `*.*.${key}`]),
+      censor: '[redacted]',
+    },
   })
 }

@@ -1,0 +1,55 @@
+/** Redis: hints, queues and counters; never the truth. */
+import { Redis } from 'ioredis'
+import type { Log } from './log.ts'
+
+const RETRY_STEP_MS = 100
+const RETRY_MAX_MS = 2_000
+const COMMAND_TIMEOUT_MS = 5_000
+
+export type { Redis }
+
+export type OpenRedisOptions = {
+  log: Log
+  /** For workers and subscribers, which wait as long as it takes instead of failing a command. */
+  blocking?: boolean
+}
+
+/** `redis://[:password@]host:port[/db]` or `unix:///path?password=…&db=…`. Reconnects for ever, with back-off. */
+export function openRedis(url: string, options: OpenRedisOptions): Redis {
+  const shared = {
+    retryStrategy: (times: number) => Math.min(times * RETRY_STEP_MS, RETRY_MAX_MS),
+    maxRetriesPerRequest: options.blocking === true ? null : 1,
+    ...(options.blocking === true ? {} : { commandTimeout: COMMAND_TIMEOUT_MS }),
+  }
+  const parsed = new URL(url)
+  const redis =
+    parsed.protocol === 'unix:'
+      ? new Redis({
+          ...shared,
+          path: parsed.pathname,
+          ...(parsed.searchParams.has('password')
+            ? { password: parsed.searchParams.get('password') ?? '' }
+            : {}),
+          db: Number(parsed.searchParams.get('db') ?? '0'),
+        })
+      : new Redis(url, shared)
+  redis.on('error', (error: Error) => options.log.warn({ fault: error.message }, 'redis'))
+  return redis
+}
+
+/** Calls back on each message of a channel; messages are hints to look again, nothing is lost by missing one. */
+export async function subscribe(
+  redis: Redis,
+  channel: string,
+  onMessage: (message: string) => void,
+): Promise<AsyncDisposable> {
+  const subscriber = redis.duplicate({ maxRetriesPerRequest: null })
+  subscriber.on('error', () => {})
+  subscriber.on('message', (_channel: string, message: string) => onMessage(message))
+  await subscriber.subscribe(channel)
+  return {
+    async [Symbol.asyncDispose]() {
+      subscriber.disconnect()
+    },
+  }
+}

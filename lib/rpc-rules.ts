@@ -1,0 +1,185 @@
+/** The interceptors of every service: access rule, validation, and errors that leak nothing. */
+
+import { allow, Permission, Service } from '@bmm/proto/v1/options'
+import type { DescMethod, Message } from '@bufbuild/protobuf'
+import { getOption } from '@bufbuild/protobuf'
+import { MethodOptions_IdempotencyLevel } from '@bufbuild/protobuf/wkt'
+import { createValidator, type ValidationError } from '@bufbuild/protovalidate'
+import { Code, ConnectError, type Interceptor } from '@connectrpc/connect'
+import { denied, errorFrom, invalid, isDeliberate, unauthenticated } from './errors.ts'
+import { callerKey, type Identity, type ServiceName, USER_HEADER } from './identity.ts'
+import type { Log } from './log.ts'
+import { roleHas } from './permission.ts'
+
+export const REQUEST_ID_HEADER = 'bmm-request-id'
+const MAX_REQUEST_ID = 64
+
+/** `/bmm.secrets.v1.SecretsService/PutSecret`: what the `mtd` claim names. */
+export function methodPath(method: DescMethod): string {
+  return `/${method.parent.typeName}/${method.name}`
+}
+
+/** Whether a repetition is harmless, by the RPC's own declaration. */
+export function isReadOnly(method: DescMethod): boolean {
+  return method.idempotency === MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS
+}
+
+/** The services that an RPC's `allow` option names, and the permission that it needs. */
+export function accessRule(method: DescMethod): { callers: ServiceName[]; permission: Permission } {
+  const rule = getOption(method, allow)
+  return { callers: rule.callers.map(serviceName), permission: rule.permission }
+}
+
+/** Refuses every caller that the RPC's option does not name, and every person whose role lacks the permission. */
+export function accessInterceptor(identity: Identity): Interceptor {
+  return (next) => async (request) => {
+    const { callers, permission } = accessRule(request.method)
+    const bearer = /^Bearer (.+)$/.exec(request.header.get('authorization') ?? '')?.[1]
+    if (bearer === undefined) {
+      throw unauthenticated(
+        'service_token_missing',
+        'Calls between services carry a service token.',
+      )
+    }
+    const service = await identity.verify(bearer, methodPath(request.method), {
+      once: !isReadOnly(request.method),
+    })
+    if (!callers.includes(service)) {
+      throw denied('caller_not_allowed', `The service ${service} may not call this.`)
+    }
+    const userToken = request.header.get(USER_HEADER)
+    const user = userToken === null ? undefined : await identity.verifyUser(userToken)
+    if (permission !== Permission.UNSPECIFIED) {
+      if (user === undefined) {
+        throw unauthenticated('user_required', 'This call needs a signed-in person.')
+      }
+      if (!roleHas(user.role, permission)) {
+        throw denied('permission_missing', `The role ${user.role} does not permit this.`)
+      }
+    }
+    request.contextValues.set(callerKey, user === undefined ? { service } : { service, user })
+    return next(request)
+  }
+}
+
+// Every pattern in the contracts is our own, so the platform's engine is safe here and 1 MB smaller.
+const validator = createValidator({
+  regexMatch: (pattern, against) => new RegExp(pattern, 'u').test(against),
+})
+
+/** Checks the request message against its protovalidate rules. */
+export function validationInterceptor(): Interceptor {
+  return (next) => async (request) => {
+    if (!request.stream) {
+      check(request.method, request.message)
+      return next(request)
+    }
+    const { message, method } = request
+    return next({ ...request, message: checkedStream(method, message) })
+  }
+}
+
+/** Compiles the rules of a message type ahead of the first call (0.5 s in all otherwise). */
+export function warmValidation(
+  methods: Iterable<DescMethod>,
+  create: (method: DescMethod) => Message,
+) {
+  for (const method of methods) validator.validate(method.input, create(method))
+}
+
+/** Passes deliberate errors on; logs anything else once and answers `internal_error` with the request id. */
+export function errorInterceptor(log: Log): Interceptor {
+  return (next) => async (request) => {
+    const requestId = requestIdOf(request.header)
+    const masked = (thrown: unknown) =>
+      maskedError(thrown, log, methodPath(request.method), requestId)
+    try {
+      const response = await next(request)
+      if (!response.stream) return response
+      return { ...response, message: guardedStream(response.message, masked) }
+    } catch (thrown) {
+      throw masked(thrown)
+    }
+  }
+}
+
+/** The caller's request id when it is well formed, else a new one. */
+export function requestIdOf(header: Headers): string {
+  const given = header.get(REQUEST_ID_HEADER) ?? ''
+  return /^[A-Za-z0-9_-]+$/.test(given) && given.length <= MAX_REQUEST_ID
+    ? given
+    : crypto.randomUUID()
+}
+
+function maskedError(thrown: unknown, log: Log, method: string, requestId: string): ConnectError {
+  if (isDeliberate(thrown)) return thrown
+  const passing = [Code.Canceled, Code.DeadlineExceeded, Code.Unavailable, Code.Unimplemented]
+  if (thrown instanceof ConnectError && passing.includes(thrown.code)) return thrown
+  log.error({ err: errorFrom(thrown), method, requestId }, 'an RPC failed unexpectedly')
+  return new ConnectError(`internal error (request ${requestId})`, Code.Internal)
+}
+
+function check(method: DescMethod, message: Message): void {
+  const result = validator.validate(method.input, message)
+  if (result.kind === 'valid') return
+  if (result.kind === 'error') throw result.error
+  const fields = violations(result.error)
+  const first = fields[0]
+  throw invalid(
+    'invalid_request',
+    `${first?.path ?? 'request'}: ${first?.message ?? 'is invalid'}`,
+    {
+      fields,
+    },
+  )
+}
+
+function violations(error: ValidationError) {
+  return error.violations.map((violation) => ({
+    path: violation.field.map((part) => ('name' in part ? part.name : `${part.kind}`)).join('.'),
+    message: violation.message,
+  }))
+}
+
+async function* checkedStream(method: DescMethod, messages: AsyncIterable<Message>) {
+  for await (const message of messages) {
+    check(method, message)
+    yield message
+  }
+}
+
+async function* guardedStream(
+  messages: AsyncIterable<Message>,
+  masked: (thrown: unknown) => ConnectError,
+) {
+  try {
+    yield* messages
+  } catch (thrown) {
+    throw masked(thrown)
+  }
+}
+
+function serviceName(service: Service): ServiceName {
+  switch (service) {
+    case Service.AUTH:
+      return 'auth'
+    case Service.SECRETS:
+      return 'secrets'
+    case Service.GENERATOR:
+      return 'generator'
+    case Service.RUNNER:
+      return 'runner'
+    case Service.BROKER:
+      return 'broker'
+    case Service.KEEPER:
+      return 'keeper'
+    case Service.GATEWAY:
+      return 'gateway'
+    case Service.OPERATOR:
+      return 'operator'
+    case Service.UNSPECIFIED:
+      throw new Error('an allow option names SERVICE_UNSPECIFIED')
+    default:
+      return service satisfies never
+  }
+}

@@ -1,0 +1,104 @@
+/** Postgres: pools, transactions and forward-only migrations. */
+import { createHash } from 'node:crypto'
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import postgres from 'postgres'
+
+const DEFAULT_CONNECTIONS = 8
+const CONNECT_TIMEOUT_SECONDS = 10
+const IDLE_TIMEOUT_SECONDS = 60
+const STATEMENT_TIMEOUT_MS = 15_000
+const migrationFile = /^(\d{4})-[a-z0-9-]+\.sql$/
+
+export type Sql = postgres.Sql
+export type Transaction = postgres.TransactionSql
+/** What a store's functions take first: a pool or, unchanged, a transaction. */
+export type Querying = Sql | Transaction
+
+export type OpenSqlOptions = {
+  /** The service's own schema: the only one that its queries see. */
+  schema: string
+  /** Connections at most. */
+  max?: number
+}
+
+/**
+ * A pool. The URL is `postgres://user:password@host:port/database`, or with `?host=/folder` for a unix socket.
+ * 64-bit integers come back as strings.
+ */
+export function openSql(url: string, options: OpenSqlOptions): Sql {
+  const parsed = new URL(url)
+  const folder = parsed.searchParams.get('host')
+  parsed.search = ''
+  if (parsed.hostname === '') parsed.hostname = 'localhost'
+  return postgres(parsed.href, {
+    ...(folder === null ? {} : { path: join(folder, `.s.PGSQL.${parsed.port || '5432'}`) }),
+    max: options.max ?? DEFAULT_CONNECTIONS,
+    connect_timeout: CONNECT_TIMEOUT_SECONDS,
+    idle_timeout: IDLE_TIMEOUT_SECONDS,
+    onnotice: () => {},
+    connection: {
+      application_name: `bmm-${options.schema}`,
+      search_path: options.schema,
+      statement_timeout: STATEMENT_TIMEOUT_MS,
+    },
+  })
+}
+
+/** Runs the work in one transaction; it is rolled back when the work throws. */
+export async function inTransaction<Result>(
+  sql: Sql,
+  work: (transaction: Transaction) => Promise<Result>,
+): Promise<Result> {
+  let result: { value: Result } | undefined
+  await sql.begin(async (transaction) => {
+    result = { value: await work(transaction) }
+  })
+  if (result === undefined) throw new Error('the transaction ended without a result')
+  return result.value
+}
+
+export type Migration = { name: string; text: string; checksum: string }
+
+/** The migrations of a folder in order: files `NNNN-name.sql`. Throws on any other file. */
+export function readMigrations(directory: string): Migration[] {
+  return readdirSync(directory)
+    .sort()
+    .map((name) => {
+      if (!migrationFile.test(name)) throw new Error(`${name} in ${directory} is not NNNN-name.sql`)
+      const text = readFileSync(join(directory, name), 'utf8')
+      return { name, text, checksum: createHash('sha256').update(text).digest('hex') }
+    })
+}
+
+/**
+ * Brings the schema up to date, under an advisory lock, so that several starting processes do it once.
+ * Throws when an applied migration has changed or is gone: they are history.
+ */
+export async function migrate(sql: Sql, schema: string, migrations: Migration[]): Promise<void> {
+  await inTransaction(sql, async (transaction) => {
+    await transaction`select pg_advisory_xact_lock(hashtext(${`bmm-migrate-${schema}`}))`
+    const exists = await transaction`select 1 from pg_namespace where nspname = ${schema}`
+    if (exists.length === 0) await transaction`create schema ${transaction(schema)}`
+    await transaction`create table if not exists schema_migrations (
+      name text primary key, checksum text not null, applied_at timestamptz not null default now())`
+    const applied = await transaction<{ name: string; checksum: string }[]>`
+      select name, checksum from schema_migrations order by name`
+    for (const row of applied) {
+      const known = migrations.find((migration) => migration.name === row.name)
+      if (known?.checksum !== row.checksum) {
+        throw new Error(`migration ${row.name} of ${schema} was applied and has changed since`)
+      }
+    }
+    for (const migration of migrations.slice(applied.length)) {
+      await transaction.unsafe(migration.text)
+      await transaction`
+        insert into schema_migrations (name, checksum) values (${migration.name}, ${migration.checksum})`
+    }
+  })
+}
+
+/** A query that fails when Postgres cannot be reached: for readiness checks. */
+export async function ping(sql: Sql): Promise<void> {
+  await sql`select 1`
+}
