@@ -50,18 +50,18 @@ export function serveRpc(options: RpcServerOptions): AsyncDisposable {
     ]),
   )
   rmSync(socket, { force: true })
-  const server = Bun.serve({
-    unix: socket,
-    maxRequestBodySize: MAX_MESSAGE_BYTES,
-    async fetch(request) {
-      // A quiet server stream is no dead connection; Bun would cut it after 10 s.
-      server.timeout(request, 0)
-      const path = new URL(request.url).pathname
-      if (path === '/health') return health(identity.name, options.fault)
-      const handler = handlers.get(path)
-      return handler === undefined ? new Response('not found', { status: 404 }) : handler(request)
-    },
-  })
+  const server = Bun.serve(
+    neverIdle({
+      unix: socket,
+      maxRequestBodySize: MAX_MESSAGE_BYTES,
+      async fetch(request) {
+        const path = new URL(request.url).pathname
+        if (path === '/health') return health(identity.name, options.fault)
+        const handler = handlers.get(path)
+        return handler === undefined ? new Response('not found', { status: 404 }) : handler(request)
+      },
+    }),
+  )
   chmodSync(socket, SOCKET_MODE)
   log.info({ socket }, 'serving')
   return {
@@ -90,4 +90,9 @@ async function health(service: string, fault: RpcServerOptions['fault']): Promis
       { status: 503 },
     )
   }
+}
+
+/** A quiet server stream is no dead connection: Bun cuts it after 10 s unless told so, which its types allow for TCP only. */
+function neverIdle<Options extends object>(options: Options): Options {
+  return { idleTimeout: 0, ...options }
 }
