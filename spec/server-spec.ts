@@ -73,6 +73,7 @@ export const renameSchema = z.strictObject({
   at: z.array(z.string().max(256)).min(1).max(64),
   wire: z.string().min(1).max(1_000),
 })
+export type RenameSpec = z.infer<typeof renameSchema>
 
 export const bodySchema = z.strictObject({
   kind: z.enum(['json', 'form', 'multipart', 'text', 'binary']),
