@@ -1,0 +1,155 @@
+/** All deployments, in memory by server and in Postgres: nothing on the call path asks the database. */
+import { errorFrom, invalid } from '@bmm/lib/errors'
+import type { Log } from '@bmm/lib/log'
+import type { Sql } from '@bmm/lib/sql'
+import type { SignedStatement } from '@bmm/spec/statement'
+import {
+  type Artefacts,
+  checkOwner,
+  type Deployment,
+  servingDeployment,
+  staleEpoch,
+  standingOf,
+  verifiedStatement,
+} from './deployment.ts'
+import type { StatementKeyring } from './statement-keys.ts'
+import {
+  type DeploymentRow,
+  deleteDeployment,
+  deleteRunLines,
+  listDeployments,
+  saveDeployment,
+} from './store.ts'
+
+const PAGE_ROWS = 20
+
+export interface Deployments {
+  find(serverId: string): Deployment | undefined
+  /** Serves a version from now on. Throws `statement_invalid`, `stale_epoch`, `digest_mismatch`, `spec_invalid`. */
+  deploy(signed: SignedStatement, artefacts: Artefacts): Promise<void>
+  /** Stops a server; answers how many sandboxes that ended. Throws `statement_invalid`, `stale_epoch`. */
+  stop(signed: SignedStatement): Promise<number>
+  /** Reads all rows once, verifying each like a fresh statement. */
+  load(): Promise<void>
+  readonly size: number
+}
+
+export function createDeployments(options: {
+  sql: Sql
+  keyring: StatementKeyring
+  log: Log
+  /** Told of every change at once; ends what no longer may run and answers how many sandboxes that were. */
+  onChange: (deployment: Deployment) => number
+}): Deployments {
+  const { sql, keyring, log, onChange } = options
+  const byServer = new Map<string, Deployment>()
+  const inTurn = turns()
+
+  function put(deployment: Deployment): number {
+    byServer.set(deployment.statement.serverId, deployment)
+    return onChange(deployment)
+  }
+  async function opened(signed: SignedStatement) {
+    return verifiedStatement(signed, await keyring.keysFor(signed.keyId))
+  }
+
+  async function deploy(signed: SignedStatement, artefacts: Artefacts): Promise<void> {
+    const statement = await opened(signed)
+    if (statement.kind !== 'serve') {
+      throw invalid('statement_invalid', 'A stop statement cannot be deployed.')
+    }
+    await inTurn(statement.serverId, async () => {
+      const current = byServer.get(statement.serverId)
+      checkOwner(statement, current)
+      const standing = standingOf(signed, statement, current)
+      if (standing === 'stale') throw staleEpoch(statement, current)
+      const deployment = servingDeployment(signed, statement, artefacts)
+      const row = { ...rowHead(deployment), artefacts }
+      if (!(await saveDeployment(sql, row))) throw staleEpoch(statement, current)
+      if (standing === 'newer') put(deployment)
+    })
+  }
+
+  async function stop(signed: SignedStatement): Promise<number> {
+    const statement = await opened(signed)
+    if (statement.kind !== 'stop') {
+      throw invalid('statement_invalid', 'A serve statement cannot stop a server.')
+    }
+    return inTurn(statement.serverId, async () => {
+      const current = byServer.get(statement.serverId)
+      checkOwner(statement, current)
+      if (standingOf(signed, statement, current) === 'stale') throw staleEpoch(statement, current)
+      // Sandboxes end before the row is written: a database that is away must not keep them alive.
+      const stopped: Deployment = { kind: 'stopped', statement, signed }
+      const ended = put(stopped)
+      const row = { ...rowHead(stopped), artefacts: undefined }
+      if (!(await saveDeployment(sql, row))) throw staleEpoch(statement, current)
+      if (statement.reason === 'deleted') {
+        await deleteRunLines(sql, statement.serverId, statement.orgId)
+      }
+      return ended
+    })
+  }
+
+  async function loadRow(row: DeploymentRow): Promise<void> {
+    const statement = await opened(row.signed)
+    const { serverId, orgId, epoch } = statement
+    if (serverId !== row.serverId || orgId !== row.orgId || epoch !== row.epoch) {
+      throw invalid('statement_invalid', 'The row says something else than its statement.')
+    }
+    if (statement.kind === 'stop') put({ kind: 'stopped', statement, signed: row.signed })
+    else {
+      const artefacts = row.artefacts ?? { spec: new Uint8Array(), module: new Uint8Array() }
+      put(servingDeployment(row.signed, statement, artefacts))
+    }
+  }
+
+  return {
+    find: (serverId) => byServer.get(serverId),
+    deploy,
+    stop,
+    async load() {
+      let after = ''
+      for (;;) {
+        const rows = await listDeployments(sql, after, PAGE_ROWS)
+        for (const row of rows) {
+          // Asked for outside of the catch: rows are not at fault when secrets does not answer.
+          await keyring.keysFor(row.signed.keyId)
+          try {
+            await loadRow(row)
+          } catch (error) {
+            const { serverId } = row
+            log.error({ err: errorFrom(error), serverId }, 'a stored deployment is not sound')
+            await deleteDeployment(sql, row)
+          }
+        }
+        const last = rows.at(-1)
+        if (last === undefined || rows.length < PAGE_ROWS) return
+        after = last.serverId
+      }
+    },
+    get size() {
+      return byServer.size
+    },
+  }
+}
+
+function rowHead({ statement, signed }: Deployment) {
+  const { serverId, orgId, epoch } = statement
+  return { serverId, orgId, epoch, signed }
+}
+
+/** Runs work for one key one after another, and for different keys side by side. */
+function turns() {
+  const last = new Map<string, Promise<unknown>>()
+  return async <Result>(key: string, work: () => Promise<Result>): Promise<Result> => {
+    const before = last.get(key) ?? Promise.resolve()
+    const mine = before.then(work, work)
+    last.set(key, mine)
+    try {
+      return await mine
+    } finally {
+      if (last.get(key) === mine) last.delete(key)
+    }
+  }
+}
