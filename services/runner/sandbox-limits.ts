@@ -1,0 +1,50 @@
+/** The one list of limits and flags of a sandbox; each driver translates it, nobody else repeats a number of it. */
+
+/** What a caller may choose: a name. Everything else about a sandbox is fixed here. */
+export const sandboxClasses = {
+  hobby: { memoryBytes: 128 * 1024 * 1024 },
+  standard: { memoryBytes: 512 * 1024 * 1024 },
+} as const
+export type SandboxClass = keyof typeof sandboxClasses
+
+export const sandboxLimits = {
+  /** Threads count too; Bun needs about ten of them. */
+  processes: 100,
+  /** CPU time per period: half a core. */
+  cpuQuotaUs: 50_000,
+  cpuPeriodUs: 100_000,
+  /** Inherited by everything inside, and the guest may not raise it after stage two. */
+  openFiles: 64,
+  coreBytes: 0,
+  /** Nothing inside is writable; the limit bounds what descriptor 2 leaves behind. */
+  fileBytes: 64 * 1024,
+} as const
+
+/** Where things are inside the sandbox. */
+export const sandboxPaths = {
+  bun: '/bin/bun',
+  guest: '/app/guest.js',
+  workDir: '/app',
+  calls: '/run/bmm/c',
+  egress: '/run/bmm/e',
+} as const
+
+/** File names in a slot's two directories. */
+export const slotFiles = { calls: 'call.sock', egress: 'egress.sock', token: 'token' } as const
+
+/** Directory of a slot's call side (`c`, the runner's) or egress side (`e`, the broker's). */
+export function slotDirectory(slotsDir: string, slot: number, side: 'c' | 'e'): string {
+  return `${slotsDir}/${slot}/${side}`
+}
+
+/** Slot directories: their owner writes, the slot's gid may pass through to a name it knows, and new files get that gid. */
+export const SLOT_DIRECTORY_MODE = 0o2710
+/** Sockets and tokens in them: connectable and readable for the slot's gid only. */
+export const SLOT_SOCKET_MODE = 0o660
+export const SLOT_TOKEN_MODE = 0o640
+
+export const bunFlags = ['--no-install', '--no-env-file', '--no-macros'] as const
+
+export function isSandboxClass(name: unknown): name is SandboxClass {
+  return typeof name === 'string' && Object.hasOwn(sandboxClasses, name)
+}
