@@ -1,0 +1,132 @@
+/** Which keys exist, which is active, and how the key-encryption key guards them. */
+import {
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  type KeyObject,
+  randomBytes,
+} from 'node:crypto'
+import { ConfigError } from '@bmm/lib/env'
+import { inTransaction, type Sql } from '@bmm/lib/sql'
+import { digestOf } from '@bmm/spec/digest'
+import type { StatementKeys } from '@bmm/spec/statement'
+import { KEY_BYTES, open, SealBroken, seal } from './envelope.ts'
+import * as store from './store.ts'
+
+const KEY_ID_CHARACTERS = 24
+
+/** 32 raw bytes or their base64 text. Throws ConfigError for anything else and for all zeros. */
+export function kekFrom(source: Uint8Array): Uint8Array {
+  const key =
+    source.length === KEY_BYTES
+      ? source
+      : Buffer.from(Buffer.from(source).toString('latin1').trim(), 'base64')
+  if (key.length !== KEY_BYTES) {
+    throw new ConfigError(
+      `BMM_KEK: a key-encryption key has ${KEY_BYTES} bytes (raw, or as base64): make one with "openssl rand -base64 32"`,
+    )
+  }
+  if (key.every((byte) => byte === 0)) {
+    throw new ConfigError('BMM_KEK: the all-zero key is a placeholder; give a random one')
+  }
+  return key
+}
+
+export type Keyring = {
+  /** The key that new values are sealed under. */
+  active(): { version: number; key: Uint8Array }
+  /** The key of a version; throws when it is unknown. */
+  get(version: number): Promise<Uint8Array>
+  /** Makes a new active data key and returns its version. */
+  rotate(createdBy: string): Promise<number>
+  signer: { keyId: string; key: KeyObject }
+  /** Public keys that verify statements, newest first. */
+  statementKeys: StatementKeys
+}
+
+/**
+ * Unwraps every stored key, making the first ones on an empty database. Throws ConfigError when the
+ * key-encryption key is not the one that wrapped them: a service with the wrong key must not start.
+ */
+export async function openKeyring(sql: Sql, kek: Uint8Array): Promise<Keyring> {
+  await inTransaction(sql, async (transaction) => {
+    await store.lockKeys(transaction)
+    if ((await store.listDataKeys(transaction)).length === 0) {
+      await store.insertDataKey(transaction, newDataKey(kek, 1, 'system'))
+    }
+    if ((await store.listStatementKeys(transaction)).length === 0) {
+      await store.insertStatementKey(transaction, newStatementKey(kek))
+    }
+  })
+  const keys = new Map<number, Uint8Array>()
+  let activeVersion = 0
+  const load = async () => {
+    for (const row of await store.listDataKeys(sql)) {
+      if (!keys.has(row.version))
+        keys.set(row.version, unwrap(kek, row.wrapped, ['data-key', row.version]))
+      if (row.active) activeVersion = row.version
+    }
+  }
+  await load()
+  const statementRows = await store.listStatementKeys(sql)
+  const newest = statementRows[0]
+  if (newest === undefined) throw new Error('there is no statement key')
+
+  return {
+    active() {
+      const key = keys.get(activeVersion)
+      if (key === undefined) throw new Error('there is no active data key')
+      return { version: activeVersion, key }
+    },
+    async get(version) {
+      if (!keys.has(version)) await load()
+      const key = keys.get(version)
+      if (key === undefined) throw new SealBroken(`data key ${version} is unknown`)
+      return key
+    },
+    async rotate(createdBy) {
+      const version = await inTransaction(sql, async (transaction) => {
+        await store.lockKeys(transaction)
+        const [latest] = await store.listDataKeys(transaction)
+        const next = (latest?.version ?? 0) + 1
+        await store.deactivateDataKeys(transaction)
+        await store.insertDataKey(transaction, newDataKey(kek, next, createdBy))
+        return next
+      })
+      await load()
+      return version
+    },
+    signer: {
+      keyId: newest.keyId,
+      key: createPrivateKey({
+        key: Buffer.from(unwrap(kek, newest.wrapped, ['statement-key', newest.keyId])),
+        format: 'der',
+        type: 'pkcs8',
+      }),
+    },
+    statementKeys: new Map(statementRows.map((row) => [row.keyId, row.publicKey])),
+  }
+}
+
+function newDataKey(kek: Uint8Array, version: number, createdBy: string): store.NewDataKey {
+  return { version, createdBy, wrapped: seal(kek, randomBytes(KEY_BYTES), ['data-key', version]) }
+}
+
+function newStatementKey(kek: Uint8Array): store.NewStatementKey {
+  const { privateKey } = generateKeyPairSync('ed25519')
+  const publicKey = createPublicKey(privateKey).export({ format: 'der', type: 'spki' })
+  const keyId = digestOf(publicKey).slice('sha256:'.length, 'sha256:'.length + KEY_ID_CHARACTERS)
+  const der = privateKey.export({ format: 'der', type: 'pkcs8' })
+  return { keyId, publicKey, wrapped: seal(kek, der, ['statement-key', keyId]) }
+}
+
+function unwrap(kek: Uint8Array, wrapped: Uint8Array, binding: (string | number)[]): Uint8Array {
+  try {
+    return open(kek, wrapped, binding)
+  } catch (error) {
+    if (!(error instanceof SealBroken)) throw error
+    throw new ConfigError(
+      'BMM_KEK: this is not the key-encryption key that wrapped the stored keys; give the one this data was made with',
+    )
+  }
+}

@@ -1,0 +1,33 @@
+/** The secrets service's process: wiring only. */
+import { join } from 'node:path'
+import { openIdentity } from '@bmm/lib/identity'
+import { createLog } from '@bmm/lib/log'
+import { untilStopped } from '@bmm/lib/process'
+import { serveRpc } from '@bmm/lib/server'
+import { migrate, openSql, ping, readMigrations } from '@bmm/lib/sql'
+import { configFrom } from './config.ts'
+import { openKeyring } from './keyring.ts'
+import { secretsRoutes } from './service.ts'
+
+const config = configFrom()
+const log = createLog('secrets', config.logLevel)
+const identity = await openIdentity({
+  name: 'secrets',
+  privateKeyPem: config.privateKeyPem,
+  publicKeys: config.publicKeys,
+})
+const sql = openSql(config.databaseUrl, { schema: 'secrets' })
+await migrate(sql, 'secrets', readMigrations(join(import.meta.dir, 'migrations')))
+const keyring = await openKeyring(sql, config.kek)
+
+const server = serveRpc({
+  identity,
+  socket: join(config.rpcDir, 'secrets', 'rpc.sock'),
+  routes: secretsRoutes({ sql, keyring, now: () => new Date() }),
+  log,
+  fault: () => ping(sql).then(() => undefined),
+})
+
+await untilStopped(log)
+await server[Symbol.asyncDispose]()
+await sql.end({ timeout: 5 })

@@ -1,0 +1,170 @@
+/** The RPCs of the secrets service: who calls, decode, domain, encode. */
+
+import { notFound } from '@bmm/lib/errors'
+import { userOf } from '@bmm/lib/identity'
+import type { Sql } from '@bmm/lib/sql'
+import { Scheme } from '@bmm/proto/secrets/v1/secret'
+import { SecretsService, StatementService, StopReason } from '@bmm/proto/secrets/v1/secrets_service'
+import type { StopStatement } from '@bmm/spec/statement'
+import { timestampFromDate } from '@bufbuild/protobuf/wkt'
+import type { ConnectRouter, ServiceImpl } from '@connectrpc/connect'
+import type { Keyring } from './keyring.ts'
+import { type Destination, destinationFrom } from './secret.ts'
+import { deleteServerSecrets, recordConfirmation, signServe, signStop } from './signing.ts'
+import * as store from './store.ts'
+import { getOwnServer, openSecrets, putSecret } from './vault.ts'
+
+export type Dependencies = { sql: Sql; keyring: Keyring; now: () => Date }
+
+/** Registers both services. */
+export function secretsRoutes(dependencies: Dependencies) {
+  return (router: ConnectRouter): void => {
+    router.service(SecretsService, secretsService(dependencies))
+    router.service(StatementService, statementService(dependencies))
+  }
+}
+
+function secretsService({ sql, keyring }: Dependencies): ServiceImpl<typeof SecretsService> {
+  return {
+    async putSecret(request, context) {
+      const user = userOf(context)
+      const { serverId, name, value } = request
+      const destination = decodeDestination(request.destination)
+      const row = await putSecret(sql, keyring, user, { serverId, name, value, destination })
+      return { secret: encodeSecret(row) }
+    },
+    async listSecrets({ serverId }, context) {
+      const user = userOf(context)
+      await getOwnServer(sql, user, serverId)
+      const rows = await store.listSecrets(sql, user.orgId, serverId)
+      return { secrets: rows.map(encodeSecret) }
+    },
+    async deleteSecret({ serverId, name }, context) {
+      const { orgId } = userOf(context)
+      if ((await store.deleteSecret(sql, orgId, serverId, name)) === 0) {
+        throw notFound('secret_not_found', `The server has no secret named ${name}.`)
+      }
+      return {}
+    },
+    async deleteServerSecrets({ serverId }) {
+      return { deleted: await deleteServerSecrets(sql, keyring, serverId) }
+    },
+    async openSecrets({ statement }) {
+      const opened = await openSecrets(sql, keyring, signedOf(statement))
+      return {
+        secrets: opened.map(({ name, value, destination }) => ({
+          name,
+          value,
+          destination: encodeDestination(destination),
+        })),
+      }
+    },
+    async rotateDataKey() {
+      const version = await keyring.rotate('operator')
+      return { key: (await listKeys(sql)).find((key) => key.version === version) }
+    },
+    async listDataKeys() {
+      return { keys: await listKeys(sql) }
+    },
+  }
+}
+
+function statementService(dependencies: Dependencies): ServiceImpl<typeof StatementService> {
+  const { sql, keyring, now } = dependencies
+  return {
+    async recordConfirmation(request, context) {
+      await recordConfirmation(sql, userOf(context), request)
+      return {}
+    },
+    async signServe({ confirmationId, version, moduleDigest }) {
+      const input = { confirmationId, version, moduleDigest, now: now() }
+      const { statement, epoch } = await signServe(sql, keyring, input)
+      return { statement, epoch: BigInt(epoch) }
+    },
+    async signStop({ serverId, reason }, context) {
+      const input = { serverId, reason: decodeReason(reason), now: now() }
+      const { statement, epoch } = await signStop(sql, keyring, userOf(context), input)
+      return { statement, epoch: BigInt(epoch) }
+    },
+    async listStatementKeys() {
+      const keys = [...keyring.statementKeys]
+      return { keys: keys.map(([keyId, publicKey]) => ({ keyId, publicKey })) }
+    },
+  }
+}
+
+async function listKeys(sql: Sql) {
+  const [rows, counts] = [await store.listDataKeys(sql), await store.countSecretsByKey(sql)]
+  return rows.map(({ version, active, createdBy, createdAt }) => ({
+    version,
+    active,
+    createdBy,
+    createdAt: timestampFromDate(createdAt),
+    secrets: counts.get(version) ?? 0n,
+  }))
+}
+
+function encodeSecret(row: store.SecretRow) {
+  const { serverId, name, lastFour, valueVersion, keyVersion, updatedBy } = row
+  return {
+    serverId,
+    name,
+    lastFour,
+    valueVersion,
+    keyVersion,
+    updatedBy,
+    destination: encodeDestination(destinationFrom(row.destination)),
+    updatedAt: timestampFromDate(row.updatedAt),
+  }
+}
+
+const schemeNames = {
+  [Scheme.BEARER]: 'bearer',
+  [Scheme.BASIC]: 'basic',
+  [Scheme.HEADER]: 'header',
+  [Scheme.QUERY]: 'query',
+  [Scheme.COOKIE]: 'cookie',
+} as const
+
+const schemeNumbers: Record<Destination['scheme'], Scheme> = {
+  bearer: Scheme.BEARER,
+  basic: Scheme.BASIC,
+  header: Scheme.HEADER,
+  query: Scheme.QUERY,
+  cookie: Scheme.COOKIE,
+}
+
+function encodeDestination({ scheme, parameter, origins }: Destination) {
+  return { scheme: schemeNumbers[scheme], parameter, origins }
+}
+
+/** The rules of the contract exclude a missing destination and an unspecified scheme. */
+function decodeDestination(
+  destination: { scheme: Scheme; parameter: string; origins: string[] } | undefined,
+): Destination {
+  if (destination === undefined || destination.scheme === Scheme.UNSPECIFIED) {
+    throw new Error('validation let a request without a destination pass')
+  }
+  const { parameter, origins } = destination
+  return { scheme: schemeNames[destination.scheme], parameter, origins }
+}
+
+function decodeReason(reason: StopReason): StopStatement['reason'] {
+  switch (reason) {
+    case StopReason.PAUSED:
+      return 'paused'
+    case StopReason.DELETED:
+      return 'deleted'
+    case StopReason.TAKEDOWN:
+      return 'takedown'
+    case StopReason.UNSPECIFIED:
+      throw new Error('validation let an unspecified reason pass')
+    default:
+      return reason satisfies never
+  }
+}
+
+function signedOf<Signed>(statement: Signed | undefined): Signed {
+  if (statement === undefined) throw new Error('validation let a missing statement pass')
+  return statement
+}

@@ -1,0 +1,124 @@
+/** Putting secrets in and opening them: who may, and what a current statement opens. */
+import { invalid, limited, notFound, precondition } from '@bmm/lib/errors'
+import type { UserClaims } from '@bmm/lib/identity'
+import { inTransaction, type Sql } from '@bmm/lib/sql'
+import { openStatement, type SignedStatement } from '@bmm/spec/statement'
+import { open, seal } from './envelope.ts'
+import type { Keyring } from './keyring.ts'
+import {
+  type Destination,
+  destinationFault,
+  destinationFrom,
+  destinationText,
+  lastFour,
+  MAX_SECRETS_PER_SERVER,
+  namesToOpen,
+  secretBinding,
+} from './secret.ts'
+import * as store from './store.ts'
+
+export type OpenedSecret = { name: string; value: Uint8Array; destination: Destination }
+
+/** Seals a value under the active key. Throws `server_not_found`, `destination_invalid`, `value_invalid`, `too_many_secrets`. */
+export async function putSecret(
+  sql: Sql,
+  keyring: Keyring,
+  user: UserClaims,
+  input: { serverId: string; name: string; value: Uint8Array; destination: Destination },
+): Promise<store.SecretRow> {
+  const fault = destinationFault(input.destination)
+  if (fault !== undefined) throw invalid('destination_invalid', fault)
+  const text = valueText(input.value)
+  const { serverId, name } = input
+  const destination = destinationText(input.destination)
+  return inTransaction(sql, async (transaction) => {
+    await getOwnServer(transaction, user, serverId, store.lockServer)
+    const rows = await store.listSecrets(transaction, user.orgId, serverId)
+    const earlier = rows.find((row) => row.name === name)
+    if (earlier === undefined && rows.length >= MAX_SECRETS_PER_SERVER) {
+      throw limited('too_many_secrets', `A server has at most ${MAX_SECRETS_PER_SERVER} secrets.`)
+    }
+    const { version: keyVersion, key } = keyring.active()
+    const valueVersion = (earlier?.valueVersion ?? 0) + 1
+    const binding = { orgId: user.orgId, serverId, name, destination, keyVersion, valueVersion }
+    const row = {
+      serverId,
+      name,
+      destination,
+      sealed: seal(key, input.value, secretBinding(binding)),
+      keyVersion,
+      valueVersion,
+      lastFour: lastFour(text),
+      updatedBy: user.userId,
+    }
+    return { ...row, updatedAt: await store.putSecret(transaction, row) }
+  })
+}
+
+/**
+ * The values that a server's newest statement names, each with the destination that it was stored with: a
+ * later version can name other origins, but no stored value follows it there. Throws `statement_invalid`,
+ * `statement_superseded`, `secret_unreadable`.
+ */
+export async function openSecrets(
+  sql: Sql,
+  keyring: Keyring,
+  signed: SignedStatement,
+): Promise<OpenedSecret[]> {
+  const statement = openStatement(signed, keyring.statementKeys)
+  if (statement?.kind !== 'serve') {
+    throw precondition('statement_invalid', 'This is not a serve statement signed here.')
+  }
+  const { serverId, orgId, epoch } = statement
+  const server = await store.findServer(sql, serverId)
+  if (server?.epoch !== epoch || server.orgId !== orgId) {
+    throw precondition('statement_superseded', 'A newer statement of this server exists.')
+  }
+  const names = namesToOpen(statement)
+  const rows = await store.listSecrets(sql, orgId, serverId)
+  const opened: OpenedSecret[] = []
+  for (const row of rows.filter((candidate) => names.has(candidate.name))) {
+    const value = await openRow(keyring, orgId, row)
+    opened.push({ name: row.name, value, destination: destinationFrom(row.destination) })
+  }
+  return opened
+}
+
+/** The server when it is the person's organisation's; one of another organisation looks like none. */
+export async function getOwnServer(
+  sql: Parameters<typeof store.findServer>[0],
+  user: UserClaims,
+  serverId: string,
+  find: typeof store.findServer = store.findServer,
+): Promise<store.ServerRow> {
+  const server = await find(sql, serverId)
+  if (server?.orgId !== user.orgId) {
+    throw notFound('server_not_found', 'There is no such server in this organisation.')
+  }
+  return server
+}
+
+async function openRow(keyring: Keyring, orgId: string, row: store.SecretRow): Promise<Uint8Array> {
+  try {
+    const key = await keyring.get(row.keyVersion)
+    return open(key, row.sealed, secretBinding({ ...row, orgId }))
+  } catch (error) {
+    throw precondition(
+      'secret_unreadable',
+      `The secret ${row.name} does not open as it is stored. Enter its value again.`,
+      { cause: error },
+    )
+  }
+}
+
+/** UTF-8 without control characters: a value goes into a header or a URL. */
+function valueText(value: Uint8Array): string {
+  try {
+    const text = new TextDecoder('utf-8', { fatal: true }).decode(value)
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for
+    if (!/[\u0000-\u001f\u007f]/.test(text)) return text
+  } catch {
+    // Told below, in the same words.
+  }
+  throw invalid('value_invalid', 'A value is UTF-8 text without control characters or line breaks.')
+}
