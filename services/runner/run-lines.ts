@@ -1,0 +1,102 @@
+/** Reading the run log: pages, and following it as it grows. */
+import { limited } from '@bmm/lib/errors'
+import type { Sql } from '@bmm/lib/sql'
+import type { RunLog } from './run-log.ts'
+import { listNewestRunLines, listRunLinesAfter, type StoredRunLine } from './store.ts'
+
+const DEFAULT_LINES = 200
+const FOLLOW_PAGE_LINES = 200
+/** Looked at again without a notice: another process may have written. */
+const LOOK_AGAIN_MS = 10_000
+const MAX_FOLLOWERS_PER_ORG = 20
+const MAX_FOLLOWERS = 500
+
+/** Whose lines. */
+export interface RunLinesPlace {
+  serverId: string
+  orgId: string
+}
+
+export interface RunLines {
+  /** Lines after the cursor, or the newest ones when it is 0; newest last. */
+  list(place: RunLinesPlace, afterSeq: bigint, limit: number): Promise<StoredRunLine[]>
+  /** Lines after the cursor until the signal aborts. Throws `too_many_followers`. */
+  follow(place: RunLinesPlace, afterSeq: bigint, signal: AbortSignal): AsyncGenerator<StoredRunLine>
+}
+
+export function createRunLines({ sql, runLog }: { sql: Sql; runLog: RunLog }): RunLines {
+  const followers = new Map<string, number>()
+  let all = 0
+
+  function enter(orgId: string) {
+    const mine = followers.get(orgId) ?? 0
+    if (mine >= MAX_FOLLOWERS_PER_ORG || all >= MAX_FOLLOWERS) {
+      throw limited('too_many_followers', 'Too many people follow logs at the moment. Close some.')
+    }
+    followers.set(orgId, mine + 1)
+    all++
+  }
+  function leave(orgId: string) {
+    const left = (followers.get(orgId) ?? 1) - 1
+    if (left === 0) followers.delete(orgId)
+    else followers.set(orgId, left)
+    all--
+  }
+
+  async function* pages(place: RunLinesPlace, afterSeq: bigint, signal: AbortSignal) {
+    const bell = createBell(signal)
+    const unsubscribe = runLog.subscribe(place.serverId, bell.ring)
+    try {
+      for (let cursor = afterSeq; !signal.aborted; ) {
+        const limit = FOLLOW_PAGE_LINES
+        const lines = await listRunLinesAfter(sql, { ...place, afterSeq: cursor, limit })
+        yield* lines
+        cursor = lines.at(-1)?.seq ?? cursor
+        if (lines.length < limit) await bell.rung(LOOK_AGAIN_MS)
+      }
+    } finally {
+      unsubscribe()
+    }
+  }
+
+  return {
+    list(place, afterSeq, limit) {
+      const lines = limit === 0 ? DEFAULT_LINES : limit
+      return afterSeq === 0n
+        ? listNewestRunLines(sql, { ...place, limit: lines })
+        : listRunLinesAfter(sql, { ...place, afterSeq, limit: lines })
+    },
+    async *follow(place, afterSeq, signal) {
+      enter(place.orgId)
+      try {
+        yield* pages(place, afterSeq, signal)
+      } finally {
+        leave(place.orgId)
+      }
+    },
+  }
+}
+
+/** Remembers a ring that came while nobody waited. */
+function createBell(signal: AbortSignal) {
+  let rang = false
+  let wake: () => void = () => {}
+  const ring = () => {
+    rang = true
+    wake()
+  }
+  signal.addEventListener('abort', ring, { once: true })
+  return {
+    ring,
+    async rung(timeoutMs: number) {
+      if (!rang) {
+        const { promise, resolve } = Promise.withResolvers<void>()
+        wake = resolve
+        const timer = setTimeout(resolve, timeoutMs)
+        await promise
+        clearTimeout(timer)
+      }
+      rang = false
+    },
+  }
+}

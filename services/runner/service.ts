@@ -1,0 +1,89 @@
+/** The runner's RPCs: trying, deploying and stopping versions, and reading what they logged. */
+import { notFound } from '@bmm/lib/errors'
+import { userOf } from '@bmm/lib/identity'
+import {
+  DeploymentService,
+  type LogLineSchema,
+  LogService,
+} from '@bmm/proto/runner/v1/runner_service'
+import type { SignedStatement as SignedStatementMessage } from '@bmm/proto/v1/statement'
+import type { SignedStatement } from '@bmm/spec/statement'
+import type { MessageInitShape } from '@bufbuild/protobuf'
+import { timestampFromDate } from '@bufbuild/protobuf/wkt'
+import type { ConnectRouter, ServiceImpl } from '@connectrpc/connect'
+import type { Artefacts } from './deployment.ts'
+import type { Deployments } from './deployments.ts'
+import type { RunLines, RunLinesPlace } from './run-lines.ts'
+import type { StoredRunLine } from './store.ts'
+
+/** How a try ended; the message is empty when every tool was there. */
+export interface TryOutcome {
+  message: string
+  elapsedMs: number
+}
+
+export interface RunnerServiceOptions {
+  deployments: Deployments
+  runLines: RunLines
+  tryVersion: (artefacts: Artefacts, signal: AbortSignal) => Promise<TryOutcome>
+}
+
+export function runnerRoutes(options: RunnerServiceOptions): (router: ConnectRouter) => void {
+  return (router) => {
+    router.service(DeploymentService, deploymentService(options))
+    router.service(LogService, logService(options))
+  }
+}
+
+function deploymentService(options: RunnerServiceOptions): ServiceImpl<typeof DeploymentService> {
+  const { deployments, tryVersion } = options
+  return {
+    async tryVersion({ spec, module }, context) {
+      const { message, elapsedMs } = await tryVersion({ spec, module }, context.signal)
+      return { ok: message === '', message, elapsedMs: BigInt(Math.round(elapsedMs)) }
+    },
+    async deploy({ statement, spec, module }) {
+      await deployments.deploy(signedFromMessage(statement), { spec, module })
+      return {}
+    },
+    async stop({ statement }) {
+      return { sandboxesEnded: await deployments.stop(signedFromMessage(statement)) }
+    },
+  }
+}
+
+function logService(options: RunnerServiceOptions): ServiceImpl<typeof LogService> {
+  const { deployments, runLines } = options
+  /** LOGS_READ in the organisation of the server; a foreign server looks like none. */
+  function placeOf(serverId: string, orgId: string): RunLinesPlace {
+    if (deployments.find(serverId)?.statement.orgId !== orgId) {
+      throw notFound('server_not_found', 'There is no such server, or it has never run.')
+    }
+    return { serverId, orgId }
+  }
+  return {
+    async listLogs({ serverId, afterSeq, limit }, context) {
+      const place = placeOf(serverId, userOf(context).orgId)
+      const lines = await runLines.list(place, afterSeq, limit)
+      return { lines: lines.map(lineMessage) }
+    },
+    async *watchLogs({ serverId, afterSeq }, context) {
+      const place = placeOf(serverId, userOf(context).orgId)
+      for await (const line of runLines.follow(place, afterSeq, context.signal)) {
+        yield { line: lineMessage(line) }
+      }
+    },
+  }
+}
+
+function lineMessage(line: StoredRunLine): MessageInitShape<typeof LogLineSchema> {
+  const { seq, level, tool, message, requestId } = line
+  return { seq, at: timestampFromDate(line.at), level, tool, message, requestId }
+}
+
+/** Validation has already refused a request without a statement. */
+function signedFromMessage(message: SignedStatementMessage | undefined): SignedStatement {
+  if (message === undefined) throw new Error('a request without a statement passed validation')
+  const { bytes, signature, keyId } = message
+  return { bytes, signature, keyId }
+}
