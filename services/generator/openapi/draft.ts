@@ -1,6 +1,24 @@
 /** The pure import: the text of an OpenAPI document becomes a draft of a server spec. */
-import type { ServerSpec } from '@bmm/spec/server-spec'
+import {
+  type HttpMethod,
+  httpMethodSchema,
+  type ServerSpec,
+  SPEC_VERSION,
+} from '@bmm/spec/server-spec'
+import { type Asked, credentialsFor } from './credentials.ts'
+import { type OpenApiDocument, readDocument } from './document.ts'
+import { operationFilter } from './filter.ts'
 import { ImportError } from './import-error.ts'
+import { isObject, type JsonObject, listAt, objectAt, own, pointerTo, textAt } from './json.ts'
+import { type Notice, type Notices, notices } from './notices.ts'
+import { asksForAuthorization } from './parameter.ts'
+import { line, prose } from './prose.ts'
+import { ReferenceFault, type References, referencesOf } from './reference.ts'
+import { Refused } from './refused.ts'
+import { authorizationScheme, type Demand, securitySchemes } from './security.ts'
+import { serverUrlOf } from './server-url.ts'
+import { type Import, type ImportedTool, type Operation, toolFrom } from './tool.ts'
+import { toolNames } from './tool-name.ts'
 
 export type ImportOptions = {
   /** Where the API is: stands in for the document's own server, or completes a relative one. */
@@ -13,9 +31,7 @@ export type ImportOptions = {
   name?: string | undefined
 }
 
-/** Something that became less than the document says. `path` is a JSON pointer. */
-export type Notice = { path: string; message: string }
-/** Something that did not become a tool, with the reason as a sentence. */
+/** Something that did not become a tool, with the reason as a sentence. `operation` is `GET /path`. */
 export type Refusal = { path: string; operation?: string | undefined; message: string }
 export type TagCount = { name: string; count: number }
 
@@ -27,7 +43,274 @@ export type Draft = {
   tags: TagCount[]
 }
 
+/** A tool of this size still leaves a model room for 200 of them. */
+const MAX_TOOL_SCHEMA = 24_000
+const MIN_TOOL_SCHEMA = 1_500
+/** Shared by all tools of one draft, so that documents of 20,000 operations fit the child's memory. */
+const MAX_ALL_SCHEMAS = 36_000_000
+const MAX_OPERATIONS = 50_000
+const MAX_ORIGINS = 50
+const MAX_DESCRIPTION = 1_500
+const MAX_NAME = 120
+const MAX_REFUSALS = 1_000
+
+type Listed = Omit<Operation, 'server' | 'method'> & { method: string; tags: string[] }
+type Ready = { source: Operation; demand: Demand; tags: string[]; operationId: string | undefined }
+
 /** Throws ImportError when the document as a whole cannot be used. */
-export function draftFromOpenApi(_text: string, _options: ImportOptions = {}): Draft {
-  throw new ImportError({ code: 'import_failed', message: 'The importer is not ready yet.' })
+export function draftFromOpenApi(text: string, options: ImportOptions = {}): Draft {
+  refuseBadOptions(options)
+  const filter = operationFilter(options.only ?? [])
+  const document = readDocument(text)
+  const references = referencesOf(document, options.documentUrl)
+  const context: Import = { document, references, notices: notices() }
+  const refusals: Refusal[] = []
+  const listed = listedOperations(context, refusals)
+  if (listed.length === 0 && refusals.length === 0) {
+    throw nothing('The document has no operations.', '/paths')
+  }
+  const wanted = listed.filter(filter)
+  if (wanted.length === 0 && listed.length > 0) {
+    throw nothing(`None of the ${listed.length} operations matches the filters.`, '/paths')
+  }
+  const ready = readyOperations(wanted, context, options, refusals)
+  const asked = ready.map(({ source, demand }): Asked => {
+    return { demand, origin: new URL(source.server).origin, pointer: source.pointer }
+  })
+  const credentials = credentialsFor(asked, context.notices)
+  const names = toolNames(
+    ready.map(({ source, operationId }) => ({
+      operationId,
+      method: source.method,
+      path: source.path,
+    })),
+  )
+  const bytes = Math.max(
+    MIN_TOOL_SCHEMA,
+    Math.min(MAX_TOOL_SCHEMA, Math.floor(MAX_ALL_SCHEMAS / Math.max(1, ready.length))),
+  )
+  const tools: ImportedTool[] = []
+  const tags = new Map<string, number>()
+  for (const [index, { source, tags: named }] of ready.entries()) {
+    const tool = orRefusal(source, refusals, () =>
+      toolFrom(source, names[index] ?? '', credentials, { bytes }, context),
+    )
+    if (tool === undefined) continue
+    tools.push(tool)
+    for (const tag of named) tags.set(tag, (tags.get(tag) ?? 0) + 1)
+  }
+  const first = refusals[0]
+  if (tools.length === 0) {
+    throw nothing(
+      `No operation can become a tool. ${first?.message ?? ''}`.trim(),
+      first?.path ?? '',
+    )
+  }
+  const used = new Set(tools.map(({ origin }) => origin))
+  return {
+    spec: {
+      specVersion: SPEC_VERSION,
+      ...titles(document, options),
+      tools: tools.map(({ tool }) => tool),
+      credentials: credentials.list.filter(({ origins }) => origins.some((o) => used.has(o))),
+      egress: egressOf(tools),
+    },
+    warnings: context.notices.list(),
+    refusals: shortList(refusals),
+    tags: [...tags].map(([name, count]) => ({ name, count })).sort((a, b) => b.count - a.count),
+  }
+}
+
+function refuseBadOptions({ baseUrl, documentUrl, name }: ImportOptions): void {
+  for (const [url, what] of [
+    [baseUrl, 'base URL'],
+    [documentUrl, "document's URL"],
+  ]) {
+    if (url === undefined) continue
+    if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) {
+      throw new ImportError({
+        code: 'bad_option',
+        message: `The ${what} is not an absolute http or https URL.`,
+      })
+    }
+  }
+  if (name !== undefined && (line(name, MAX_NAME) === '' || name.length > MAX_NAME)) {
+    throw new ImportError({
+      code: 'bad_option',
+      message: `The name has 1 to ${MAX_NAME} characters.`,
+    })
+  }
+}
+
+/** Every operation of the document, in its order; path items that cannot be read become refusals. */
+function listedOperations(
+  { document, references, notices }: Import,
+  refusals: Refusal[],
+): Listed[] {
+  const listed: Listed[] = []
+  const { root } = document
+  if (Object.keys(objectAt(root, 'webhooks')).length > 0) {
+    notices.warn('/webhooks', 'Webhooks are calls to you, not to the API: they were left out.')
+  }
+  for (const [path, value] of Object.entries(objectAt(root, 'paths'))) {
+    if (path.startsWith('x-')) continue
+    const pointer = pointerTo('/paths', path)
+    try {
+      const pathItem = references.follow(value)
+      if (isObject(pathItem)) listed.push(...operationsOf(path, pointer, pathItem, refusals))
+      // Siblings of a path item's `$ref` count too: common documents keep operations there.
+      if (isObject(value) && value !== pathItem)
+        listed.push(...operationsOf(path, pointer, value, refusals))
+    } catch (error) {
+      if (!(error instanceof ReferenceFault)) throw error
+      refusals.push({ path: pointer, message: error.message })
+    }
+  }
+  if (listed.length > MAX_OPERATIONS) {
+    throw new ImportError({
+      code: 'document_too_large',
+      message: `The document has ${listed.length} operations; at most ${MAX_OPERATIONS} can be drafted.`,
+    })
+  }
+  return listed
+}
+
+function operationsOf(
+  path: string,
+  pointer: string,
+  pathItem: JsonObject,
+  refusals: Refusal[],
+): Listed[] {
+  const methods = ['get', 'put', 'post', 'delete', 'options', 'head', 'patch', 'trace', 'query']
+  const standard = methods.flatMap((method) => {
+    const operation = own(pathItem, method)
+    return isObject(operation)
+      ? [{ method: method.toUpperCase(), operation, at: pointerTo(pointer, method) }]
+      : []
+  })
+  // OpenAPI 3.2: methods beyond the fixed ones.
+  const additional = Object.entries(objectAt(pathItem, 'additionalOperations')).flatMap(
+    ([method, operation]) =>
+      isObject(operation)
+        ? [{ method, operation, at: pointerTo(pointer, 'additionalOperations', method) }]
+        : [],
+  )
+  return [...standard, ...additional].flatMap(({ method, operation, at }) => {
+    const tags = listAt(operation, 'tags').filter((tag) => typeof tag === 'string')
+    if (httpMethodSchema.safeParse(method).success) {
+      return [{ method, path, pointer: at, pathItem, operation, tags }]
+    }
+    const shown = line(method, 30)
+    refusals.push({
+      path: at,
+      operation: `${shown} ${line(path, 300)}`,
+      message: `The method ${shown} is not one that a tool can send.`,
+    })
+    return []
+  })
+}
+
+/** Servers and security are known for all operations before the first tool is built. */
+function readyOperations(
+  listed: readonly Listed[],
+  { document, references, notices }: Import,
+  options: ImportOptions,
+  refusals: Refusal[],
+): Ready[] {
+  const schemes = securitySchemes(document, references)
+  const origins = new Set<string>()
+  return listed.flatMap((one) => {
+    const { pathItem, operation, pointer } = one
+    const ready = orRefusal(one, refusals, () => {
+      if (Object.keys(objectAt(operation, 'callbacks')).length > 0) {
+        notices.warn(pointer, 'Callbacks are calls to you, not to the API: they were left out.')
+      }
+      const server = serverUrlOf(document, pathItem, operation, options, notices)
+      origins.add(new URL(server).origin)
+      if (
+        origins.size > MAX_ORIGINS &&
+        ![...origins].slice(0, MAX_ORIGINS).includes(new URL(server).origin)
+      ) {
+        throw new Refused(`The document names more than ${MAX_ORIGINS} hosts. Import a part of it.`)
+      }
+      const method: HttpMethod = httpMethodSchema.parse(one.method)
+      const source: Operation = { method, path: one.path, pointer, pathItem, operation, server }
+      const demand = withAuthorization(schemes.demandOf(operation), source, references, notices)
+      return { source, demand, tags: one.tags, operationId: textAt(operation, 'operationId') }
+    })
+    return ready === undefined ? [] : [ready]
+  })
+}
+
+/** Documents without security that ask for the Authorization header as a parameter mean a credential. */
+function withAuthorization(
+  demand: Demand,
+  { pathItem, operation, pointer }: Operation,
+  references: References,
+  notices: Notices,
+): Demand {
+  if (demand.alternatives.length > 0 || !asksForAuthorization(pathItem, operation, references))
+    return demand
+  notices.warn(
+    pointer,
+    'The Authorization header is asked for as a parameter; it became the credential AUTHORIZATION.',
+  )
+  return { alternatives: [[authorizationScheme]], optional: true }
+}
+
+/** Runs `work`; a reason why the operation cannot become a tool is noted and answered by undefined. */
+function orRefusal<T>(
+  { method, path, pointer }: { method: string; path: string; pointer: string },
+  refusals: Refusal[],
+  work: () => T,
+): T | undefined {
+  try {
+    return work()
+  } catch (error) {
+    if (!(error instanceof Refused) && !(error instanceof ReferenceFault)) throw error
+    refusals.push({
+      path: pointer,
+      operation: `${method} ${line(path, 300)}`,
+      message: error.message,
+    })
+    return undefined
+  }
+}
+
+function titles(
+  document: OpenApiDocument,
+  { name }: ImportOptions,
+): Pick<ServerSpec, 'name' | 'description'> {
+  const info = objectAt(document.root, 'info')
+  const title = line(name ?? textAt(info, 'title') ?? '', MAX_NAME)
+  const said = textAt(info, 'description') ?? textAt(info, 'summary') ?? ''
+  return { name: title === '' ? 'Imported API' : title, description: prose(said, MAX_DESCRIPTION) }
+}
+
+function egressOf(tools: readonly ImportedTool[]): ServerSpec['egress'] {
+  const byOrigin = new Map<string, Map<string, { method: HttpMethod; path: string }>>()
+  for (const { tool, origin, egressPath } of tools) {
+    const method = tool.operation?.method
+    if (method === undefined) continue
+    const operations = byOrigin.get(origin) ?? new Map()
+    operations.set(`${method} ${egressPath}`, { method, path: egressPath })
+    byOrigin.set(origin, operations)
+  }
+  return [...byOrigin].map(([origin, operations]) => ({
+    origin,
+    operations: [...operations.values()],
+  }))
+}
+
+function shortList(refusals: readonly Refusal[]): Refusal[] {
+  if (refusals.length <= MAX_REFUSALS) return [...refusals]
+  const more = refusals.length - MAX_REFUSALS
+  return [
+    ...refusals.slice(0, MAX_REFUSALS),
+    { path: '', message: `${more} more operations were refused.` },
+  ]
+}
+
+function nothing(message: string, path: string): ImportError {
+  return new ImportError({ code: 'nothing_to_import', message, path })
 }

@@ -1,0 +1,133 @@
+/** The fields of an object body as properties of the tool's input, where the rule allows it. */
+import type { BodySpec } from '@bmm/spec/server-spec'
+import type { BodySource } from './body.ts'
+import { type KeyRing, safeKey } from './input-key.ts'
+import { isObject, type JsonObject, own, textAt } from './json.ts'
+import { namedProperties, type SchemaBuilder, type Seen } from './schema.ts'
+import type { Part } from './schema-leaf.ts'
+
+type Field = NonNullable<BodySpec['fields']>[number]
+
+export type Fields = {
+  properties: JsonObject
+  /** Keys that the input must have. */
+  required: string[]
+  fields: Field[]
+  /** What the fields' schemas do not say, for the tool's description. */
+  note: string | undefined
+}
+
+const MAX_FIELDS = 100
+const fieldStyles = ['form', 'spaceDelimited', 'pipeDelimited', 'deepObject'] as const
+
+/**
+ * Undefined where the body stays whole under one key: it is no object with named fields, a union, an open map,
+ * may be null, has too many fields, or a field's key is already a parameter's.
+ */
+export function flattenedBody(
+  body: BodySource,
+  ring: KeyRing,
+  builder: SchemaBuilder,
+  parameterCount: number,
+): Fields | undefined {
+  if (body.kind === 'text' || body.kind === 'binary') return undefined
+  const seen = builder.look(body.parts)
+  if (!isFlattenable(seen)) return undefined
+  const { merged } = seen
+  const named = [...namedProperties(merged)].map(([name, parts]) => ({
+    name,
+    seen: builder.look(parts),
+    parts,
+  }))
+  const sent = named.filter((field) => !field.seen.readOnly)
+  const keys = sent.map(({ name }) => safeKey(name))
+  const isClash = new Set(keys).size < keys.length || keys.some((key) => ring.has(key))
+  if (
+    sent.length === 0 ||
+    sent.length > MAX_FIELDS ||
+    parameterCount + sent.length > 400 ||
+    isClash
+  ) {
+    return undefined
+  }
+  const properties: JsonObject = {}
+  const fields = sent.map(({ name, seen: field }): Field => {
+    const key = ring.keyFor(name)
+    const schema = builder.write(field, [key])
+    const isFile = body.kind === 'multipart' && isFileField(field, builder)
+    if (isFile) describeFile(schema)
+    properties[key] = schema
+    return { key, name, ...(isFile ? { file: true } : {}), ...encodingOf(body, name) }
+  })
+  // An explicit `required: false` lets the whole body be left out; silence is taken as carelessness.
+  const isRequired = body.required !== false
+  const required = sent.flatMap(({ name }, index) => {
+    const key = fields[index]?.key
+    return isRequired && merged.required.has(name) && key !== undefined ? [key] : []
+  })
+  return { properties, required, fields, note: alternativesNote(merged.unions) }
+}
+
+function isFlattenable({ merged, recursive, never }: Seen): boolean {
+  if (never || recursive || merged.nullable || merged.patterns.size > 0) return false
+  if (merged.types?.length !== 1 || merged.types[0] !== 'object') return false
+  if (merged.additional === true || Array.isArray(merged.additional)) return false
+  return merged.unions.every((members) => members.every(isConstraint))
+}
+
+/** An alternative that only says which fields go together does not make a union of shapes. */
+function isConstraint(part: Part): boolean {
+  return (
+    isObject(part.source) &&
+    Object.entries(part.source).every(
+      ([keyword, value]) =>
+        ['required', 'not', 'title', 'description', 'minProperties'].includes(keyword) ||
+        (keyword === 'type' && value === 'object'),
+    )
+  )
+}
+
+function alternativesNote(unions: readonly (readonly Part[])[]): string | undefined {
+  const sets = unions.flatMap((members) =>
+    members.flatMap(({ source }) => {
+      const required = isObject(source) ? source.required : undefined
+      const names = Array.isArray(required) ? required.filter((n) => typeof n === 'string') : []
+      return names.length === 0 ? [] : [names.map((name) => safeKey(name)).join(' + ')]
+    }),
+  )
+  const told = [...new Set(sets)].slice(0, 10)
+  return told.length < 2 ? undefined : `Give at least one of: ${told.join('; ')}.`
+}
+
+/** A file is a string of bytes, or a list of such. */
+function isFileField({ merged }: Seen, builder: SchemaBuilder): boolean {
+  const plain = merged.types?.[0] === 'array' ? builder.look(merged.items).merged : merged
+  const { format, contentMediaType, contentEncoding } = plain.plain
+  if (plain.types !== undefined && plain.types[0] !== 'string') return false
+  return (
+    format === 'binary' ||
+    format === 'byte' ||
+    contentEncoding === 'base64' ||
+    (typeof contentMediaType === 'string' && !contentMediaType.startsWith('text/'))
+  )
+}
+
+function describeFile(schema: JsonObject): void {
+  const said = typeof schema.description === 'string' ? ` ${schema.description}` : ''
+  schema.description = `File content as base64.${said}`
+}
+
+function encodingOf(body: BodySource, name: string): Partial<Field> {
+  const encoding = own(body.encoding, name)
+  if (!isObject(encoding)) return {}
+  const style = fieldStyles.find((known) => known === textAt(encoding, 'style'))
+  const explode = own(encoding, 'explode')
+  const type = textAt(encoding, 'contentType')?.split(',', 1)[0]?.trim()
+  const isConcrete =
+    type !== undefined && /^[\w!#$&^.+-]+\/[\w!#$&^.+-]+(?:\s*;[\x20-\x7e]*)?$/.test(type)
+  return {
+    ...(isConcrete && type.length <= 200 ? { contentType: type } : {}),
+    ...(style === undefined ? {} : { style }),
+    ...(typeof explode === 'boolean' ? { explode } : {}),
+  }
+}

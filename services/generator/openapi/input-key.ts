@@ -1,0 +1,43 @@
+/** Keys of a tool's input: every wire name gets one in the safe alphabet, and the way back is kept. */
+import { propertyKeyPattern } from '@bmm/spec/server-spec'
+
+const MAX_KEY = 64
+
+/** Gives out keys that are unique within one object. */
+export type KeyRing = {
+  /** The key for a wire name: the name itself where it is safe and free. */
+  keyFor(wire: string): string
+  has(key: string): boolean
+}
+
+export function keyRing(): KeyRing {
+  const taken = new Set<string>()
+  return {
+    keyFor(wire) {
+      const key = numbered(safeKey(wire), (candidate) => taken.has(candidate), MAX_KEY)
+      taken.add(key)
+      return key
+    },
+    has: (key) => taken.has(key),
+  }
+}
+
+/** `filter[name]` → `filter_name`, `$top` → `top`; `__proto__` would name the prototype of plain objects. */
+export function safeKey(wire: string): string {
+  if (propertyKeyPattern.test(wire) && wire !== '__proto__') return wire
+  const key = wire
+    .replaceAll(/[^A-Za-z0-9_.-]+/g, '_')
+    .replaceAll(/^_+|_+$/g, '')
+    .slice(0, MAX_KEY)
+  return key === '' ? 'key' : key
+}
+
+/** The first of `name`, `name_2`, `name_3`, … that is free, cut so that it keeps within `limit`. */
+export function numbered(name: string, isTaken: (name: string) => boolean, limit: number): string {
+  let candidate = name
+  for (let count = 2; isTaken(candidate); count += 1) {
+    const suffix = `_${count}`
+    candidate = `${name.slice(0, limit - suffix.length)}${suffix}`
+  }
+  return candidate
+}

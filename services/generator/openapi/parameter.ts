@@ -1,0 +1,217 @@
+/** Parameters of an operation, of any dialect, and how each travels in the request. */
+import type { ParameterSpec } from '@bmm/spec/server-spec'
+import { isObject, type JsonObject, listAt, own, pointerTo, textAt } from './json.ts'
+import type { Notices } from './notices.ts'
+import type { References } from './reference.ts'
+import type { Part } from './schema-leaf.ts'
+
+export type ParameterStyle = ParameterSpec['style']
+
+export type ParameterSource = {
+  /** The name on the wire. */
+  name: string
+  in: ParameterSpec['in']
+  required: boolean
+  description: string | undefined
+  style: ParameterStyle
+  explode: boolean
+  allowReserved: boolean
+  contentType: string | undefined
+  parts: Part[]
+}
+
+export type ParameterList = {
+  parameters: ParameterSource[]
+  /** Swagger 2.0: the parameters that make up the body. */
+  bodyParameters: JsonObject[]
+  /** OpenAPI 3.2: the one parameter that is the whole query string. */
+  querystring: JsonObject | undefined
+}
+
+const defaultStyles = { path: 'simple', query: 'form', header: 'simple', cookie: 'form' } as const
+const allowedStyles: Readonly<Record<ParameterSpec['in'], readonly string[]>> = {
+  path: ['simple', 'label', 'matrix', 'spaceDelimited', 'pipeDelimited'],
+  query: ['form', 'spaceDelimited', 'pipeDelimited', 'deepObject'],
+  header: ['simple'],
+  cookie: ['form'],
+}
+const MAX_WIRE_NAME = 256
+/** Headers that describe the message or the connection: the serialiser and the broker write them. */
+const ownHeaders = new Set([
+  'accept',
+  'accept-encoding',
+  'authorization',
+  'connection',
+  'content-length',
+  'content-type',
+  'cookie',
+  'host',
+  'keep-alive',
+  'proxy-authorization',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+])
+const headerName = /^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$/
+
+/** The path item's parameters, replaced by the operation's own of the same name and place. Throws ReferenceFault. */
+export function parametersOf(
+  pathItem: JsonObject,
+  operation: JsonObject,
+  at: string,
+  references: References,
+  notices: Notices,
+): ParameterList {
+  const byName = new Map<string, JsonObject>()
+  const bodyParameters = new Map<string, JsonObject>()
+  let querystring: JsonObject | undefined
+  for (const value of [...listAt(pathItem, 'parameters'), ...listAt(operation, 'parameters')]) {
+    const parameter = references.follow(value)
+    if (!isObject(parameter)) continue
+    const [name, place] = [textAt(parameter, 'name'), textAt(parameter, 'in')]
+    if (place === 'body' || place === 'formData') {
+      bodyParameters.set(place === 'body' ? place : `formData ${name}`, parameter)
+    } else if (place === 'querystring') querystring = parameter
+    else if (name !== undefined && name !== '' && place !== undefined) {
+      byName.set(`${place} ${name}`, parameter)
+    } else notices.warn(at, 'A parameter without name or place ("in") was left out.')
+  }
+  const parameters = [...byName.values()].flatMap((parameter) => {
+    const source = parameterSource(parameter, at, notices)
+    return source === undefined ? [] : [source]
+  })
+  return { parameters, bodyParameters: [...bodyParameters.values()], querystring }
+}
+
+/** Undefined where a parameter cannot or must not be sent by a tool's input. */
+function parameterSource(
+  parameter: JsonObject,
+  at: string,
+  notices: Notices,
+): ParameterSource | undefined {
+  const name = textAt(parameter, 'name') ?? ''
+  const place = placeOf(textAt(parameter, 'in'))
+  if (place === undefined || name.length > MAX_WIRE_NAME) {
+    notices.warn(at, 'A parameter with an unknown place ("in") or an overlong name was left out.')
+    return undefined
+  }
+  if (place === 'header') {
+    if (ownHeaders.has(name.toLowerCase())) return undefined
+    if (!headerName.test(name)) {
+      notices.warn(at, 'A header parameter whose name is no HTTP header name was left out.')
+      return undefined
+    }
+  }
+  if (place === 'cookie' && !headerName.test(name)) {
+    notices.warn(at, 'A cookie parameter whose name is no cookie name was left out.')
+    return undefined
+  }
+  const content = contentOf(parameter)
+  const schema = content?.schema ?? own(parameter, 'schema') ?? parameter
+  return {
+    name,
+    in: place,
+    required: place === 'path' || own(parameter, 'required') === true,
+    description: describedAs(parameter, schema),
+    ...transport(parameter, place, at, notices),
+    contentType: content?.type,
+    parts: [{ source: schema, trail: undefined }],
+  }
+}
+
+function placeOf(place: string | undefined): ParameterSpec['in'] | undefined {
+  return place === 'path' || place === 'query' || place === 'header' || place === 'cookie'
+    ? place
+    : undefined
+}
+
+function contentOf(parameter: JsonObject): { type: string; schema: unknown } | undefined {
+  const content = own(parameter, 'content')
+  const [first] = isObject(content) ? Object.entries(content) : []
+  if (first === undefined || !isObject(first[1])) return undefined
+  return { type: first[0].slice(0, 200), schema: own(first[1], 'schema') ?? {} }
+}
+
+/** The parameter's own words win over its schema's; a deprecated one says so. */
+function describedAs(parameter: JsonObject, schema: unknown): string | undefined {
+  const said =
+    textAt(parameter, 'description') ??
+    (isObject(schema) ? textAt(schema, 'description') : undefined)
+  if (own(parameter, 'deprecated') !== true) return said
+  return `Deprecated. ${said ?? ''}`.trim()
+}
+
+function transport(
+  parameter: JsonObject,
+  place: ParameterSpec['in'],
+  at: string,
+  notices: Notices,
+): Pick<ParameterSource, 'style' | 'explode' | 'allowReserved'> {
+  const format = textAt(parameter, 'collectionFormat')
+  const isArray = own(parameter, 'type') === 'array' && own(parameter, 'schema') === undefined
+  if (isArray || format !== undefined) return collection(format ?? 'csv', place)
+  const written = textAt(parameter, 'style')
+  let style: ParameterStyle = defaultStyles[place]
+  if (isStyle(written) && allowedStyles[place].includes(written)) style = written
+  // OpenAPI 3.2 adds the style `cookie`, which differs from `form` in escaping only.
+  else if (written !== undefined && written !== 'cookie') {
+    notices.warn(
+      at,
+      `A ${place} parameter has a style that this place does not know; "${style}" is used.`,
+    )
+  }
+  const explode = own(parameter, 'explode')
+  return {
+    style,
+    explode: typeof explode === 'boolean' ? explode : style === 'form' || style === 'deepObject',
+    allowReserved: own(parameter, 'allowReserved') === true,
+  }
+}
+
+/** Swagger 2.0 `collectionFormat` as style and explode. */
+export function collection(
+  format: string,
+  place: ParameterSpec['in'],
+): Pick<ParameterSource, 'style' | 'explode' | 'allowReserved'> {
+  const style: ParameterStyle =
+    format === 'ssv' && place !== 'header' && place !== 'cookie'
+      ? 'spaceDelimited'
+      : format === 'pipes' && place !== 'header' && place !== 'cookie'
+        ? 'pipeDelimited'
+        : defaultStyles[place]
+  return { style, explode: format === 'multi' && place === 'query', allowReserved: false }
+}
+
+function isStyle(text: string | undefined): text is ParameterStyle {
+  return (
+    text === 'simple' ||
+    text === 'label' ||
+    text === 'matrix' ||
+    text === 'form' ||
+    text === 'spaceDelimited' ||
+    text === 'pipeDelimited' ||
+    text === 'deepObject'
+  )
+}
+
+/** True where the document asks for the Authorization header as if it were an ordinary parameter. */
+export function asksForAuthorization(
+  pathItem: JsonObject,
+  operation: JsonObject,
+  references: References,
+): boolean {
+  return [...listAt(pathItem, 'parameters'), ...listAt(operation, 'parameters')].some((value) => {
+    const parameter = references.follow(value)
+    return (
+      isObject(parameter) &&
+      textAt(parameter, 'in') === 'header' &&
+      textAt(parameter, 'name')?.toLowerCase() === 'authorization'
+    )
+  })
+}
+
+/** JSON pointer of an operation. */
+export function operationPointer(path: string, method: string): string {
+  return pointerTo('/paths', path, method)
+}

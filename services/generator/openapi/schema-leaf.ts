@@ -1,0 +1,96 @@
+/** A schema seen through its `$ref`s and `allOf`s: the plain schema objects that all hold for one value. */
+import { isObject, type JsonObject } from './json.ts'
+import { ReferenceFault, type References } from './reference.ts'
+
+/** The `$ref`s on the way down to a schema, to notice recursion. */
+export type Trail = { ref: string; up: Trail } | undefined
+/** A schema as it stands in the document, with the way that led to it. */
+export type Part = { source: unknown; trail: Trail }
+/** One schema object without `$ref`, `allOf` or a union of one. */
+export type Leaf = { schema: JsonObject; trail: Trail }
+
+export type Leaves = {
+  leaves: Leaf[]
+  /** The value may also be null. */
+  nullable: boolean
+  /** A reference came back to where it started: the value is described by its type only. */
+  recursive: boolean
+  /** References that point to nothing; external ones throw instead. */
+  dangling: string[]
+  /** The schema `false`: no value fits. */
+  never: boolean
+}
+
+const MAX_LEAVES = 100
+
+/** Throws ReferenceFault for an external reference. */
+export function leavesOf(parts: readonly Part[], references: References): Leaves {
+  const result: Leaves = {
+    leaves: [],
+    nullable: false,
+    recursive: false,
+    dangling: [],
+    never: false,
+  }
+  const queue = [...parts]
+  for (let index = 0; index < queue.length && index < MAX_LEAVES; index += 1) {
+    const part = queue[index]
+    if (part === undefined) break
+    if (part.source === false) result.never = true
+    if (isObject(part.source)) queue.push(...opened(part.source, part.trail, references, result))
+  }
+  return result
+}
+
+/** Adds the schema's own keywords as a leaf and answers what else holds for the same value. */
+function opened(schema: JsonObject, trail: Trail, references: References, result: Leaves): Part[] {
+  const more: Part[] = []
+  const ref = referenceOf(schema)
+  if (schema.nullable === true || schema['x-nullable'] === true) result.nullable = true
+  if (ref !== undefined) more.push(...referenced(ref, trail, references, result))
+  if (Array.isArray(schema.allOf)) {
+    for (const source of schema.allOf) more.push({ source, trail })
+  }
+  let plain = schema
+  for (const keyword of ['oneOf', 'anyOf'] as const) {
+    const members = schema[keyword]
+    if (!Array.isArray(members)) continue
+    const others = members.filter((member) => !isNullSchema(member))
+    if (others.length > 1) continue
+    if (others.length < members.length) result.nullable = true
+    if (others.length === 1) more.push({ source: others[0], trail })
+    plain = { ...plain }
+    delete plain[keyword]
+  }
+  result.leaves.push({ schema: plain, trail })
+  return more
+}
+
+function referenced(ref: string, trail: Trail, references: References, result: Leaves): Part[] {
+  let source: unknown
+  try {
+    source = references.resolve(ref)
+  } catch (error) {
+    if (!(error instanceof ReferenceFault) || error.external) throw error
+    result.dangling.push(ref)
+    return []
+  }
+  for (let step = trail; step !== undefined; step = step.up) {
+    if (step.ref !== ref) continue
+    result.recursive = true
+    const type = isObject(source) ? source.type : undefined
+    return type === undefined ? [] : [{ source: { type }, trail }]
+  }
+  return [{ source, trail: { ref, up: trail } }]
+}
+
+function referenceOf(schema: JsonObject): string | undefined {
+  if (typeof schema.$ref === 'string') return schema.$ref
+  return typeof schema.$dynamicRef === 'string' ? schema.$dynamicRef : undefined
+}
+
+function isNullSchema(schema: unknown): boolean {
+  if (!isObject(schema)) return false
+  if (schema.type === 'null') return true
+  return Array.isArray(schema.enum) && schema.enum.length === 1 && schema.enum[0] === null
+}

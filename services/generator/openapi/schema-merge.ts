@@ -1,0 +1,259 @@
+/** Many schema objects that hold at once become one: older dialects are upgraded on the way (JSON Schema 2020-12). */
+import { isObject, type JsonObject } from './json.ts'
+import type { Leaf, Leaves, Part } from './schema-leaf.ts'
+
+/** Parts that hold together, as of one property. */
+export type Parts = readonly Part[]
+
+export type Merged = {
+  /** Undefined: any type. Null is told by `nullable`. */
+  types: string[] | undefined
+  nullable: boolean
+  /** Keywords whose values hold no schema, checked and upgraded. */
+  plain: JsonObject
+  properties: Map<string, Part[]>
+  patterns: Map<string, Part[]>
+  required: Set<string>
+  items: Parts
+  prefixItems: Parts[]
+  additional: boolean | Parts | undefined
+  /** Each is a list of alternatives; `oneOf` counts as `anyOf`. */
+  unions: Part[][]
+}
+
+const aliases: Readonly<Record<string, string | undefined>> = {
+  string: 'string',
+  number: 'number',
+  integer: 'integer',
+  boolean: 'boolean',
+  object: 'object',
+  array: 'array',
+  null: 'null',
+  file: 'string',
+  str: 'string',
+  text: 'string',
+  date: 'string',
+  datetime: 'string',
+  'date-time': 'string',
+  uuid: 'string',
+  int: 'integer',
+  int32: 'integer',
+  int64: 'integer',
+  long: 'integer',
+  float: 'number',
+  double: 'number',
+  decimal: 'number',
+  bool: 'boolean',
+  list: 'array',
+  map: 'object',
+  dict: 'object',
+}
+const counts = ['minLength', 'maxLength', 'minItems', 'maxItems', 'minProperties', 'maxProperties']
+const MAX_DEFAULT = 300
+const MAX_FORMAT = 40
+const MAX_PATTERN = 500
+
+export function merged(from: Leaves): Merged {
+  const result: Merged = {
+    types: undefined,
+    nullable: from.nullable,
+    plain: {},
+    properties: new Map(),
+    patterns: new Map(),
+    required: new Set(),
+    items: [],
+    prefixItems: [],
+    additional: undefined,
+    unions: [],
+  }
+  for (const leaf of from.leaves) {
+    mergeTypes(result, leaf.schema)
+    mergePlain(result.plain, leaf.schema)
+    mergeObject(result, leaf)
+    mergeArray(result, leaf)
+    mergeUnions(result, leaf)
+  }
+  // `additionalProperties: false` in one part of an allOf would forbid the properties of the others.
+  if (result.additional === false && from.leaves.some(({ schema }) => opensObject(schema))) {
+    result.additional = undefined
+  }
+  if (result.types === undefined) {
+    if (result.properties.size > 0) result.types = ['object']
+    else if (result.items.length > 0 || result.prefixItems.length > 0) result.types = ['array']
+  }
+  return result
+}
+
+/** Null aside, the types a schema names; undefined when it names none that is known. */
+export function typesOf(schema: JsonObject): string[] | undefined {
+  const named = Array.isArray(schema.type) ? schema.type : [schema.type]
+  const types = named.flatMap((type) => {
+    const known = typeof type === 'string' ? aliases[type.toLowerCase()] : undefined
+    return known === undefined || known === 'null' ? [] : [known]
+  })
+  return types.length === 0 ? undefined : [...new Set(types)]
+}
+
+function opensObject(schema: JsonObject): boolean {
+  return isObject(schema.properties) && schema.additionalProperties !== false
+}
+
+function mergeTypes(result: Merged, schema: JsonObject): void {
+  if (Array.isArray(schema.type) && schema.type.includes('null')) result.nullable = true
+  const types = typesOf(schema)
+  if (types === undefined) return
+  const before = result.types
+  if (before === undefined) result.types = types
+  else {
+    const both = types.filter(
+      (t) => before.includes(t) || (t === 'integer' && before.includes('number')),
+    )
+    if (both.length > 0) result.types = both
+  }
+}
+
+function mergePlain(plain: JsonObject, schema: JsonObject): void {
+  for (const keyword of ['title', 'description', 'contentMediaType', 'contentEncoding'] as const) {
+    const value = schema[keyword]
+    if (typeof value === 'string') plain[keyword] ??= value
+  }
+  const format = schema.format
+  if (typeof format === 'string' && format.length <= MAX_FORMAT) plain.format ??= format
+  if (schema.uniqueItems === true) plain.uniqueItems = true
+  if (schema.deprecated === true) plain.deprecated = true
+  for (const keyword of counts) {
+    const value = schema[keyword]
+    if (!Number.isSafeInteger(value) || Number(value) < 0) continue
+    plain[keyword] = tighter(keyword.startsWith('min'), plain[keyword], Number(value))
+  }
+  mergeBounds(plain, schema)
+  const pattern = schema.pattern
+  if (plain.pattern === undefined && typeof pattern === 'string' && isPattern(pattern)) {
+    plain.pattern = pattern
+  }
+  mergeValues(plain, schema)
+}
+
+/** `exclusiveMinimum: true` beside `minimum` is the older dialect of `exclusiveMinimum: n`. */
+function mergeBounds(plain: JsonObject, schema: JsonObject): void {
+  const bounds = [
+    ['minimum', 'exclusiveMinimum', true],
+    ['maximum', 'exclusiveMaximum', false],
+  ] as const
+  for (const [bound, exclusive, lower] of bounds) {
+    const value = schema[bound]
+    if (typeof value === 'number') {
+      const keyword = schema[exclusive] === true ? exclusive : bound
+      plain[keyword] = tighter(lower, plain[keyword], value)
+    }
+    const alone = schema[exclusive]
+    if (typeof alone === 'number') plain[exclusive] = tighter(lower, plain[exclusive], alone)
+  }
+  // Fractions are left out: validators compute 19.99 % 0.01 in floating point.
+  const step = schema.multipleOf
+  if (Number.isSafeInteger(step) && Number(step) > 0) plain.multipleOf ??= step
+}
+
+function mergeValues(plain: JsonObject, schema: JsonObject): void {
+  if (Array.isArray(schema.enum) && schema.enum.length > 0) {
+    const values = schema.enum.filter(isScalar)
+    if (values.length === schema.enum.length) {
+      const before = plain.enum
+      const both = Array.isArray(before) ? values.filter((value) => before.includes(value)) : values
+      plain.enum = both.length > 0 ? both : values
+    }
+  }
+  if (isScalar(schema.const) && schema.const !== undefined) plain.const ??= schema.const
+  for (const value of [schema.default, schema['x-default']]) {
+    if (value !== undefined && plain.default === undefined && isSmall(value)) plain.default = value
+  }
+  if (plain.examples !== undefined) return
+  const examples = Array.isArray(schema.examples)
+    ? schema.examples.slice(0, 1)
+    : [schema.example ?? schema['x-example']]
+  const kept = examples.filter((value) => value !== undefined && value !== null && isSmall(value))
+  if (kept.length > 0) plain.examples = kept
+}
+
+function mergeObject(result: Merged, { schema, trail }: Leaf): void {
+  if (isObject(schema.properties)) {
+    for (const [name, source] of Object.entries(schema.properties)) {
+      append(result.properties, name, { source, trail })
+      // Draft 3 wrote `required: true` on the property itself.
+      if (isObject(source) && source.required === true) result.required.add(name)
+    }
+  }
+  if (isObject(schema.patternProperties)) {
+    for (const [pattern, source] of Object.entries(schema.patternProperties)) {
+      if (isPattern(pattern)) append(result.patterns, pattern, { source, trail })
+    }
+  }
+  if (Array.isArray(schema.required)) {
+    for (const name of schema.required) if (typeof name === 'string') result.required.add(name)
+  }
+  const additional = schema.additionalProperties
+  if (isObject(additional)) {
+    const before = Array.isArray(result.additional) ? result.additional : []
+    const isAnything = Object.keys(additional).length === 0
+    if (!isAnything) result.additional = [...before, { source: additional, trail }]
+    else if (before.length === 0) result.additional = true
+  } else if (typeof additional === 'boolean') result.additional ??= additional
+}
+
+function mergeArray(result: Merged, { schema, trail }: Leaf): void {
+  const tuple = Array.isArray(schema.prefixItems) ? schema.prefixItems : schema.items
+  if (Array.isArray(tuple)) {
+    if (result.prefixItems.length === 0) {
+      result.prefixItems = tuple.map((source) => [{ source, trail }])
+    }
+  }
+  if (isObject(schema.items)) result.items = [...result.items, { source: schema.items, trail }]
+}
+
+function mergeUnions(result: Merged, { schema, trail }: Leaf): void {
+  for (const keyword of ['oneOf', 'anyOf'] as const) {
+    const members = schema[keyword]
+    if (!Array.isArray(members) || members.length === 0) continue
+    // Two alternatives of real documents overlap often enough that "exactly one" refuses honest input.
+    result.unions.push(members.map((source) => ({ source, trail })))
+  }
+}
+
+function append(map: Map<string, Part[]>, key: string, part: Part): void {
+  const parts = map.get(key)
+  if (parts === undefined) map.set(key, [part])
+  else parts.push(part)
+}
+
+function tighter(lower: boolean, before: unknown, value: number): number {
+  if (typeof before !== 'number') return value
+  return lower ? Math.max(before, value) : Math.min(before, value)
+}
+
+function isScalar(value: unknown): boolean {
+  return value === null || ['string', 'number', 'boolean'].includes(typeof value)
+}
+
+/** Small enough to show to a model; a value that YAML anchors made cyclic is not. */
+function isSmall(value: unknown): boolean {
+  if (isScalar(value)) return typeof value !== 'string' || value.length <= MAX_DEFAULT
+  let nodes = 0
+  const pending: unknown[] = [value]
+  for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
+    nodes += 1
+    if (nodes > MAX_DEFAULT / 10) return false
+    if (typeof next === 'object' && next !== null) pending.push(...Object.values(next))
+  }
+  return JSON.stringify(value).length <= MAX_DEFAULT
+}
+
+/** Validators compile patterns with the `u` flag: one that does not compile so is left out. */
+function isPattern(pattern: string): boolean {
+  if (pattern.length > MAX_PATTERN) return false
+  try {
+    new RegExp(pattern, 'u')
+    return true
+  } catch {
+    return false
+  }
+}

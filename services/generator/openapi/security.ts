@@ -1,0 +1,144 @@
+/** Security of a document becomes credentials: names, how each is sent, and to which origins. */
+import type { CredentialSpec } from '@bmm/spec/server-spec'
+import type { OpenApiDocument } from './document.ts'
+import { numbered } from './input-key.ts'
+import { isObject, type JsonObject, objectAt, own, textAt } from './json.ts'
+import { prose } from './prose.ts'
+import type { References } from './reference.ts'
+import { Refused } from './refused.ts'
+
+/** How a scheme's value travels. Schemes with an equal `slot` would overwrite each other on one origin. */
+export type SecurityScheme = {
+  name: string
+  placement: Pick<CredentialSpec, 'scheme' | 'parameter'>
+  slot: string
+  description: string
+}
+
+/** What an operation asks for: the alternatives that can be met, in the document's order. */
+export type Demand = {
+  alternatives: SecurityScheme[][]
+  /** Works without any as well. */
+  optional: boolean
+}
+
+export type SecuritySchemes = {
+  /** Throws Refused when no alternative is wholly supported. */
+  demandOf(operation: JsonObject): Demand
+}
+
+const MAX_CREDENTIAL_NAME = 64
+const headerName = /^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$/
+
+export function securitySchemes(
+  document: OpenApiDocument,
+  references: References,
+): SecuritySchemes {
+  const { root } = document
+  const definitions =
+    document.version === '2.0'
+      ? objectAt(root, 'securityDefinitions')
+      : objectAt(objectAt(root, 'components'), 'securitySchemes')
+  const schemes = new Map<string, SecurityScheme | string>()
+  for (const [name, value] of Object.entries(definitions)) {
+    schemes.set(name, schemeFrom(name, references.follow(value)))
+  }
+
+  function demandOf(operation: JsonObject): Demand {
+    const security = own(operation, 'security') ?? own(root, 'security')
+    if (!Array.isArray(security) || security.length === 0) {
+      return { alternatives: [], optional: true }
+    }
+    const alternatives: SecurityScheme[][] = []
+    const faults: string[] = []
+    let optional = false
+    for (const alternative of security) {
+      const names = isObject(alternative) ? Object.keys(alternative) : []
+      if (names.length === 0) {
+        optional = true
+        continue
+      }
+      const found = names.map((name) => schemes.get(name) ?? 'a scheme that is not defined')
+      const fault = found.find((scheme) => typeof scheme === 'string')
+      if (typeof fault === 'string') faults.push(fault)
+      else alternatives.push(found.filter((scheme) => typeof scheme !== 'string'))
+    }
+    if (alternatives.length === 0 && !optional) {
+      throw new Refused(
+        `The operation asks for ${[...new Set(faults)].join(' or ')}, which is not supported.`,
+      )
+    }
+    return { alternatives, optional }
+  }
+
+  return { demandOf }
+}
+
+/** The document asks for the Authorization header as an ordinary parameter and names no scheme. */
+export const authorizationScheme: SecurityScheme = {
+  name: 'authorization',
+  placement: { scheme: 'header', parameter: 'Authorization' },
+  slot: 'header authorization',
+  description: 'The whole value of the Authorization header, such as "Bearer …".',
+}
+
+/** The scheme, or what it is when it is not supported. */
+function schemeFrom(name: string, value: unknown): SecurityScheme | string {
+  if (!isObject(value)) return 'a scheme that is not defined'
+  const type = textAt(value, 'type')?.toLowerCase()
+  const said = prose(textAt(value, 'description') ?? '', 1_000)
+  const scheme = (placement: SecurityScheme['placement'], how: string): SecurityScheme => ({
+    name,
+    placement,
+    slot: slotOf(placement),
+    description: said === '' ? how : `${how}\n${said}`,
+  })
+  const bearer = (how: string) => scheme({ scheme: 'bearer' }, how)
+  const basic = 'User name and password as "name:password", sent by HTTP basic authentication.'
+  if (type === 'basic') return scheme({ scheme: 'basic' }, basic)
+  if (type === 'oauth2') return bearer('OAuth 2.0 access token, sent as a bearer token.')
+  if (type === 'openidconnect')
+    return bearer('OpenID Connect access token, sent as a bearer token.')
+  if (type === 'apikey') return apiKey(value, scheme)
+  if (type === 'mutualtls') return 'a TLS client certificate'
+  if (type !== 'http') return 'a security scheme of an unknown type'
+  const how = textAt(value, 'scheme')?.toLowerCase()
+  if (how === 'basic') return scheme({ scheme: 'basic' }, basic)
+  if (how === 'bearer') return bearer('Bearer token, sent in the Authorization header.')
+  return `HTTP authentication by "${prose(how ?? '', 30)}"`
+}
+
+function apiKey(
+  value: JsonObject,
+  scheme: (placement: SecurityScheme['placement'], how: string) => SecurityScheme,
+): SecurityScheme | string {
+  const place = textAt(value, 'in')
+  const parameter = textAt(value, 'name') ?? ''
+  if (place !== 'header' && place !== 'query' && place !== 'cookie') {
+    return 'an API key in an unknown place'
+  }
+  if (place === 'query' ? !/^[^\s\0]{1,128}$/.test(parameter) : !headerName.test(parameter)) {
+    return `an API key whose ${place} name is not valid`
+  }
+  if (place === 'header' && parameter.toLowerCase() === 'authorization') {
+    return scheme({ scheme: 'header', parameter }, authorizationScheme.description)
+  }
+  const kind = place === 'query' ? 'query parameter' : place
+  return scheme({ scheme: place, parameter }, `API key, sent as the ${kind} "${parameter}".`)
+}
+
+function slotOf({ scheme, parameter }: SecurityScheme['placement']): string {
+  if (scheme === 'bearer' || scheme === 'basic') return 'header authorization'
+  return `${scheme} ${scheme === 'header' ? parameter?.toLowerCase() : parameter}`
+}
+
+/** `petstoreAuth` → `PETSTORE_AUTH`; a name that starts with a digit gets `KEY_` in front. */
+export function credentialName(scheme: string, isTaken: (name: string) => boolean): string {
+  const snake = scheme
+    .replaceAll(/([a-z0-9])([A-Z])/g, '$1_$2')
+    .replaceAll(/[^A-Za-z0-9]+/g, '_')
+    .replaceAll(/^_+|_+$/g, '')
+    .toUpperCase()
+  const name = snake === '' ? 'API_KEY' : /^[A-Z]/.test(snake) ? snake : `KEY_${snake}`
+  return numbered(name.slice(0, MAX_CREDENTIAL_NAME), isTaken, MAX_CREDENTIAL_NAME)
+}

@@ -1,0 +1,193 @@
+/** Where an operation is: servers, their variables, base URL, and the URL template of the operation. */
+
+import type { OpenApiDocument } from './document.ts'
+import { isObject, type JsonObject, listAt, objectAt, own, textAt } from './json.ts'
+import type { Notices } from './notices.ts'
+import { Refused } from './refused.ts'
+
+export type ServerOptions = { baseUrl?: string | undefined; documentUrl?: string | undefined }
+
+const MAX_URL_TEMPLATE = 2_000
+const relativeSentence =
+  'The document does not say on which host the API is. Give its address as the base URL.'
+
+/** The absolute URL, without a trailing slash, under which an operation's path lies. Throws Refused. */
+export function serverUrlOf(
+  document: OpenApiDocument,
+  pathItem: JsonObject,
+  operation: JsonObject,
+  options: ServerOptions,
+  notices: Notices,
+): string {
+  if (document.version === '2.0') return swaggerUrl(document.root, operation, options)
+  for (const [holder, path] of [
+    [operation, 'operation'],
+    [pathItem, 'path'],
+  ] as const) {
+    const servers = listAt(holder, 'servers')
+    if (servers.length === 0) continue
+    notices.warn('/servers', `Some servers belong to one ${path} only; they stay as they are.`)
+    return firstUsable(servers, options.baseUrl ?? options.documentUrl, notices)
+  }
+  const servers = listAt(document.root, 'servers')
+  const { baseUrl, documentUrl } = options
+  if (baseUrl === undefined) {
+    return firstUsable(servers.length === 0 ? [{ url: '/' }] : servers, documentUrl, notices)
+  }
+  const relative = servers.map(serverText).find((url) => url !== undefined && isRelative(url))
+  // A given base URL stands in for absolute servers, and completes relative ones.
+  if (relative === undefined || relative === '/' || relative === '')
+    return cleaned(baseUrl, notices)
+  return cleaned(new URL(relative, baseUrl).href, notices)
+}
+
+/** The first server that names an HTTP origin once its variables have their defaults. */
+function firstUsable(
+  servers: readonly unknown[],
+  base: string | undefined,
+  notices: Notices,
+): string {
+  let fault = relativeSentence
+  for (const server of servers) {
+    const url = serverText(server)
+    if (url === undefined) {
+      fault = 'The server has a variable without a default. Give the address as the base URL.'
+      continue
+    }
+    const absolute = absoluteUrl(url, base)
+    if (absolute === undefined) continue
+    if (/^https?:/.test(absolute)) return cleaned(absolute, notices)
+    fault = 'The server is not reached by http or https.'
+  }
+  throw new Refused(fault)
+}
+
+/** The server's URL with the defaults of its variables; undefined when one has none. */
+function serverText(server: unknown): string | undefined {
+  if (!isObject(server)) return undefined
+  const variables = objectAt(server, 'variables')
+  let isComplete = true
+  const url = (textAt(server, 'url') ?? '/').trim().replaceAll(/\{([^{}]*)\}/g, (_match, name) => {
+    const variable = objectAt(variables, String(name))
+    const value = own(variable, 'default') ?? listAt(variable, 'enum')[0]
+    if (typeof value === 'string' || typeof value === 'number') return String(value)
+    isComplete = false
+    return ''
+  })
+  return isComplete ? url : undefined
+}
+
+function isRelative(url: string): boolean {
+  return absoluteUrl(url, undefined) === undefined
+}
+
+function absoluteUrl(url: string, base: string | undefined): string | undefined {
+  if (/^[a-z][a-z0-9+.-]*:\/\//i.test(url)) return URL.canParse(url) ? new URL(url).href : undefined
+  // `api.example.com/v1` is a relative path by the letter, and a host by what people mean.
+  if (
+    /^[a-z0-9-]+(?:\.[a-z0-9-]+)+(?::\d+)?(?:\/|$)/i.test(url) &&
+    URL.canParse(`https://${url}`)
+  ) {
+    return new URL(`https://${url}`).href
+  }
+  if (url.startsWith('//') && URL.canParse(`https:${url}`)) {
+    return new URL(`${base === undefined ? 'https:' : new URL(base).protocol}${url}`).href
+  }
+  return base !== undefined && URL.canParse(url, base) ? new URL(url, base).href : undefined
+}
+
+function cleaned(href: string, notices: Notices): string {
+  const url = new URL(href)
+  if (url.hostname === '') throw new Refused(relativeSentence)
+  if (url.username !== '' || url.password !== '') {
+    notices.warn('/servers', 'The server URL held a user name or password, which was left out.')
+  }
+  return `${url.origin}${url.pathname}`.replace(/\/+$/, '')
+}
+
+function swaggerUrl(root: JsonObject, operation: JsonObject, options: ServerOptions): string {
+  const basePath = (textAt(root, 'basePath') ?? '').replace(/\/+$/, '')
+  const path = basePath === '' || basePath.startsWith('/') ? basePath : `/${basePath}`
+  if (options.baseUrl !== undefined) {
+    const base = new URL(options.baseUrl)
+    const ownPath = base.pathname.replace(/\/+$/, '')
+    return `${base.origin}${ownPath === '' ? path : ownPath}`
+  }
+  const known = options.documentUrl === undefined ? undefined : new URL(options.documentUrl)
+  const host = textAt(root, 'host') ?? known?.host
+  if (host === undefined || host === '') throw new Refused(relativeSentence)
+  const named = [listAt(operation, 'schemes'), listAt(root, 'schemes')].find((l) => l.length > 0)
+  const schemes = named ?? [known?.protocol.replace(':', '') ?? 'https']
+  const scheme = ['https', 'http'].find((one) => schemes.includes(one))
+  if (scheme === undefined) throw new Refused('The server is not reached by http or https.')
+  const bare = host.replace(/^[a-z]+:\/\//i, '')
+  const url = `${scheme}://${bare}${path}`
+  if (!URL.canParse(url)) throw new Refused('The host of the document is not a host name.')
+  return `${new URL(url).origin}${new URL(url).pathname}`.replace(/\/+$/, '')
+}
+
+export type UrlTemplate = {
+  /** Absolute, with `{name}` or `{+name}` for path parameters. */
+  url: string
+  origin: string
+  /** Path part of `url`, for the list of allowed operations. */
+  path: string
+  /** The names in braces, by wire name; true where the value may span several segments. */
+  names: Map<string, boolean>
+}
+
+/** Joins server and path; `known` are the declared path parameters. Throws Refused. */
+export function urlTemplate(server: string, path: string, known: ReadonlySet<string>): UrlTemplate {
+  const names = new Map<string, boolean>()
+  const whole = path.startsWith('/') || path === '' ? path : `/${path}`
+  const braced = whole
+    .replaceAll(/\{[?&][^{}]*\}/g, '')
+    .replaceAll(/\/:([A-Za-z_]\w*)/g, (match, name) => (known.has(name) ? `/{${name}}` : match))
+  const parts = withoutFragment(braced).split(/(\{[^{}]+\})/)
+  const text = parts.map((part, index) => {
+    if (index % 2 === 0) return literal(part)
+    const { name, spans } = placeholder(part.slice(1, -1), known)
+    names.set(name, spans)
+    return `{${spans ? '+' : ''}${name}}`
+  })
+  const url = `${server}${text.join('')}`
+  if (url.length > MAX_URL_TEMPLATE) {
+    throw new Refused(`The address is longer than ${MAX_URL_TEMPLATE} characters.`)
+  }
+  const { origin } = new URL(server)
+  const rest = url.slice(origin.length).split('?', 1)[0] ?? ''
+  return { url, origin, path: rest.startsWith('/') ? rest : `/${rest}`, names }
+}
+
+/** `/#Action=X` tells operations of one URL apart in documents only: a fragment is never sent. */
+function withoutFragment(path: string): string {
+  const hash = path.replaceAll(/\{[^{}]*\}/g, (match) => '_'.repeat(match.length)).indexOf('#')
+  return hash === -1 ? path : path.slice(0, hash)
+}
+
+/** `{+x}`, `{x+}` and `{x*}` are ways to say that a value spans segments. */
+function placeholder(text: string, known: ReadonlySet<string>): { name: string; spans: boolean } {
+  if (known.has(text)) return { name: text, spans: false }
+  const match = /^\+(.+)$|^(.+)[+*]$/.exec(text)
+  const name = match?.[1] ?? match?.[2]
+  return name === undefined ? { name: text, spans: false } : { name, spans: true }
+}
+
+/** Percent-encodes what may not stand in a URL as it is; what is encoded already stays. */
+function literal(text: string): string {
+  return encodeURI(text.toWellFormed())
+    .replaceAll(/%25([0-9A-Fa-f]{2})/g, '%$1')
+    .replaceAll('%5B', '[')
+    .replaceAll('%5D', ']')
+}
+
+/** The `key=…{x}…` pairs of a template's query whose key is a declared query parameter are sent as that parameter. */
+export function withoutDeclaredQuery(path: string, declared: ReadonlySet<string>): string {
+  const start = path.indexOf('?')
+  if (start === -1) return path
+  const pairs = path
+    .slice(start + 1)
+    .split('&')
+    .filter((pair) => pair !== '' && !declared.has(pair.split('=', 1)[0] ?? ''))
+  return pairs.length === 0 ? path.slice(0, start) : `${path.slice(0, start)}?${pairs.join('&')}`
+}

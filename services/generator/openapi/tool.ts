@@ -1,0 +1,309 @@
+/** One operation of a document becomes one tool: pure data that the guest's serialiser carries out. */
+import type {
+  BodySpec,
+  HttpMethod,
+  OperationSpec,
+  ParameterSpec,
+  ToolSpec,
+} from '@bmm/spec/server-spec'
+import { acceptOf, type BodySource, bodyOf, mediaTypes, requestBodyOfParameters } from './body.ts'
+import { type Fields, flattenedBody } from './body-fields.ts'
+import type { Credentials } from './credentials.ts'
+import type { OpenApiDocument } from './document.ts'
+import { type KeyRing, keyRing, safeKey } from './input-key.ts'
+import { isObject, type JsonObject, objectAt, own, textAt } from './json.ts'
+import type { Notices } from './notices.ts'
+import { type ParameterSource, parametersOf } from './parameter.ts'
+import { hasHidden, line, prose } from './prose.ts'
+import type { References } from './reference.ts'
+import { Refused } from './refused.ts'
+import { namedProperties, type SchemaBudget, type SchemaBuilder, schemaBuilder } from './schema.ts'
+import { type UrlTemplate, urlTemplate, withoutDeclaredQuery } from './server-url.ts'
+
+export type Import = { document: OpenApiDocument; references: References; notices: Notices }
+
+/** An operation that can become a tool, with all that is known before its schema is built. */
+export type Operation = {
+  method: HttpMethod
+  /** As it stands in the document. */
+  path: string
+  pointer: string
+  pathItem: JsonObject
+  operation: JsonObject
+  /** Absolute, without a trailing slash. */
+  server: string
+}
+
+export type ImportedTool = { tool: ToolSpec; origin: string; egressPath: string }
+
+const MAX_PARAMETERS = 400
+const MAX_TITLE = 120
+const MAX_SUMMARY = 300
+const MAX_DESCRIPTION = 1_500
+const safeMethods: ReadonlySet<HttpMethod> = new Set(['GET', 'HEAD', 'OPTIONS', 'QUERY'])
+const idempotentMethods: ReadonlySet<HttpMethod> = new Set([...safeMethods, 'PUT', 'DELETE'])
+
+/** Throws Refused and ReferenceFault with the reason why the operation cannot become a tool. */
+export function toolFrom(
+  source: Operation,
+  name: string,
+  credentials: Credentials,
+  budget: SchemaBudget,
+  context: Import,
+): ImportedTool {
+  const { document, references, notices } = context
+  const { operation, pathItem, pointer, method } = source
+  const list = parametersOf(pathItem, operation, pointer, references, notices)
+  const consumes = mediaTypes(operation, document.root, 'consumes')
+  const body = bodyOf(
+    document.version === '2.0'
+      ? requestBodyOfParameters(list.bodyParameters, consumes)
+      : own(operation, 'requestBody'),
+    references,
+  )
+  const template = templateOf(source, list.parameters)
+  const wanted = [
+    ...wantedParameters(list.parameters, template, credentials, pointer, notices),
+    ...querystringFields(list.querystring, schemaBuilder(references, { bytes: 0 })),
+  ]
+  if (wanted.length > MAX_PARAMETERS) {
+    throw new Refused(
+      `The operation has ${wanted.length} parameters; at most ${MAX_PARAMETERS} fit a tool.`,
+    )
+  }
+  const builder = schemaBuilder(references, budget)
+  const input = inputFrom(wanted, body, builder)
+  const report = builder.finish()
+  tellShortcomings(report, pointer, notices)
+  const accept = acceptOf(operation, mediaTypes(operation, document.root, 'produces'), references)
+  const spec: OperationSpec = {
+    method,
+    url: template.url,
+    parameters: input.parameters,
+    ...(input.body === undefined ? {} : { body: input.body }),
+    ...(report.renames.length === 0 ? {} : { renames: report.renames }),
+    ...(accept === undefined ? {} : { accept }),
+  }
+  const title = line(textAt(operation, 'summary') ?? '', MAX_TITLE)
+  const tool: ToolSpec = {
+    name,
+    ...(title === '' ? {} : { title }),
+    description: description(source, input.note, notices),
+    inputSchema: input.schema,
+    annotations: hints(method),
+    operation: spec,
+    examples: [],
+  }
+  return { tool, origin: template.origin, egressPath: template.path }
+}
+
+/** MCP's cautious reading: what is not safe by RFC 9110 section 9.2.1 may destroy. */
+export function hints(method: HttpMethod): ToolSpec['annotations'] {
+  const readOnlyHint = safeMethods.has(method)
+  return {
+    readOnlyHint,
+    destructiveHint: !readOnlyHint,
+    idempotentHint: idempotentMethods.has(method),
+    openWorldHint: true,
+  }
+}
+
+function templateOf(source: Operation, parameters: readonly ParameterSource[]): UrlTemplate {
+  const names = (place: string) =>
+    new Set(parameters.filter((p) => p.in === place).map((p) => p.name))
+  const path = withoutDeclaredQuery(source.path, names('query'))
+  return urlTemplate(source.server, path, names('path'))
+}
+
+/** Path parameters as the template names them; without those that the broker or nobody fills in. */
+function wantedParameters(
+  parameters: readonly ParameterSource[],
+  template: UrlTemplate,
+  credentials: Credentials,
+  at: string,
+  notices: Notices,
+): ParameterSource[] {
+  const wanted = parameters.filter((parameter) => {
+    if (parameter.in === 'path') return template.names.has(parameter.name)
+    return !credentials.isFilled(template.origin, parameter.in, parameter.name)
+  })
+  const declared = new Set(wanted.filter((p) => p.in === 'path').map((p) => p.name))
+  for (const [name, spans] of template.names) {
+    if (declared.has(name)) {
+      const parameter = wanted.find((p) => p.in === 'path' && p.name === name)
+      if (parameter !== undefined && spans) parameter.allowReserved = true
+      continue
+    }
+    notices.warn(at, 'A path parameter that is not declared became a required string.')
+    wanted.push(undeclared(name, spans))
+  }
+  const order = ['path', 'query', 'header', 'cookie']
+  return wanted.sort((a, b) => order.indexOf(a.in) - order.indexOf(b.in))
+}
+
+function undeclared(name: string, allowReserved: boolean): ParameterSource {
+  return {
+    name,
+    in: 'path',
+    required: true,
+    description: undefined,
+    style: 'simple',
+    explode: false,
+    allowReserved,
+    contentType: undefined,
+    parts: [{ source: { type: 'string' }, trail: undefined }],
+  }
+}
+
+/** OpenAPI 3.2 `in: querystring`: the fields of a form become ordinary query parameters. */
+function querystringFields(
+  parameter: JsonObject | undefined,
+  builder: SchemaBuilder,
+): ParameterSource[] {
+  if (parameter === undefined) return []
+  const [first] = Object.entries(objectAt(parameter, 'content'))
+  const media = first?.[1]
+  const schema = isObject(media) ? own(media, 'schema') : undefined
+  const { merged } = builder.look([{ source: schema, trail: undefined }])
+  const fields = [...namedProperties(merged)]
+  if (first?.[0] !== 'application/x-www-form-urlencoded' || fields.length === 0) {
+    throw new Refused('The whole query string is one value that is not a form with named fields.')
+  }
+  return fields.map(([name, parts]) => ({
+    name,
+    in: 'query',
+    required: own(parameter, 'required') === true && merged.required.has(name),
+    description: undefined,
+    style: 'form',
+    explode: true,
+    allowReserved: false,
+    contentType: undefined,
+    parts: [...parts],
+  }))
+}
+
+type Input = {
+  schema: JsonObject
+  parameters: ParameterSpec[]
+  body: BodySpec | undefined
+  note: string | undefined
+}
+
+function inputFrom(
+  wanted: readonly ParameterSource[],
+  body: BodySource | undefined,
+  builder: SchemaBuilder,
+): Input {
+  const ring = keyRing()
+  const properties: JsonObject = {}
+  const required: string[] = []
+  const parameters = wanted.map((parameter): ParameterSpec => {
+    const key = keyOf(parameter, ring)
+    properties[key] = builder.write(builder.look(parameter.parts), [key], parameter.description)
+    if (parameter.required) required.push(key)
+    return parameterSpec(parameter, key)
+  })
+  const fields = body === undefined ? undefined : flattenedBody(body, ring, builder, wanted.length)
+  if (fields !== undefined) {
+    Object.assign(properties, fields.properties)
+    required.push(...fields.required)
+  }
+  const sent = body === undefined ? undefined : bodySpec(body, fields)
+  if (body !== undefined && sent !== undefined && fields === undefined) {
+    const key = ring.keyFor('body')
+    sent.key = key
+    properties[key] = wholeBody(body, key, builder)
+    if (sent.required) required.push(key)
+  }
+  const schema: JsonObject = {
+    type: 'object',
+    properties,
+    ...(required.length === 0 ? {} : { required }),
+    additionalProperties: false,
+  }
+  return { schema, parameters, body: sent, note: fields?.note }
+}
+
+/** The wire name where it is safe and free; else with its place behind it, `id_query`. */
+function keyOf(parameter: ParameterSource, ring: KeyRing): string {
+  return ring.keyFor(
+    ring.has(safeKey(parameter.name)) ? `${parameter.name}_${parameter.in}` : parameter.name,
+  )
+}
+
+function parameterSpec(parameter: ParameterSource, key: string): ParameterSpec {
+  return {
+    key,
+    name: parameter.name,
+    in: parameter.in,
+    style: parameter.style,
+    explode: parameter.explode,
+    ...(parameter.allowReserved ? { allowReserved: true } : {}),
+    ...(parameter.contentType === undefined ? {} : { contentType: parameter.contentType }),
+  }
+}
+
+function bodySpec(body: BodySource, fields: Fields | undefined): BodySpec {
+  return {
+    kind: body.kind,
+    contentType: body.contentType,
+    required: body.required ?? (fields === undefined ? false : fields.required.length > 0),
+    ...(fields === undefined ? {} : { fields: fields.fields }),
+  }
+}
+
+function wholeBody(body: BodySource, key: string, builder: SchemaBuilder): JsonObject {
+  if (body.kind === 'text' || body.kind === 'binary') {
+    const how = body.kind === 'text' ? `${body.contentType} text` : `base64 of ${body.contentType}`
+    return {
+      type: 'string',
+      description: prose(`The request body as ${how}. ${body.description ?? ''}`, 600),
+      ...(body.kind === 'binary' ? { contentEncoding: 'base64' } : {}),
+    }
+  }
+  const seen = builder.look(body.parts)
+  const schema = builder.write(seen, [key], body.description)
+  if (body.kind !== 'json' && schema.type === undefined) schema.type = 'object'
+  return schema
+}
+
+function description(source: Operation, note: string | undefined, notices: Notices): string {
+  const summary = textAt(source.operation, 'summary') ?? textAt(source.pathItem, 'summary') ?? ''
+  const long =
+    textAt(source.operation, 'description') ?? textAt(source.pathItem, 'description') ?? ''
+  if (hasHidden(summary) || hasHidden(long)) {
+    notices.warn(source.pointer, 'Hidden characters were removed from a description.')
+  }
+  const head = prose(summary, MAX_SUMMARY)
+  const rest = prose(long, MAX_DESCRIPTION)
+  const isRepeated = rest.startsWith(head.replace(/\.$/, ''))
+  const parts = [
+    own(source.operation, 'deprecated') === true ? 'Deprecated.' : '',
+    isRepeated ? '' : head,
+    rest,
+    note ?? '',
+  ].filter((part) => part !== '')
+  return parts.length === 0 ? `${source.method} ${prose(source.path, 300)}` : parts.join('\n\n')
+}
+
+function tellShortcomings(
+  report: ReturnType<SchemaBuilder['finish']>,
+  at: string,
+  notices: Notices,
+): void {
+  if (report.dangling.length > 0) {
+    notices.warn(at, 'A reference points to nothing; the value may be anything.')
+  }
+  if (report.recursive > 0) {
+    notices.warn(at, 'A schema contains itself; its inner copies are described by their type only.')
+  }
+  if (report.shortened > 0) {
+    notices.warn(at, 'The input is described only so far: its full schema is too large for a tool.')
+  }
+  if (report.renamesFull) {
+    notices.warn(
+      at,
+      'Some optional keys outside the safe alphabet were left out: there are too many.',
+    )
+  }
+}
