@@ -1,0 +1,57 @@
+/** Every RPC of the platform with its access rule, read from the contracts. */
+
+import { SessionService } from '@bmm/proto/auth/v1/auth_service'
+import { OAuthService } from '@bmm/proto/auth/v1/oauth_service'
+import { RefusalService, TargetService } from '@bmm/proto/broker/v1/broker_service'
+import {
+  BuildService,
+  DraftService,
+  ServerService,
+  ServingService,
+} from '@bmm/proto/generator/v1/generator_service'
+import { DeploymentService, LogService } from '@bmm/proto/runner/v1/runner_service'
+import { SecretsService, StatementService } from '@bmm/proto/secrets/v1/secrets_service'
+import { Permission } from '@bmm/proto/v1/options'
+import type { DescMethod, DescService } from '@bufbuild/protobuf'
+import type { ServiceName } from './identity.ts'
+import { accessRule, methodPath } from './rpc-rules.ts'
+
+/** Which process serves which contracts. */
+export const contracts: Readonly<Record<string, readonly DescService[]>> = {
+  auth: [SessionService, OAuthService],
+  secrets: [SecretsService, StatementService],
+  generator: [DraftService, ServerService, BuildService, ServingService],
+  runner: [DeploymentService, LogService],
+  broker: [TargetService, RefusalService],
+} satisfies Partial<Record<ServiceName, readonly DescService[]>>
+
+export type AccessRow = {
+  process: string
+  method: DescMethod
+  path: string
+  callers: ServiceName[]
+  permission: Permission
+}
+
+/** One row an RPC, in the order of the contracts. */
+export function accessTable(): AccessRow[] {
+  return Object.entries(contracts).flatMap(([process, services]) =>
+    services.flatMap((service) =>
+      service.methods.map((method) => ({
+        process,
+        method,
+        path: methodPath(method),
+        ...accessRule(method),
+      })),
+    ),
+  )
+}
+
+/** The table as people read it: who may call what, and with which permission. */
+export function accessTableText(): string {
+  const rows = accessTable().map(({ path, callers, permission }) => {
+    const needs = permission === Permission.UNSPECIFIED ? '' : ` + ${Permission[permission]}`
+    return `${path.padEnd(58)} ${callers.join(', ')}${needs}`
+  })
+  return rows.join('\n')
+}

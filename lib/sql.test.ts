@@ -1,0 +1,67 @@
+import { afterAll, beforeAll, expect, test } from 'bun:test'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { inTransaction, migrate, openSql, readMigrations, type Sql } from './sql.ts'
+import { type TestDatabase, testDatabase } from './testing.ts'
+
+let database: TestDatabase
+let folder: string
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'bmm-migrations-'))
+  writeFileSync(join(folder, '0001-first.sql'), 'create table things (id integer primary key);')
+  database = await testDatabase('sqltest', folder)
+})
+afterAll(async () => {
+  await database[Symbol.asyncDispose]()
+  rmSync(folder, { recursive: true, force: true })
+})
+
+const migration = (name: string, text: string) => {
+  writeFileSync(join(folder, name), text)
+  return readMigrations(folder)
+}
+
+test('migrations run once, also when ten processes start together', async () => {
+  const migrations = migration('0002-second.sql', 'insert into things values (1);')
+  const pools = Array.from({ length: 10 }, () =>
+    openSql(database.url, { schema: 'sqltest', max: 1 }),
+  )
+  await Promise.all(pools.map((pool) => migrate(pool, 'sqltest', migrations)))
+  expect(await count(database.sql)).toBe(1)
+  await Promise.all(pools.map((pool) => pool.end()))
+})
+
+test('a changed or vanished migration stops the start and applies nothing', async () => {
+  const migrations = migration('0003-third.sql', 'insert into things values (2);')
+  const changed = migrations.map((m, index) => (index === 0 ? { ...m, checksum: 'x' } : m))
+  await expect(migrate(database.sql, 'sqltest', changed)).rejects.toThrow(/0001-first.sql/)
+  await expect(migrate(database.sql, 'sqltest', migrations.slice(1))).rejects.toThrow(/changed/)
+  expect(await count(database.sql)).toBe(1)
+})
+
+test('a failing migration leaves nothing behind', async () => {
+  const migrations = migration('0004-broken.sql', 'insert into things values (3); select 1/0;')
+  await expect(migrate(database.sql, 'sqltest', migrations)).rejects.toThrow(/division/)
+  expect(await count(database.sql)).toBe(1)
+})
+
+test('a file that is no migration is refused', () => {
+  writeFileSync(join(folder, 'notes.txt'), 'x')
+  expect(() => readMigrations(folder)).toThrow(/notes.txt/)
+})
+
+test('a transaction whose work throws is rolled back', async () => {
+  const work = inTransaction(database.sql, async (transaction) => {
+    await transaction`insert into things values (9)`
+    throw new Error('changed my mind')
+  })
+  await expect(work).rejects.toThrow('changed my mind')
+  expect(await count(database.sql)).toBe(1)
+})
+
+async function count(sql: Sql): Promise<number> {
+  const [row] = await sql<{ n: number }[]>`select count(*)::int as n from things`
+  return row?.n ?? -1
+}
