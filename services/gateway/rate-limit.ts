@@ -1,0 +1,40 @@
+/** How often a visitor may do a thing: token buckets in bounded memory. */
+
+export type RateLimit = {
+  /** Bucket size: what is allowed at once. */
+  burst: number
+  /** Tokens that come back each minute. */
+  perMinute: number
+}
+
+const MAX_BUCKETS = 20_000
+const MINUTE_MS = 60_000
+
+type Bucket = { tokens: number; at: number }
+
+/** Takes one token of `key`; answers 0, or the seconds after which one is there again. */
+export type RateLimiter = (key: string) => number
+
+/** The least recently used key is forgotten first, so memory is bounded whoever comes. */
+export function rateLimiter(
+  limit: RateLimit,
+  options: { now?: () => number; maxBuckets?: number } = {},
+): RateLimiter {
+  const { now = Date.now, maxBuckets = MAX_BUCKETS } = options
+  const buckets = new Map<string, Bucket>()
+  return (key) => {
+    const at = now()
+    const last = buckets.get(key) ?? { tokens: limit.burst, at }
+    const back = ((at - last.at) / MINUTE_MS) * limit.perMinute
+    const tokens = Math.min(limit.burst, last.tokens + back)
+    buckets.delete(key)
+    buckets.set(key, { tokens: tokens < 1 ? tokens : tokens - 1, at })
+    if (buckets.size > maxBuckets) {
+      for (const oldest of buckets.keys()) {
+        buckets.delete(oldest)
+        break
+      }
+    }
+    return tokens >= 1 ? 0 : Math.max(1, Math.ceil(((1 - tokens) / limit.perMinute) * 60 - 1e-6))
+  }
+}
