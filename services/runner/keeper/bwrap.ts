@@ -1,0 +1,77 @@
+/** The bubblewrap driver: the one command line of a sandbox, from the list of limits. */
+import { bunFlags, sandboxLimits, sandboxPaths } from '../sandbox-limits.ts'
+
+/** Absolute paths of the programs that a start runs as root. */
+export interface Programs {
+  sh: string
+  env: string
+  setpriv: string
+  bwrap: string
+}
+
+export interface Launch {
+  programs: Programs
+  rootfs: string
+  /** File with the stage-one filter. */
+  seccompFile: string
+  /** uid and gid of the slot. */
+  uid: number
+  cgroupJoinFiles: readonly string[]
+  callsDirectory: string
+  egressDirectory: string
+}
+
+const ULIMIT_FILE_BLOCK_BYTES = 512
+
+/**
+ * Joins the groups, lowers the limits, opens the filter, then becomes the sandbox. Everything that varies is an
+ * argument, never text of the script.
+ */
+const script = `
+joins=$1 files=$2 blocks=$3 core=$4 filter=$5
+shift 5
+for join in $joins; do echo $$ > "$join" || exit 9; done
+ulimit -n "$files" && ulimit -f "$blocks" && ulimit -c "$core" || exit 9
+exec 9< "$filter" || exit 9
+exec "$@"
+`
+
+/** The uid is dropped before bubblewrap runs, and `env -i` stands in front of it: pid 1's environment would show ours. */
+export function launchCommand(launch: Launch): string[] {
+  const { programs, uid } = launch
+  const id = String(uid)
+  return [
+    ...[programs.sh, '-c', script, 'start', launch.cgroupJoinFiles.join(' ')],
+    String(sandboxLimits.openFiles),
+    String(sandboxLimits.fileBytes / ULIMIT_FILE_BLOCK_BYTES),
+    String(sandboxLimits.coreBytes),
+    launch.seccompFile,
+    ...[programs.env, '-i', programs.setpriv],
+    ...['--reuid', id, '--regid', id, '--clear-groups', '--no-new-privs'],
+    ...['--inh-caps=-all', '--bounding-set=-all', '--'],
+    programs.bwrap,
+    ...[
+      '--unshare-all',
+      '--unshare-user',
+      '--disable-userns',
+      '--die-with-parent',
+      '--new-session',
+    ],
+    ...['--clearenv', '--hostname', 'mcp', '--cap-drop', 'ALL'],
+    ...[
+      '--ro-bind',
+      launch.rootfs,
+      '/',
+      '--proc',
+      '/proc',
+      '--dev',
+      '/dev',
+      '--remount-ro',
+      '/dev',
+    ],
+    ...['--ro-bind', launch.callsDirectory, sandboxPaths.calls],
+    ...['--ro-bind', launch.egressDirectory, sandboxPaths.egress],
+    ...['--remount-ro', '/', '--chdir', sandboxPaths.workDir, '--seccomp', '9', '--'],
+    ...[sandboxPaths.bun, ...bunFlags, sandboxPaths.guest],
+  ]
+}

@@ -1,0 +1,222 @@
+/** Control groups of the slots, version 1 (also hybrid) and version 2: limits, what ran in them, who was killed for memory, removal. */
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+
+export interface CgroupLimits {
+  memoryBytes: number
+  processes: number
+  cpuQuotaUs: number
+  cpuPeriodUs: number
+}
+
+/** The groups of one stack. A group is named by its slot. */
+export interface Cgroups {
+  version: 1 | 2
+  create(slot: number, limits: CgroupLimits): void
+  /** The files into which a process writes its id to join before it becomes the sandbox. */
+  joinFiles(slot: number): string[]
+  oomKills(slot: number): number
+  memoryPeakBytes(slot: number): number
+  /** Kills everything inside and removes the group; false when something survived the time limit. */
+  destroy(slot: number): Promise<boolean>
+  /** Destroys every group that an earlier keeper left. */
+  sweep(): Promise<number>
+}
+
+/** No sound control groups: the message says why, for people. */
+export class NoCgroups extends Error {
+  override name = 'NoCgroups'
+}
+
+const CONTROLLERS = ['memory', 'pids', 'cpu'] as const
+const DESTROY_TRIES = 200
+const DESTROY_PAUSE_MS = 10
+
+/** Finds the hierarchies and checks by doing that groups can be made. Throws NoCgroups. */
+export function openCgroups(name: string, mounts = readFileSync('/proc/mounts', 'utf8')): Cgroups {
+  if (!/^[a-z0-9-]{1,40}$/.test(name)) throw new Error('a group name has a-z, 0-9 and - only')
+  const rows = mounts.split('\n').map((line) => line.split(' '))
+  const v1 = CONTROLLERS.map(
+    (controller) =>
+      rows.find(
+        ([, , type, options]) => type === 'cgroup' && options?.split(',').includes(controller),
+      )?.[1],
+  )
+  const v2 = rows.find(([, , type]) => type === 'cgroup2')?.[1]
+  const [memory, pids, cpu] = v1
+  if (memory && pids && cpu) return versionOne(name, { memory, pids, cpu })
+  if (v2) return versionTwo(name, v2)
+  throw new NoCgroups(
+    'This machine has no control groups for memory, pids and cpu, so sandboxes would have no hard limits.',
+  )
+}
+
+function versionOne(name: string, mounts: { memory: string; pids: string; cpu: string }): Cgroups {
+  const parents = [...new Set([mounts.memory, mounts.pids, mounts.cpu])].map((m) => join(m, name))
+  const inside = (mount: string, slot: number) => join(mount, name, String(slot))
+  attempt(() => {
+    for (const parent of parents) mkdirSync(parent, { recursive: true })
+  })
+  return {
+    version: 1,
+    create(slot, limits) {
+      for (const parent of parents) makeGroup(join(parent, String(slot)))
+      const memory = inside(mounts.memory, slot)
+      write(memory, 'memory.limit_in_bytes', limits.memoryBytes)
+      // Absent where the kernel does not account swap.
+      writeIfPresent(memory, 'memory.memsw.limit_in_bytes', limits.memoryBytes)
+      write(inside(mounts.pids, slot), 'pids.max', limits.processes)
+      write(inside(mounts.cpu, slot), 'cpu.cfs_period_us', limits.cpuPeriodUs)
+      write(inside(mounts.cpu, slot), 'cpu.cfs_quota_us', limits.cpuQuotaUs)
+    },
+    joinFiles: (slot) => parents.map((parent) => join(parent, String(slot), 'cgroup.procs')),
+    oomKills: (slot) =>
+      counter(join(inside(mounts.memory, slot), 'memory.oom_control'), 'oom_kill'),
+    memoryPeakBytes: (slot) =>
+      number(join(inside(mounts.memory, slot), 'memory.max_usage_in_bytes')),
+    destroy: (slot) => destroy(parents.map((parent) => join(parent, String(slot)))),
+    sweep: () => sweep(parents),
+  }
+}
+
+function versionTwo(name: string, mount: string): Cgroups {
+  const parent = join(mount, name)
+  const enable = CONTROLLERS.map((controller) => `+${controller}`).join(' ')
+  const available = readText(join(mount, 'cgroup.controllers')).trim().split(' ')
+  const missing = CONTROLLERS.filter((controller) => !available.includes(controller))
+  if (missing.length > 0) {
+    throw new NoCgroups(
+      `The control groups of this machine lack ${missing.join(', ')}, so sandboxes would have no hard limits.`,
+    )
+  }
+  attempt(() => {
+    writeFileSync(join(mount, 'cgroup.subtree_control'), enable)
+    mkdirSync(parent, { recursive: true })
+    writeFileSync(join(parent, 'cgroup.subtree_control'), enable)
+  })
+  const inside = (slot: number) => join(parent, String(slot))
+  return {
+    version: 2,
+    create(slot, limits) {
+      const group = inside(slot)
+      makeGroup(group)
+      write(group, 'memory.max', limits.memoryBytes)
+      writeIfPresent(group, 'memory.swap.max', 0)
+      writeIfPresent(group, 'memory.oom.group', 1)
+      write(group, 'pids.max', limits.processes)
+      writeFileSync(join(group, 'cpu.max'), `${limits.cpuQuotaUs} ${limits.cpuPeriodUs}`)
+    },
+    joinFiles: (slot) => [join(inside(slot), 'cgroup.procs')],
+    oomKills: (slot) => counter(join(inside(slot), 'memory.events'), 'oom_kill'),
+    memoryPeakBytes: (slot) => number(join(inside(slot), 'memory.peak')),
+    destroy: (slot) => destroy([inside(slot)]),
+    sweep: () => sweep([parent]),
+  }
+}
+
+function attempt(make: () => void): void {
+  try {
+    make()
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? String(error.code) : String(error)
+    const hint =
+      code === 'EBUSY'
+        ? 'processes live in the group above; start the stack in a group of its own'
+        : 'is this a container without the right to make groups?'
+    throw new NoCgroups(`Control groups cannot be made here (${code}): ${hint}.`)
+  }
+}
+
+/** A group of this name may be left of a crash: it must be empty then, since starts sweep. */
+function makeGroup(path: string): void {
+  mkdirSync(path, { recursive: true })
+}
+
+function write(group: string, file: string, value: number): void {
+  writeFileSync(join(group, file), String(value))
+}
+
+function writeIfPresent(group: string, file: string, value: number): void {
+  if (existsSync(join(group, file))) write(group, file, value)
+}
+
+async function destroy(groups: string[]): Promise<boolean> {
+  for (let tries = 0; tries < DESTROY_TRIES; tries++) {
+    const left = groups.filter((group) => existsSync(group))
+    if (left.length === 0) return true
+    for (const group of left) {
+      killAll(group)
+      try {
+        rmdirSync(group)
+      } catch {
+        // Busy until the last killed process is reaped: tried again below.
+      }
+    }
+    if (left.every((group) => !existsSync(group))) return true
+    await Bun.sleep(DESTROY_PAUSE_MS)
+  }
+  return false
+}
+
+function killAll(group: string): void {
+  if (existsSync(join(group, 'cgroup.kill'))) {
+    try {
+      writeFileSync(join(group, 'cgroup.kill'), '1')
+      return
+    } catch {
+      // The group has just gone, or the kernel wants it process by process.
+    }
+  }
+  for (const line of readText(join(group, 'cgroup.procs')).split('\n')) {
+    if (/^[1-9]\d*$/.test(line)) {
+      try {
+        process.kill(Number(line), 'SIGKILL')
+      } catch {
+        // It ended between the read and the kill.
+      }
+    }
+  }
+}
+
+async function sweep(parents: string[]): Promise<number> {
+  const slots = new Set<string>()
+  for (const parent of parents) {
+    if (!existsSync(parent)) continue
+    for (const entry of readdirSync(parent)) {
+      if (/^\d+$/.test(entry) && statSync(join(parent, entry)).isDirectory()) slots.add(entry)
+    }
+  }
+  for (const slot of slots) {
+    const gone = await destroy(parents.map((parent) => join(parent, slot)))
+    if (!gone) throw new Error(`the control group of slot ${slot} cannot be emptied`)
+  }
+  return slots.size
+}
+
+function readText(path: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return ''
+  }
+}
+
+/** The value after `name ` in a file of such lines; 0 when the kernel does not count it. */
+function counter(path: string, name: string): number {
+  const line = readText(path)
+    .split('\n')
+    .find((text) => text.startsWith(`${name} `))
+  return Number(line?.split(' ')[1] ?? 0)
+}
+
+function number(path: string): number {
+  return Number(readText(path).trim() || 0)
+}

@@ -1,0 +1,49 @@
+/** The keeper's environment, read once. */
+import { type Env, readEnv } from '@bmm/lib/env'
+import { z } from 'zod'
+import type { SlotOwners } from './slots.ts'
+
+export interface KeeperConfig {
+  logLevel: 'debug' | 'info' | 'warn' | 'error' | 'silent'
+  socket: string
+  cgroup: string
+  /** The folder of the sandboxes' root file systems; the keeper makes the one it needs. */
+  rootfsDirectory: string
+  owners: SlotOwners
+}
+
+const FIRST_UID = 1
+const MAX_UID = 0xffff_fffe
+const MAX_SLOTS = 960
+const uid = z.coerce.number().int().min(FIRST_UID).max(MAX_UID)
+const path = z.string().startsWith('/')
+
+const variables = {
+  BMM_LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
+  BMM_KEEPER_SOCKET: path,
+  BMM_SLOTS_DIR: path,
+  BMM_SLOTS: z.coerce.number().int().min(1).max(MAX_SLOTS),
+  BMM_SLOT_UID_BASE: uid,
+  BMM_RUNNER_UID: uid,
+  BMM_BROKER_UID: uid,
+  BMM_ROOTFS: path,
+  BMM_CGROUP: z.string().regex(/^bmm-[a-z0-9-]{1,32}$/),
+}
+
+/** Throws one ConfigError that lists every fault. */
+export function configFrom(env: Env): KeeperConfig {
+  const values = readEnv(variables, env)
+  return {
+    logLevel: values.BMM_LOG_LEVEL,
+    socket: values.BMM_KEEPER_SOCKET,
+    cgroup: values.BMM_CGROUP,
+    rootfsDirectory: values.BMM_ROOTFS,
+    owners: {
+      slotsDir: values.BMM_SLOTS_DIR,
+      slots: values.BMM_SLOTS,
+      slotUidBase: values.BMM_SLOT_UID_BASE,
+      runnerUid: values.BMM_RUNNER_UID,
+      brokerUid: values.BMM_BROKER_UID,
+    },
+  }
+}

@@ -1,0 +1,108 @@
+/** Whether bubblewrap sandboxes work on this machine, and why not: tried, not guessed. */
+import { rmdirSync } from 'node:fs'
+import type { Programs } from './bwrap.ts'
+import { NoCgroups, openCgroups } from './cgroups.ts'
+
+export type ProbeResult = { ok: true; detail: string } | { ok: false; reason: string }
+
+const MINIMUM_VERSION = [0, 8] as const
+const PROBE_UID = '65534'
+const PROBE_TIMEOUT_MS = 10_000
+
+/** Absolute paths of what a start needs; throws one sentence that names what is missing. */
+export function findPrograms(): Programs {
+  const found = (name: string, from: string) => {
+    const path = Bun.which(name, { PATH: '/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin' })
+    if (!path) throw new Error(`${name} is not installed (Debian: apt-get install ${from})`)
+    return path
+  }
+  return {
+    sh: found('sh', 'dash'),
+    env: found('env', 'coreutils'),
+    setpriv: found('setpriv', 'util-linux'),
+    bwrap: found('bwrap', 'bubblewrap'),
+  }
+}
+
+/** One sentence for people either way. Leaves nothing behind. */
+export async function probeBwrap(): Promise<ProbeResult> {
+  if (process.getuid?.() !== 0) {
+    return {
+      ok: false,
+      reason: 'Sandboxes by bubblewrap are started as root; this is another user.',
+    }
+  }
+  try {
+    const programs = findPrograms()
+    const version = await run([programs.bwrap, '--version'])
+    if (!isRecent(version.text)) {
+      return { ok: false, reason: `bubblewrap 0.8 or newer is needed; this is ${version.text}.` }
+    }
+    const cgroups = openCgroups(`bmm-probe-${process.pid}`)
+    for (const file of cgroups.joinFiles(0)) rmdirSync(file.replace(/\/0\/cgroup\.procs$/, ''))
+    const tried = await run(trial(programs))
+    if (tried.code !== 0) {
+      const why = `bubblewrap cannot make a sandbox here: ${tried.text}`
+      return { ok: false, reason: `${why} (are unprivileged user namespaces switched off?)` }
+    }
+    return { ok: true, detail: `${version.text}, control groups version ${cgroups.version}` }
+  } catch (error) {
+    if (error instanceof NoCgroups) return { ok: false, reason: error.message }
+    return { ok: false, reason: error instanceof Error ? `${error.message}.` : String(error) }
+  }
+}
+
+/** The flags that fail on machines that forbid namespaces, around a command that does nothing. */
+function trial({ setpriv, bwrap, sh }: Programs): string[] {
+  return [
+    ...[
+      setpriv,
+      '--reuid',
+      PROBE_UID,
+      '--regid',
+      PROBE_UID,
+      '--clear-groups',
+      '--no-new-privs',
+      '--',
+    ],
+    ...[
+      bwrap,
+      '--unshare-all',
+      '--unshare-user',
+      '--disable-userns',
+      '--die-with-parent',
+      '--new-session',
+    ],
+    ...[
+      '--cap-drop',
+      'ALL',
+      '--ro-bind',
+      '/',
+      '/',
+      '--proc',
+      '/proc',
+      '--dev',
+      '/dev',
+      '--remount-ro',
+      '/dev',
+    ],
+    ...['--', sh, '-c', 'exit 0'],
+  ]
+}
+
+function isRecent(text: string): boolean {
+  const [, major = 0, minor = 0] = (/(\d+)\.(\d+)/.exec(text) ?? []).map(Number)
+  return major > MINIMUM_VERSION[0] || (major === MINIMUM_VERSION[0] && minor >= MINIMUM_VERSION[1])
+}
+
+async function run(command: string[]): Promise<{ code: number; text: string }> {
+  const child = Bun.spawn(command, {
+    ...{ stdin: 'ignore', stdout: 'pipe', stderr: 'pipe', cwd: '/', env: {} },
+    timeout: PROBE_TIMEOUT_MS,
+  })
+  const [out, err] = await Promise.all([
+    new Response(child.stdout).text(),
+    new Response(child.stderr).text(),
+  ])
+  return { code: await child.exited, text: `${out}${err}`.trim() }
+}
