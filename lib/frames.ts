@@ -7,6 +7,7 @@ export const FRAME = {
   LOAD: 3,
   LOADED: 4,
   LOAD_FAILED: 5,
+  LOAD_PART: 6,
   CALL: 10,
   RESULT_PART: 20,
   RESULT_END: 21,

@@ -214,3 +214,11 @@ function keyOf<Owner>(
   if (pair === undefined) throw new Error('no such key')
   return pair.privateKey
 }
+
+/** The command that runs a Redis server; Debian's `redis-tools` holds the same multi-call program as `redis-server`. */
+export function findRedisServer(): [string] {
+  const found = ['redis-server', 'valkey-server', 'redis-check-rdb'].map((name) => Bun.which(name))
+  const path = found.find((candidate) => candidate !== null)
+  if (path === undefined || path === null) throw new Error('there is no redis-server on PATH')
+  return [path]
+}

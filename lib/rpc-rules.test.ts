@@ -1,0 +1,105 @@
+import { afterAll, beforeAll, expect, test } from 'bun:test'
+import { BuildService, DraftService } from '@bmm/proto/generator/v1/generator_service'
+import { Code, ConnectError } from '@connectrpc/connect'
+import { asUser, rpcClient, watch } from './client.ts'
+import { conflict, fieldFaultsOf, limited, reasonOf, retryAfterOf } from './errors.ts'
+import { newId } from './ids.ts'
+import { type TestIdentities, type TestRpc, testIdentities, testRpc } from './testing.ts'
+
+let identities: TestIdentities
+let rpc: TestRpc
+let behaviour: () => Promise<never>
+let streamEnded: Promise<void>
+
+beforeAll(async () => {
+  identities = await testIdentities()
+  rpc = testRpc(identities)
+  const ended = Promise.withResolvers<void>()
+  streamEnded = ended.promise
+  rpc.serve('generator', (router) => {
+    router.service(DraftService, { getDraft: () => behaviour() })
+    router.service(BuildService, {
+      async *watchBuild(_request, context) {
+        try {
+          for (let seq = 1n; ; seq++) {
+            yield { event: { seq } }
+            await new Promise((resolve, reject) => {
+              setTimeout(resolve, 20)
+              context.signal.addEventListener('abort', () => reject(new Error('gone')))
+            })
+          }
+        } finally {
+          ended.resolve()
+        }
+      },
+    })
+  })
+})
+afterAll(() => rpc[Symbol.asyncDispose]())
+
+async function failure(
+  throwing: () => Promise<never>,
+  draftId = newId('dft'),
+): Promise<ConnectError> {
+  behaviour = throwing
+  const drafts = rpc.client(DraftService, 'generator', 'gateway')
+  const options = asUser(await identities.mintUser(), 'request-1')
+  return drafts.getDraft({ draftId }, options).then(
+    () => {
+      throw new Error('it did not fail')
+    },
+    (error) => ConnectError.from(error),
+  )
+}
+
+test('a deliberate error arrives with its code, reason, sentence and delay', async () => {
+  const taken = await failure(async () => {
+    throw conflict('slug_taken', 'The slug is taken.')
+  })
+  expect([taken.code, reasonOf(taken), taken.rawMessage]).toEqual([
+    Code.AlreadyExists,
+    'slug_taken',
+    'The slug is taken.',
+  ])
+  const busy = await failure(async () => {
+    throw limited('rate_limited', 'Too often.', { retryAfterSeconds: 7 })
+  })
+  expect([busy.code, retryAfterOf(busy)]).toEqual([Code.ResourceExhausted, 7])
+})
+
+test('an unexpected error tells the caller nothing but the request id', async () => {
+  const bug = await failure(async () => {
+    throw new Error('password is canary')
+  })
+  expect(bug.code).toBe(Code.Internal)
+  expect(bug.rawMessage).toBe('internal error (request request-1)')
+})
+
+test('malformed input names the field and the rule, not the input', async () => {
+  const bad = await failure(() => Promise.reject(new Error('unreached')), 'canary-id')
+  expect([bad.code, reasonOf(bad)]).toEqual([Code.InvalidArgument, 'invalid_request'])
+  expect(fieldFaultsOf(bad).map((fault) => fault.path)).toEqual(['draft_id'])
+  expect(JSON.stringify(bad) + bad.rawMessage).not.toContain('canary')
+})
+
+test('a service that does not answer is unavailable, by name', async () => {
+  const options = { identity: identities.of('gateway'), rpcDir: rpc.rpcDir, to: 'runner' } as const
+  const client = rpcClient(DraftService, options)
+  const error = await client.getDraft({ draftId: newId('dft') }).catch(ConnectError.from)
+  expect(error).toMatchObject({
+    code: Code.Unavailable,
+    rawMessage: 'The service runner does not answer.',
+  })
+})
+
+test('leaving a watched stream ends it on the server', async () => {
+  const builds = rpc.client(BuildService, 'generator', 'gateway')
+  const options = asUser(await identities.mintUser())
+  let seen = 0
+  for await (const { event } of watch(builds.watchBuild, { buildId: newId('bld') }, options)) {
+    seen = Number(event?.seq)
+    if (seen === 3) break
+  }
+  expect(seen).toBe(3)
+  await streamEnded
+})
