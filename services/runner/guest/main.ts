@@ -1,0 +1,49 @@
+/** The guest: dials home twice, gives up the right to dial again, then loads and answers one server's tools. */
+import { readFileSync } from 'node:fs'
+import { connectFrames, type FrameConnection } from '@bmm/lib/frame-connection'
+import { FRAME } from '@bmm/lib/frames'
+import { sandboxPaths, slotFiles } from '../sandbox-limits.ts'
+import { callFrames, createCalls } from './calls.ts'
+import { createEgress, egressFrames } from './egress.ts'
+import { replaceGlobals } from './globals.ts'
+import { messageOf } from './result.ts'
+import { seal } from './seal.ts'
+
+const PROTOCOL = 1
+/** Room for a whole result while another one is being read. */
+const QUEUE_LIMIT_BYTES = 24 * 1024 * 1024
+
+const end = () => process.exit(0)
+const tokenIn = (directory: string) => readFileSync(`${directory}/${slotFiles.token}`, 'utf8')
+
+let broker: FrameConnection | undefined
+const egress = createEgress(() => {
+  if (!broker) throw new Error('the broker is not connected')
+  return broker
+})
+const calls = createCalls(egress)
+
+const runnerToken = tokenIn(sandboxPaths.calls)
+const brokerToken = tokenIn(sandboxPaths.egress)
+broker = await connectFrames({
+  unix: `${sandboxPaths.egress}/${slotFiles.egress}`,
+  accept: egressFrames,
+  onFrame: egress.onFrame,
+  onEnd: end,
+  queueLimitBytes: QUEUE_LIMIT_BYTES,
+})
+const runner = await connectFrames({
+  unix: `${sandboxPaths.calls}/${slotFiles.calls}`,
+  accept: callFrames,
+  onFrame: calls.onFrame,
+  onEnd: end,
+  queueLimitBytes: QUEUE_LIMIT_BYTES,
+})
+broker.sendControl(FRAME.HELLO, 0, { token: brokerToken, protocol: PROTOCOL })
+runner.sendControl(FRAME.HELLO, 0, { token: runnerToken, protocol: PROTOCOL })
+
+seal()
+process.on('uncaughtException', (error) => calls.log(`uncaught: ${messageOf(error)}`))
+process.on('unhandledRejection', (error) => calls.log(`unhandled: ${messageOf(error)}`))
+replaceGlobals(calls.log)
+runner.send(FRAME.SEALED, 0)

@@ -1,0 +1,32 @@
+/** The guest gives up its own rights: stage two of seccomp, set on all threads through libc, then proved. */
+import { dlopen, ptr } from 'bun:ffi'
+import { currentArchitecture, sealNumbers, stageTwo } from '../seccomp.ts'
+
+const SECCOMP_SET_MODE_FILTER = 1n
+const SECCOMP_FILTER_FLAG_TSYNC = 1n
+const AF_UNIX = 1n
+const SOCK_STREAM = 1n
+
+/** Throws when the filter cannot be set or does not hold; the guest must not go on then. */
+export function seal(): void {
+  const architecture = currentArchitecture()
+  const numbers = sealNumbers(architecture)
+  const { syscall } = dlopen('libc.so.6', {
+    syscall: { args: ['i64', 'i64', 'i64', 'ptr'], returns: 'i64' },
+  }).symbols
+  const filter = stageTwo(architecture)
+  // struct sock_fprog: u16 length in instructions, padding, pointer.
+  const program = new Uint8Array(16)
+  const view = new DataView(program.buffer)
+  view.setUint16(0, filter.length / 8, true)
+  view.setBigUint64(8, BigInt(ptr(filter)), true)
+  const set = syscall(
+    BigInt(numbers.seccomp),
+    SECCOMP_SET_MODE_FILTER,
+    SECCOMP_FILTER_FLAG_TSYNC,
+    ptr(program),
+  )
+  if (Number(set) !== 0) throw new Error('the second filter was not accepted for all threads')
+  const socket = syscall(BigInt(numbers.socket), AF_UNIX, SOCK_STREAM, null)
+  if (Number(socket) !== -1) throw new Error('the second filter does not hold')
+}
