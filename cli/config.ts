@@ -1,0 +1,20 @@
+/** Where this checkout lies and which environment variables the command line reads. */
+import { join } from 'node:path'
+
+export type CliEnv = Readonly<Record<string, string | undefined>>
+
+/** The folder of this checkout. */
+export const checkout = join(import.meta.dir, '..')
+
+/** The data directory when none is given. */
+export const defaultData = join(checkout, '.bmm')
+
+/** The environment of this process. */
+export function environment(): CliEnv {
+  return process.env
+}
+
+/** Whether installing software on this machine is forbidden. */
+export function installsForbidden(env: CliEnv = environment()): boolean {
+  return env.BMM_NO_INSTALL === '1'
+}

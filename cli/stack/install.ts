@@ -1,0 +1,95 @@
+/** Programs of the host that the stack needs: found on PATH, else installed from Debian, never as a system service. */
+import { existsSync } from 'node:fs'
+import { installsForbidden } from '../config.ts'
+import { failed } from '../fault.ts'
+
+const APT_LOCK_SECONDS = 300
+
+/** One program under any of its names, and the Debian package that brings it. */
+type Program = { names: string[]; debian: string; purpose: string }
+
+const sandboxTool = { names: ['bwrap'], debian: 'bubblewrap', purpose: 'sandboxes' }
+/**
+ * `redis-server` as a package would start a system service for ever; the checker of `redis-tools` is the
+ * same multi-call program under another name.
+ */
+const redis = {
+  names: ['redis-server', 'valkey-server', 'redis-check-rdb'],
+  debian: 'redis-tools',
+  purpose: 'Redis',
+}
+const base = [
+  { names: ['setpriv'], debian: 'util-linux', purpose: 'dropping privileges' },
+  { names: ['unshare'], debian: 'util-linux', purpose: 'namespaces' },
+  { names: ['mount'], debian: 'mount', purpose: 'namespaces' },
+]
+
+/** Finds or installs all that a stack needs; `say` gets a sentence before each installation. */
+export async function installPrograms(
+  options: { redis: boolean },
+  say: (line: string) => void,
+): Promise<void> {
+  const wanted: Program[] = [...base, sandboxTool, ...(options.redis ? [redis] : [])]
+  const missing = wanted.filter((program) => findProgram(program.names) === undefined)
+  if (missing.length === 0) return
+  const names = [...new Set(missing.map((program) => program.debian))]
+  const why = missing.map((program) => `${program.names[0]} (${program.purpose})`).join(', ')
+  if (installsForbidden()) {
+    throw failed(
+      'install_forbidden',
+      `Missing: ${why}. BMM_NO_INSTALL=1 forbids installing; install ${names.join(', ')} yourself.`,
+    )
+  }
+  if (
+    process.getuid?.() !== 0 ||
+    Bun.which('apt-get') === null ||
+    !existsSync('/etc/debian_version')
+  ) {
+    throw failed(
+      'program_missing',
+      `Missing: ${why}. Install ${names.join(', ')} with your package manager${
+        options.redis ? ', or set REDIS_URL for a Redis of your own' : ''
+      }.`,
+    )
+  }
+  say(`installing ${names.join(', ')} (apt-get): ${why}`)
+  await aptInstall(names)
+}
+
+/** The Redis program of this machine; throws CommandFault when installPrograms did not bring it. */
+export function redisProgram(): string {
+  const found = findProgram(redis.names)
+  if (found === undefined) throw failed('program_missing', 'There is no Redis on this machine.')
+  return found
+}
+
+function findProgram(names: readonly string[]): string | undefined {
+  for (const name of names) {
+    const path = Bun.which(name)
+    if (path !== null) return path
+  }
+  return undefined
+}
+
+async function aptInstall(names: string[]): Promise<void> {
+  if (await apt(['install', '--yes', '--no-install-recommends', ...names])) return
+  // A bare machine has no package lists, an old one has lists of versions that are gone.
+  const updated = await apt(['update'])
+  if (updated && (await apt(['install', '--yes', '--no-install-recommends', ...names]))) return
+  throw failed(
+    'install_failed',
+    `apt-get could not install ${names.join(', ')}: try "apt-get update && apt-get install ${names.join(' ')}" and read what it says.`,
+  )
+}
+
+async function apt(args: string[]): Promise<boolean> {
+  const process = Bun.spawn(
+    ['apt-get', '-qq', '-o', `DPkg::Lock::Timeout=${APT_LOCK_SECONDS}`, ...args],
+    {
+      env: { ...Bun.env, DEBIAN_FRONTEND: 'noninteractive' },
+      stdio: ['ignore', 'ignore', 'pipe'],
+    },
+  )
+  await new Response(process.stderr).text()
+  return (await process.exited) === 0
+}

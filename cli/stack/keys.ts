@@ -1,0 +1,82 @@
+/** The secrets of a stack: made at its first start, kept in files that only root reads, handed on by descriptor. */
+import {
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  type KeyObject,
+  randomBytes,
+} from 'node:crypto'
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  writeSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { type ServiceName, serviceNames } from '@bmm/lib/identity'
+
+const KEK_BYTES = 32
+const PASSWORD_BYTES = 24
+
+/** Ed25519 keys: one a service, and the one that `auth` signs user tokens with. */
+export const keyOwners = [...serviceNames, 'auth-user'] as const
+export type KeyOwner = ServiceName | 'auth-user'
+
+/** Path of a key's file: PKCS #8 PEM. */
+export function keyFile(folder: string, owner: KeyOwner): string {
+  return join(folder, `${owner}.pem`)
+}
+
+/** Path of the key-encryption key: 32 bytes as base64. */
+export function kekFile(folder: string): string {
+  return join(folder, 'kek')
+}
+
+/** Makes what is missing in the folder; never replaces a key, since data is sealed and tokens signed with them. */
+export function prepareKeys(folder: string): void {
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  for (const owner of keyOwners) {
+    writeOnce(keyFile(folder, owner), () =>
+      generateKeyPairSync('ed25519').privateKey.export({ format: 'pem', type: 'pkcs8' }).toString(),
+    )
+  }
+  writeOnce(kekFile(folder), () => `${randomBytes(KEK_BYTES).toString('base64')}\n`)
+}
+
+/** Text of the file that all services verify each other with. */
+export function publicKeysText(folder: string): string {
+  return JSON.stringify(
+    Object.fromEntries(
+      keyOwners.map((owner) => [
+        owner,
+        publicKeyOf(createPrivateKey(readFileSync(keyFile(folder, owner)))),
+      ]),
+    ),
+  )
+}
+
+/** A password of this stack, made when it is first asked for. */
+export function passwordOf(folder: string, owner: string): string {
+  const path = join(folder, `${owner}.password`)
+  writeOnce(path, () => randomBytes(PASSWORD_BYTES).toString('hex'))
+  return readFileSync(path, 'utf8')
+}
+
+function publicKeyOf(privateKey: KeyObject): string {
+  return createPublicKey(privateKey).export({ format: 'der', type: 'spki' }).toString('base64')
+}
+
+/** A crash must not leave half a key: written aside, flushed, then renamed. */
+function writeOnce(path: string, make: () => string): void {
+  if (existsSync(path)) return
+  const aside = `${path}.new`
+  const descriptor = openSync(aside, 'w', 0o600)
+  writeSync(descriptor, make())
+  fsyncSync(descriptor)
+  closeSync(descriptor)
+  renameSync(aside, path)
+}

@@ -1,0 +1,66 @@
+/** What `up` was asked for: arguments and the variables of the operator's environment, as the supervisor gets them. */
+import { z } from 'zod'
+import type { CliEnv } from '../config.ts'
+import { misused } from '../fault.ts'
+
+/** Handed to those services that the table in services.ts names. */
+const passedVariables = [
+  'BMM_LOG_LEVEL',
+  'BMM_SMTP_URL',
+  'BMM_MAIL_FROM',
+  'BMM_TRUSTED_PROXIES',
+  'SSL_CERT_FILE',
+  'NODE_EXTRA_CA_CERTS',
+]
+
+export const stackOptionsSchema = z.object({
+  data: z.string(),
+  port: z.number().int().min(0).max(65535).optional(),
+  mode: z.enum(['development', 'production']),
+  publicUrl: z.string().optional(),
+  databaseUrl: z.string().optional(),
+  redisUrl: z.string().optional(),
+  passed: z.record(z.string(), z.string()),
+})
+export type StackOptions = z.infer<typeof stackOptionsSchema>
+
+/** Throws CommandFault where a variable cannot be meant. */
+export function stackOptions(
+  asked: { data: string; port: number | undefined },
+  env: CliEnv,
+): StackOptions {
+  const mode = env.BMM_ENV ?? 'development'
+  if (mode !== 'development' && mode !== 'production') {
+    throw misused('BMM_ENV is neither development nor production.')
+  }
+  const driver = env.RUNNER_DRIVER ?? 'bwrap'
+  if (driver !== 'bwrap') {
+    throw misused('RUNNER_DRIVER: only bwrap is there yet; leave the variable out.')
+  }
+  const publicUrl = present(env.BMM_PUBLIC_URL)
+  if (publicUrl !== undefined && !isOrigin(publicUrl)) {
+    throw misused(
+      'BMM_PUBLIC_URL must be an https:// origin without a path, such as https://mcp.example.com.',
+    )
+  }
+  const passed = passedVariables.flatMap((name) => {
+    const value = present(env[name])
+    return value === undefined ? [] : [[name, value]]
+  })
+  return stackOptionsSchema.parse({
+    ...asked,
+    mode,
+    publicUrl,
+    databaseUrl: present(env.DATABASE_URL),
+    redisUrl: present(env.REDIS_URL),
+    passed: Object.fromEntries(passed),
+  })
+}
+
+function isOrigin(text: string): boolean {
+  return URL.canParse(text) && new URL(text).protocol === 'https:' && new URL(text).origin === text
+}
+
+function present(value: string | undefined): string | undefined {
+  return value === '' ? undefined : value
+}

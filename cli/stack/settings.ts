@@ -1,0 +1,118 @@
+/** What a data directory keeps about its stack: the port, and so the issuer, never changes by itself. */
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { z } from 'zod'
+import { failed } from '../fault.ts'
+
+const DEFAULT_PORT = 8787
+const PORTS_TRIED = 100
+const LOOPBACKS = ['127.0.0.1', '::1']
+
+const settingsSchema = z.object({
+  port: z.number().int().min(1).max(65535),
+  postgres: z.enum(['embedded', 'external']),
+  redis: z.enum(['own', 'external']),
+})
+export type Settings = z.infer<typeof settingsSchema>
+type Origins = Pick<Settings, 'postgres' | 'redis'>
+
+/**
+ * The settings of a data directory, made at its first start. `wantedPort` 0 means any free one.
+ * Throws CommandFault where what is asked for would silently leave the old data or change the issuer.
+ */
+export function openSettings(
+  data: string,
+  wantedPort: number | undefined,
+  origins: Origins,
+): Settings {
+  const kept = findSettings(data)
+  if (kept === undefined) {
+    const settings = { port: choosePort(wantedPort), ...origins }
+    writeFileSync(`${settingsFile(data)}.new`, `${JSON.stringify(settings)}\n`, { mode: 0o600 })
+    renameSync(`${settingsFile(data)}.new`, settingsFile(data))
+    return settings
+  }
+  if (wantedPort !== undefined && wantedPort !== 0 && wantedPort !== kept.port) {
+    throw failed(
+      'port_fixed',
+      `The data in ${data} belongs to port ${kept.port}: its address is in every token and client, so it stays. Leave --port out, or start another stack with --data.`,
+    )
+  }
+  requireOrigin('DATABASE_URL', kept.postgres, origins.postgres, data)
+  requireOrigin('REDIS_URL', kept.redis, origins.redis, data)
+  if (!isFree(kept.port)) {
+    throw failed(
+      'port_taken',
+      `Port ${kept.port} belongs to the data in ${data} and another program listens on it: stop that program.`,
+    )
+  }
+  return kept
+}
+
+/** The kept settings, or undefined before the first start. */
+export function findSettings(data: string): Settings | undefined {
+  if (!existsSync(settingsFile(data))) return undefined
+  const parsed = settingsSchema.safeParse(JSON.parse(readFileSync(settingsFile(data), 'utf8')))
+  if (!parsed.success) {
+    throw failed('settings_broken', `${settingsFile(data)} is not what ./bmm wrote: restore it.`)
+  }
+  return parsed.data
+}
+
+function settingsFile(data: string): string {
+  return join(data, 'config.json')
+}
+
+function requireOrigin(variable: string, kept: string, given: string, data: string): void {
+  if (kept === given) return
+  throw failed(
+    'origin_changed',
+    kept === 'external'
+      ? `The data in ${data} was started with ${variable}: give it again.`
+      : `The data in ${data} was started without ${variable}: leave it out, or start another stack with --data.`,
+  )
+}
+
+function choosePort(wanted: number | undefined): number {
+  if (wanted === 0) return anyFreePort()
+  if (wanted !== undefined) {
+    if (isFree(wanted)) return wanted
+    throw failed('port_taken', `Another program listens on port ${wanted}: choose another --port.`)
+  }
+  for (let port = DEFAULT_PORT; port < DEFAULT_PORT + PORTS_TRIED; port++) {
+    if (isFree(port)) return port
+  }
+  throw failed(
+    'port_taken',
+    `No port from ${DEFAULT_PORT} to ${DEFAULT_PORT + PORTS_TRIED - 1} is free: choose one with --port.`,
+  )
+}
+
+function anyFreePort(): number {
+  for (let attempt = 0; attempt < PORTS_TRIED; attempt++) {
+    using listener = listen('127.0.0.1', 0)
+    if (listener !== undefined && isFree(listener.port, ['::1'])) return listener.port
+  }
+  throw failed('port_taken', 'This machine has no free port.')
+}
+
+/** Free on every loopback address that this machine has. */
+function isFree(port: number, hosts: readonly string[] = LOOPBACKS): boolean {
+  return hosts.every((hostname) => {
+    using listener = listen(hostname, port)
+    return listener !== undefined
+  })
+}
+
+/** A short-lived listener; undefined when the port is taken there. A machine without IPv6 takes nothing there. */
+function listen(hostname: string, port: number): ({ port: number } & Disposable) | undefined {
+  try {
+    const listener = Bun.listen({ hostname, port, socket: { data() {} } })
+    return { port: listener.port, [Symbol.dispose]: () => listener.stop(true) }
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : undefined
+    return code === 'EADDRNOTAVAIL' || code === 'EAFNOSUPPORT'
+      ? { port, [Symbol.dispose]() {} }
+      : undefined
+  }
+}

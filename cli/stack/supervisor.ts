@@ -1,0 +1,98 @@
+/** The process that runs a stack: takes its lock, starts it, keeps it running, and takes it along when it ends. */
+import { writeSync } from 'node:fs'
+import { createLog } from '@bmm/lib/log'
+import { CommandFault } from '../fault.ts'
+import { type ChildEvent, StartFault } from './child.ts'
+import { type Lock, tryLock } from './lock.ts'
+import { rotateLogs } from './log-file.ts'
+import { type StackOptions, stackOptionsSchema } from './options.ts'
+import { openStackPaths } from './paths.ts'
+import { type Report, type StackEvent, writeReport, writeSupervisorPid } from './report.ts'
+import { startStack } from './stack.ts'
+import { sweep } from './sweep.ts'
+import { claimUserIds } from './user-ids.ts'
+
+/** Descriptor that the starting command reads; standard output goes to the supervisor's log. */
+const EVENTS = 3
+const log = createLog('supervisor')
+
+/** Returns when the stack is down again. */
+async function supervise(options: StackOptions): Promise<void> {
+  const paths = openStackPaths(options.data)
+  using lock: Lock | undefined = tryLock(paths.lock)
+  if (lock === undefined) {
+    emit({ kind: 'failed', code: 'already_running', message: `A stack runs on ${paths.data}.` })
+    process.exitCode = 1
+    return
+  }
+  writeSupervisorPid(paths)
+  const stopping = stopSignal()
+  const users = claimUserIds(paths.data)
+  await sweep(paths, users)
+  try {
+    const stack = await startStack(paths, users, options, {
+      progress: (line) => emit({ kind: 'progress', line }),
+      childEvent: logChildEvent,
+      stopping,
+    })
+    using _rotation = rotateLogs(paths.logs, [...stack.logs, 'supervisor'])
+    const report: Report = {
+      gateway: stack.facts.publicUrl,
+      mailbox: stack.facts.mailbox ?? null,
+      data: paths.data,
+      driver: 'bwrap',
+      pid: process.pid,
+    }
+    writeReport(paths, report)
+    emit({ kind: 'ready', report })
+    await aborted(stopping)
+    emit({ kind: 'progress', line: 'stopping' })
+    await stack.stop()
+  } catch (error) {
+    emit({ kind: 'failed', ...faultOf(error) })
+    process.exitCode = 1
+  } finally {
+    await sweep(paths, users)
+  }
+}
+
+/** To whoever started the stack and to the log; the first may be gone. */
+function emit(event: StackEvent): void {
+  log.info(event)
+  try {
+    writeSync(EVENTS, `${JSON.stringify(event)}\n`)
+  } catch {
+    // A detached stack outlives the command that started it.
+  }
+}
+
+function logChildEvent(event: ChildEvent): void {
+  if (event.kind === 'started') log.info(event)
+  else log.warn(event)
+}
+
+function faultOf(error: unknown): { code: string; message: string } {
+  if (error instanceof CommandFault) return { code: error.code, message: error.message }
+  if (error instanceof StartFault) return { code: 'start_failed', message: error.message }
+  log.error({ fault: error instanceof Error ? (error.stack ?? error.message) : String(error) })
+  const message = error instanceof Error ? error.message : String(error)
+  return { code: 'start_failed', message: `The stack did not start: ${message}` }
+}
+
+function stopSignal(): AbortSignal {
+  const controller = new AbortController()
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
+    process.on(signal, () => controller.abort())
+  }
+  return controller.signal
+}
+
+async function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return
+  const { promise, resolve } = Promise.withResolvers<void>()
+  signal.addEventListener('abort', () => resolve(), { once: true })
+  await promise
+}
+
+await supervise(stackOptionsSchema.parse(JSON.parse(process.argv[2] ?? '{}')))
+process.exit()

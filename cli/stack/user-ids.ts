@@ -1,0 +1,94 @@
+/** Which numeric users a stack's processes run as: a block of its own on this machine, claimed by its data directory. */
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+  unlinkSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { waitForLock } from './lock.ts'
+import { pathsOf, stateRoot } from './paths.ts'
+
+/** Far above what distributions and directories hand out, below the limit of a signed 32-bit number. */
+const FIRST_USER = 0x70000000
+const USERS_PER_BLOCK = 1024
+const BLOCKS = 0x40000
+/** The block below the first: for databases of test runs, which belong to no stack. */
+const TEST_BASE = FIRST_USER - USERS_PER_BLOCK
+const FIRST_SLOT = 64
+
+export const MAX_SLOTS = USERS_PER_BLOCK - FIRST_SLOT
+
+/** Processes with a user of their own, in the order of their numbers; the first number is the shared group's. */
+const owners = [
+  'auth',
+  'secrets',
+  'generator',
+  'runner',
+  'broker',
+  'gateway',
+  'redis',
+  'postgres',
+] as const
+export type ProcessUser = (typeof owners)[number]
+
+export type UserIds = {
+  first: number
+  /** The group of all services: whoever is in it may connect to their sockets. */
+  group: number
+  of(owner: ProcessUser): number
+  /** First user of the sandboxes' slots. */
+  slots: number
+  /** Whether a process of this user belongs to this stack. */
+  includes(user: number): boolean
+}
+
+/** The users of a block that starts at `first`. */
+export function userIds(first: number): UserIds {
+  return {
+    first,
+    group: first,
+    of: (owner) => first + 1 + owners.indexOf(owner),
+    slots: first + FIRST_SLOT,
+    includes: (user) => user >= first && user < first + USERS_PER_BLOCK,
+  }
+}
+
+export const testUserIds = userIds(TEST_BASE)
+
+/**
+ * The block of a data directory: the one that it has, else the first free one, claimed by a link to it.
+ * Claims of data directories that are gone are dropped, together with their sandboxes' root.
+ */
+export function claimUserIds(data: string): UserIds {
+  const claims = join(stateRoot, 'uids')
+  mkdirSync(claims, { recursive: true, mode: 0o755 })
+  using _ = waitForLock(join(stateRoot, 'uids.lock'))
+  const taken = new Set<number>()
+  for (const name of readdirSync(claims)) {
+    const claim = join(claims, name)
+    const owner = readlinkSync(claim)
+    if (owner === data) return userIds(firstOf(Number(name)))
+    if (existsSync(owner)) {
+      taken.add(Number(name))
+      continue
+    }
+    unlinkSync(claim)
+    rmSync(pathsOf(owner).state, { recursive: true, force: true })
+  }
+  const block = freeBlock(taken)
+  symlinkSync(data, join(claims, String(block)))
+  return userIds(firstOf(block))
+}
+
+function freeBlock(taken: ReadonlySet<number>): number {
+  for (let block = 0; block < BLOCKS; block++) if (!taken.has(block)) return block
+  throw new Error(`all ${BLOCKS} blocks of users are claimed in ${stateRoot}/uids`)
+}
+
+function firstOf(block: number): number {
+  return FIRST_USER + block * USERS_PER_BLOCK
+}

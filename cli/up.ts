@@ -1,0 +1,170 @@
+/** `up` and `down`: the whole platform on this machine. */
+import { type Command, InvalidArgumentError, Option } from 'commander'
+import { defaultData, environment } from './config.ts'
+import { failed } from './fault.ts'
+import { note, print, printJson } from './output.ts'
+import { installPrograms } from './stack/install.ts'
+import { launchSupervisor } from './stack/launch.ts'
+import { tryLock } from './stack/lock.ts'
+import { stackOptions } from './stack/options.ts'
+import { findStackPaths, openStackPaths, type StackPaths } from './stack/paths.ts'
+import { type Report, stackState, supervisorPid } from './stack/report.ts'
+import { findSettings } from './stack/settings.ts'
+import { sweep } from './stack/sweep.ts'
+import { claimUserIds } from './stack/user-ids.ts'
+
+const STOP_TIMEOUT_MS = 90_000
+const START_TIMEOUT_MS = 180_000
+const POLL_MS = 50
+const MAX_PORT = 65535
+
+export type UpOptions = { data: string; port?: number; detach?: boolean; json?: boolean }
+
+/** Adds the commands to the program. */
+export function addStackCommands(program: Command): void {
+  program
+    .command('up')
+    .description('start the platform on this machine, or say that it runs')
+    .addOption(dataOption())
+    .option('--port <n>', 'port of the first start, 0 for any free one; kept afterwards', parsePort)
+    .option('--detach', 'return when everything is healthy, and leave it running')
+    .option('--json', 'one line of JSON when everything is healthy')
+    .action(up)
+  program
+    .command('down')
+    .description('stop what "up" started, and only that')
+    .addOption(dataOption())
+    .option('--json', 'one line of JSON')
+    .action(down)
+}
+
+/** The option that every command about a local stack has. */
+export function dataOption(): Option {
+  return new Option('--data <dir>', 'data directory').default(defaultData, '.bmm')
+}
+
+async function up(options: UpOptions): Promise<void> {
+  const running = await runningStack(options)
+  if (running !== undefined) {
+    note(`already running: ${running.gateway}`)
+    printReport(running, options)
+    return
+  }
+  const { report, supervisor } = await startStack({ ...options, tied: options.detach !== true })
+  printReport(report, options)
+  if (options.detach === true) return
+  note('Ctrl-C stops it.')
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.on(signal, () => supervisor.stop())
+  }
+  const code = await supervisor.exited
+  if (code !== 0) throw failed('supervisor_ended', `The supervisor ended with exit code ${code}.`)
+}
+
+/** The report of a running stack, waiting for one that is just starting; undefined when none runs. */
+export async function runningStack(options: UpOptions): Promise<Report | undefined> {
+  const paths = findStackPaths(options.data)
+  if (paths === undefined) return undefined
+  const deadline = Date.now() + START_TIMEOUT_MS
+  for (let told = false; Date.now() < deadline; await Bun.sleep(POLL_MS)) {
+    const state = stackState(paths)
+    if (state.kind === 'down') return undefined
+    if (state.kind === 'up') {
+      requireSamePort(options, paths)
+      return state.report
+    }
+    if (!told) note('another command is starting this stack: waiting for it')
+    told = true
+  }
+  throw failed('start_timeout', `The stack on ${paths.data} does not get ready; see ${paths.logs}.`)
+}
+
+/** Installs what is missing and starts a supervisor; `tied` to this process or on its own. */
+export async function startStack(options: UpOptions & { tied: boolean }) {
+  if (process.getuid?.() !== 0) {
+    throw failed(
+      'not_root',
+      'The sandboxes need root on this machine: run ./bmm as root. (Running them through Docker instead is not there yet.)',
+    )
+  }
+  const stack = stackOptions({ data: options.data, port: options.port }, environment())
+  const paths = openStackPaths(options.data)
+  await installPrograms({ redis: stack.redisUrl === undefined }, note)
+  note(`starting on ${paths.data}`)
+  const supervisor = launchSupervisor(
+    paths,
+    { ...stack, data: paths.data },
+    { tied: options.tied, progress: note },
+  )
+  const interrupt = () => supervisor.stop()
+  process.on('SIGINT', interrupt)
+  process.on('SIGTERM', interrupt)
+  try {
+    return { report: await supervisor.ready, supervisor, paths }
+  } catch (error) {
+    await supervisor.exited
+    throw error
+  } finally {
+    process.off('SIGINT', interrupt)
+    process.off('SIGTERM', interrupt)
+  }
+}
+
+async function down(options: { data: string; json?: boolean }): Promise<void> {
+  const paths = findStackPaths(options.data)
+  const stopped = paths !== undefined && (await stopStack(paths))
+  if (options.json === true) printJson({ stopped, data: paths?.data ?? options.data })
+  else print(stopped ? 'stopped' : `nothing runs on ${paths?.data ?? options.data}`)
+}
+
+/** Whether a stack ran; removes what a killed one left behind either way. */
+async function stopStack(paths: StackPaths): Promise<boolean> {
+  const pid = supervisorPid(paths)
+  if (pid !== undefined) {
+    process.kill(pid, 'SIGTERM')
+    const deadline = Date.now() + STOP_TIMEOUT_MS
+    while (supervisorPid(paths) === pid) {
+      if (Date.now() > deadline) {
+        process.kill(pid, 'SIGKILL')
+        break
+      }
+      await Bun.sleep(POLL_MS)
+    }
+  }
+  if (process.getuid?.() === 0 && findSettings(paths.data) !== undefined) await sweepUnused(paths)
+  return pid !== undefined
+}
+
+/** Removes the rest of a killed stack, unless another one has taken its place meanwhile. */
+async function sweepUnused(paths: StackPaths): Promise<void> {
+  using lock = tryLock(paths.lock)
+  if (lock !== undefined) await sweep(paths, claimUserIds(paths.data))
+}
+
+function requireSamePort(options: UpOptions, paths: StackPaths): void {
+  const kept = findSettings(paths.data)?.port
+  if (options.port === undefined || options.port === 0 || options.port === kept) return
+  throw failed(
+    'port_fixed',
+    `The stack on ${paths.data} runs on port ${kept}, which every token and client contains: leave --port out, or start another stack with --data.`,
+  )
+}
+
+function printReport(report: Report, options: UpOptions): void {
+  const { gateway, mailbox, data, driver } = report
+  if (options.json === true) {
+    printJson({ gateway, mailbox, data, driver })
+    return
+  }
+  print(`gateway  ${gateway}`)
+  if (mailbox !== null) print(`mailbox  ${mailbox}`)
+  print(`data     ${data}`)
+  print(`driver   ${driver} (sandboxes by bubblewrap, no daemon)`)
+}
+
+/** For commander: a TCP port, or 0. */
+export function parsePort(text: string): number {
+  const port = Number(text)
+  if (/^\d{1,5}$/.test(text) && port <= MAX_PORT) return port
+  throw new InvalidArgumentError('A port is a number from 0 to 65535.')
+}
