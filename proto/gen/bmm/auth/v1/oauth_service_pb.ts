@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file bmm/auth/v1/oauth_service.proto.
  */
 export const file_bmm_auth_v1_oauth_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch9ibW0vYXV0aC92MS9vYXV0aF9zZXJ2aWNlLnByb3RvEgtibW0uYXV0aC52MSJACglQYXJhbWV0ZXISFgoEbmFtZRgBIAEoCUIIukgFcgMYgAISGwoFdmFsdWUYAiABKAlCDIABAbpIBnIEGICAASJpCghSZXNvdXJjZRIRCglzZXJ2ZXJfaWQYASABKAkSDgoGb3JnX2lkGAIgASgJEgsKA3VybBgDIAEoCRIMCgRuYW1lGAQgASgJEg4KBmFjY2VzcxgFIAEoCRIPCgdvcmlnaW5zGAYgAygJIl0KCk9BdXRoRmF1bHQSDgoGc3RhdHVzGAEgASgNEg0KBWVycm9yGAIgASgJEhMKC2Rlc2NyaXB0aW9uGAMgASgJEhsKE3JldHJ5X2FmdGVyX3NlY29uZHMYBCABKA0iLwoKSnNvbkFuc3dlchIOCgZzdGF0dXMYASABKA0SEQoEYm9keRgCIAEoDEIDgAEBIlAKFVJlZ2lzdGVyQ2xpZW50UmVxdWVzdBIbCghtZXRhZGF0YRgBIAEoDEIJukgGegQYgIAEEhoKCWNsaWVudF9pcBgCIAEoCUIHukgEcgJwASJ4ChZSZWdpc3RlckNsaWVudFJlc3BvbnNlEikKBmFuc3dlchgBIAEoCzIXLmJtbS5hdXRoLnYxLkpzb25BbnN3ZXJIABIoCgVmYXVsdBgCIAEoCzIXLmJtbS5hdXRoLnYxLk9BdXRoRmF1bHRIAEIJCgdvdXRjb21lIp4BChlTdGFydEF1dGhvcml6YXRpb25SZXF1ZXN0EjQKCnBhcmFtZXRlcnMYASADKAsyFi5ibW0uYXV0aC52MS5QYXJhbWV0ZXJCCLpIBZIBAhAyEicKCHJlc291cmNlGAIgASgLMhUuYm1tLmF1dGgudjEuUmVzb3VyY2USIgoNc2Vzc2lvbl90b2tlbhgDIAEoCUILgAEBukgFcgMYyAEiwQEKB0NvbnNlbnQSEgoKcmVxdWVzdF9pZBgBIAEoCRIXCgpjc3JmX3Rva2VuGAIgASgJQgOAAQESEwoLY2xpZW50X25hbWUYAyABKAkSFQoNcmVkaXJlY3RfaG9zdBgEIAEoCRIOCgZzY29wZXMYBSADKAkSJwoIcmVzb3VyY2UYBiABKAsyFS5ibW0uYXV0aC52MS5SZXNvdXJjZRIQCghvcmdfbmFtZRgHIAEoCRISCgp1c2VyX2VtYWlsGAggASgJIr8BChpTdGFydEF1dGhvcml6YXRpb25SZXNwb25zZRIrCgVsb2dpbhgBIAEoCzIaLmJtbS5hdXRoLnYxLkxvZ2luUmVxdWlyZWRIABInCgdjb25zZW50GAIgASgLMhQuYm1tLmF1dGgudjEuQ29uc2VudEgAEhYKDHJlZGlyZWN0X3VybBgDIAEoCUgAEigKBWZhdWx0GAQgASgLMhcuYm1tLmF1dGgudjEuT0F1dGhGYXVsdEgAQgkKB291dGNvbWUiJAoNTG9naW5SZXF1aXJlZBITCgtjbGllbnRfbmFtZRgBIAEoCSKzAQoURGVjaWRlQ29uc2VudFJlcXVlc3QSGwoKcmVxdWVzdF9pZBgBIAEoCUIHukgEcgIYZBIfCgpjc3JmX3Rva2VuGAIgASgJQguAAQG6SAVyAxjIARIQCghhcHByb3ZlZBgDIAEoCBIiCg1zZXNzaW9uX3Rva2VuGAQgASgJQguAAQG6SAVyAxjIARInCghyZXNvdXJjZRgFIAEoCzIVLmJtbS5hdXRoLnYxLlJlc291cmNlImQKFURlY2lkZUNvbnNlbnRSZXNwb25zZRIWCgxyZWRpcmVjdF91cmwYASABKAlIABIoCgVmYXVsdBgCIAEoCzIXLmJtbS5hdXRoLnYxLk9BdXRoRmF1bHRIAEIJCgdvdXRjb21lIrUBChRFeGNoYW5nZVRva2VuUmVxdWVzdBI0CgpwYXJhbWV0ZXJzGAEgAygLMhYuYm1tLmF1dGgudjEuUGFyYW1ldGVyQgi6SAWSAQIQMhIiCg1hdXRob3JpemF0aW9uGAIgASgJQguAAQG6SAVyAxiAQBInCghyZXNvdXJjZRgDIAEoCzIVLmJtbS5hdXRoLnYxLlJlc291cmNlEhoKCWNsaWVudF9pcBgEIAEoCUIHukgEcgJwASJ3ChVFeGNoYW5nZVRva2VuUmVzcG9uc2USKQoGYW5zd2VyGAEgASgLMhcuYm1tLmF1dGgudjEuSnNvbkFuc3dlckgAEigKBWZhdWx0GAIgASgLMhcuYm1tLmF1dGgudjEuT0F1dGhGYXVsdEgAQgkKB291dGNvbWUibgoSUmV2b2tlVG9rZW5SZXF1ZXN0EjQKCnBhcmFtZXRlcnMYASADKAsyFi5ibW0uYXV0aC52MS5QYXJhbWV0ZXJCCLpIBZIBAhAyEiIKDWF1dGhvcml6YXRpb24YAiABKAlCC4ABAbpIBXIDGIBAIj0KE1Jldm9rZVRva2VuUmVzcG9uc2USJgoFZmF1bHQYASABKAsyFy5ibW0uYXV0aC52MS5PQXV0aEZhdWx0InIKFkludHJvc3BlY3RUb2tlblJlcXVlc3QSNAoKcGFyYW1ldGVycxgBIAMoCzIWLmJtbS5hdXRoLnYxLlBhcmFtZXRlckIIukgFkgECEDISIgoNYXV0aG9yaXphdGlvbhgCIAEoCUILgAEBukgFcgMYgEAieQoXSW50cm9zcGVjdFRva2VuUmVzcG9uc2USKQoGYW5zd2VyGAEgASgLMhcuYm1tLmF1dGgudjEuSnNvbkFuc3dlckgAEigKBWZhdWx0GAIgASgLMhcuYm1tLmF1dGgudjEuT0F1dGhGYXVsdEgAQgkKB291dGNvbWUiEAoOR2V0Sndrc1JlcXVlc3QiHwoPR2V0Sndrc1Jlc3BvbnNlEgwKBGp3a3MYASABKAwiJwoWTGlzdFJldm9jYXRpb25zUmVxdWVzdBINCgVhZnRlchgBIAEoBCJOCgpSZXZvY2F0aW9uEhAKCGdyYW50X2lkGAEgASgJEi4KCnJldm9rZWRfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIlcKF0xpc3RSZXZvY2F0aW9uc1Jlc3BvbnNlEiwKC3Jldm9jYXRpb25zGAEgAygLMhcuYm1tLmF1dGgudjEuUmV2b2NhdGlvbhIOCgZjdXJzb3IYAiABKAQiRgoWRW5kU2VydmVyR3JhbnRzUmVxdWVzdBIsCglzZXJ2ZXJfaWQYASABKAlCGbpIFnIUMhJec3J2X1swLTlhLXpdezI2fSQiKAoXRW5kU2VydmVyR3JhbnRzUmVzcG9uc2USDQoFZW5kZWQYASABKA0iGQoXUm90YXRlU2lnbmluZ0tleVJlcXVlc3QiKgoYUm90YXRlU2lnbmluZ0tleVJlc3BvbnNlEg4KBmtleV9pZBgBIAEoCTL2BwoMT0F1dGhTZXJ2aWNlEmIKDlJlZ2lzdGVyQ2xpZW50EiIuYm1tLmF1dGgudjEuUmVnaXN0ZXJDbGllbnRSZXF1ZXN0GiMuYm1tLmF1dGgudjEuUmVnaXN0ZXJDbGllbnRSZXNwb25zZSIHirUYAwoBBxJuChJTdGFydEF1dGhvcml6YXRpb24SJi5ibW0uYXV0aC52MS5TdGFydEF1dGhvcml6YXRpb25SZXF1ZXN0GicuYm1tLmF1dGgudjEuU3RhcnRBdXRob3JpemF0aW9uUmVzcG9uc2UiB4q1GAMKAQcSXwoNRGVjaWRlQ29uc2VudBIhLmJtbS5hdXRoLnYxLkRlY2lkZUNvbnNlbnRSZXF1ZXN0GiIuYm1tLmF1dGgudjEuRGVjaWRlQ29uc2VudFJlc3BvbnNlIgeKtRgDCgEHEl8KDUV4Y2hhbmdlVG9rZW4SIS5ibW0uYXV0aC52MS5FeGNoYW5nZVRva2VuUmVxdWVzdBoiLmJtbS5hdXRoLnYxLkV4Y2hhbmdlVG9rZW5SZXNwb25zZSIHirUYAwoBBxJZCgtSZXZva2VUb2tlbhIfLmJtbS5hdXRoLnYxLlJldm9rZVRva2VuUmVxdWVzdBogLmJtbS5hdXRoLnYxLlJldm9rZVRva2VuUmVzcG9uc2UiB4q1GAMKAQcSaAoPSW50cm9zcGVjdFRva2VuEiMuYm1tLmF1dGgudjEuSW50cm9zcGVjdFRva2VuUmVxdWVzdBokLmJtbS5hdXRoLnYxLkludHJvc3BlY3RUb2tlblJlc3BvbnNlIgqQAgGKtRgDCgEHElAKB0dldEp3a3MSGy5ibW0uYXV0aC52MS5HZXRKd2tzUmVxdWVzdBocLmJtbS5hdXRoLnYxLkdldEp3a3NSZXNwb25zZSIKkAIBirUYAwoBBxJoCg9MaXN0UmV2b2NhdGlvbnMSIy5ibW0uYXV0aC52MS5MaXN0UmV2b2NhdGlvbnNSZXF1ZXN0GiQuYm1tLmF1dGgudjEuTGlzdFJldm9jYXRpb25zUmVzcG9uc2UiCpACAYq1GAMKAQcSZQoPRW5kU2VydmVyR3JhbnRzEiMuYm1tLmF1dGgudjEuRW5kU2VydmVyR3JhbnRzUmVxdWVzdBokLmJtbS5hdXRoLnYxLkVuZFNlcnZlckdyYW50c1Jlc3BvbnNlIgeKtRgDCgEDEmgKEFJvdGF0ZVNpZ25pbmdLZXkSJC5ibW0uYXV0aC52MS5Sb3RhdGVTaWduaW5nS2V5UmVxdWVzdBolLmJtbS5hdXRoLnYxLlJvdGF0ZVNpZ25pbmdLZXlSZXNwb25zZSIHirUYAwoBCGIGcHJvdG8z", [file_bmm_v1_options, file_buf_validate_validate, file_google_protobuf_timestamp]);
+  fileDesc("Ch9ibW0vYXV0aC92MS9vYXV0aF9zZXJ2aWNlLnByb3RvEgtibW0uYXV0aC52MSJACglQYXJhbWV0ZXISFgoEbmFtZRgBIAEoCUIIukgFcgMYgAISGwoFdmFsdWUYAiABKAlCDIABAbpIBnIEGICAASJpCghSZXNvdXJjZRIRCglzZXJ2ZXJfaWQYASABKAkSDgoGb3JnX2lkGAIgASgJEgsKA3VybBgDIAEoCRIMCgRuYW1lGAQgASgJEg4KBmFjY2VzcxgFIAEoCRIPCgdvcmlnaW5zGAYgAygJIl0KCk9BdXRoRmF1bHQSDgoGc3RhdHVzGAEgASgNEg0KBWVycm9yGAIgASgJEhMKC2Rlc2NyaXB0aW9uGAMgASgJEhsKE3JldHJ5X2FmdGVyX3NlY29uZHMYBCABKA0iLwoKSnNvbkFuc3dlchIOCgZzdGF0dXMYASABKA0SEQoEYm9keRgCIAEoDEIDgAEBIlAKFVJlZ2lzdGVyQ2xpZW50UmVxdWVzdBIbCghtZXRhZGF0YRgBIAEoDEIJukgGegQYgIAEEhoKCWNsaWVudF9pcBgCIAEoCUIHukgEcgJwASJ4ChZSZWdpc3RlckNsaWVudFJlc3BvbnNlEikKBmFuc3dlchgBIAEoCzIXLmJtbS5hdXRoLnYxLkpzb25BbnN3ZXJIABIoCgVmYXVsdBgCIAEoCzIXLmJtbS5hdXRoLnYxLk9BdXRoRmF1bHRIAEIJCgdvdXRjb21lIp4BChlTdGFydEF1dGhvcml6YXRpb25SZXF1ZXN0EjQKCnBhcmFtZXRlcnMYASADKAsyFi5ibW0uYXV0aC52MS5QYXJhbWV0ZXJCCLpIBZIBAhAyEicKCHJlc291cmNlGAIgASgLMhUuYm1tLmF1dGgudjEuUmVzb3VyY2USIgoNc2Vzc2lvbl90b2tlbhgDIAEoCUILgAEBukgFcgMYyAEiwQEKB0NvbnNlbnQSEgoKcmVxdWVzdF9pZBgBIAEoCRIXCgpjc3JmX3Rva2VuGAIgASgJQgOAAQESEwoLY2xpZW50X25hbWUYAyABKAkSFQoNcmVkaXJlY3RfaG9zdBgEIAEoCRIOCgZzY29wZXMYBSADKAkSJwoIcmVzb3VyY2UYBiABKAsyFS5ibW0uYXV0aC52MS5SZXNvdXJjZRIQCghvcmdfbmFtZRgHIAEoCRISCgp1c2VyX2VtYWlsGAggASgJIr8BChpTdGFydEF1dGhvcml6YXRpb25SZXNwb25zZRIrCgVsb2dpbhgBIAEoCzIaLmJtbS5hdXRoLnYxLkxvZ2luUmVxdWlyZWRIABInCgdjb25zZW50GAIgASgLMhQuYm1tLmF1dGgudjEuQ29uc2VudEgAEhYKDHJlZGlyZWN0X3VybBgDIAEoCUgAEigKBWZhdWx0GAQgASgLMhcuYm1tLmF1dGgudjEuT0F1dGhGYXVsdEgAQgkKB291dGNvbWUiJAoNTG9naW5SZXF1aXJlZBITCgtjbGllbnRfbmFtZRgBIAEoCSKzAQoURGVjaWRlQ29uc2VudFJlcXVlc3QSGwoKcmVxdWVzdF9pZBgBIAEoCUIHukgEcgIYZBIfCgpjc3JmX3Rva2VuGAIgASgJQguAAQG6SAVyAxjIARIQCghhcHByb3ZlZBgDIAEoCBIiCg1zZXNzaW9uX3Rva2VuGAQgASgJQguAAQG6SAVyAxjIARInCghyZXNvdXJjZRgFIAEoCzIVLmJtbS5hdXRoLnYxLlJlc291cmNlImQKFURlY2lkZUNvbnNlbnRSZXNwb25zZRIWCgxyZWRpcmVjdF91cmwYASABKAlIABIoCgVmYXVsdBgCIAEoCzIXLmJtbS5hdXRoLnYxLk9BdXRoRmF1bHRIAEIJCgdvdXRjb21lIrUBChRFeGNoYW5nZVRva2VuUmVxdWVzdBI0CgpwYXJhbWV0ZXJzGAEgAygLMhYuYm1tLmF1dGgudjEuUGFyYW1ldGVyQgi6SAWSAQIQMhIiCg1hdXRob3JpemF0aW9uGAIgASgJQguAAQG6SAVyAxiAQBInCghyZXNvdXJjZRgDIAEoCzIVLmJtbS5hdXRoLnYxLlJlc291cmNlEhoKCWNsaWVudF9pcBgEIAEoCUIHukgEcgJwASIjCg5SZXNvdXJjZU5lZWRlZBIRCglzZXJ2ZXJfaWQYASABKAkirwEKFUV4Y2hhbmdlVG9rZW5SZXNwb25zZRIpCgZhbnN3ZXIYASABKAsyFy5ibW0uYXV0aC52MS5Kc29uQW5zd2VySAASKAoFZmF1bHQYAiABKAsyFy5ibW0uYXV0aC52MS5PQXV0aEZhdWx0SAASNgoPcmVzb3VyY2VfbmVlZGVkGAMgASgLMhsuYm1tLmF1dGgudjEuUmVzb3VyY2VOZWVkZWRIAEIJCgdvdXRjb21lIm4KElJldm9rZVRva2VuUmVxdWVzdBI0CgpwYXJhbWV0ZXJzGAEgAygLMhYuYm1tLmF1dGgudjEuUGFyYW1ldGVyQgi6SAWSAQIQMhIiCg1hdXRob3JpemF0aW9uGAIgASgJQguAAQG6SAVyAxiAQCI9ChNSZXZva2VUb2tlblJlc3BvbnNlEiYKBWZhdWx0GAEgASgLMhcuYm1tLmF1dGgudjEuT0F1dGhGYXVsdCJyChZJbnRyb3NwZWN0VG9rZW5SZXF1ZXN0EjQKCnBhcmFtZXRlcnMYASADKAsyFi5ibW0uYXV0aC52MS5QYXJhbWV0ZXJCCLpIBZIBAhAyEiIKDWF1dGhvcml6YXRpb24YAiABKAlCC4ABAbpIBXIDGIBAInkKF0ludHJvc3BlY3RUb2tlblJlc3BvbnNlEikKBmFuc3dlchgBIAEoCzIXLmJtbS5hdXRoLnYxLkpzb25BbnN3ZXJIABIoCgVmYXVsdBgCIAEoCzIXLmJtbS5hdXRoLnYxLk9BdXRoRmF1bHRIAEIJCgdvdXRjb21lIhAKDkdldEp3a3NSZXF1ZXN0Ih8KD0dldEp3a3NSZXNwb25zZRIMCgRqd2tzGAEgASgMIicKFkxpc3RSZXZvY2F0aW9uc1JlcXVlc3QSDQoFYWZ0ZXIYASABKAQiTgoKUmV2b2NhdGlvbhIQCghncmFudF9pZBgBIAEoCRIuCgpyZXZva2VkX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJXChdMaXN0UmV2b2NhdGlvbnNSZXNwb25zZRIsCgtyZXZvY2F0aW9ucxgBIAMoCzIXLmJtbS5hdXRoLnYxLlJldm9jYXRpb24SDgoGY3Vyc29yGAIgASgEIkYKFkVuZFNlcnZlckdyYW50c1JlcXVlc3QSLAoJc2VydmVyX2lkGAEgASgJQhm6SBZyFDISXnNydl9bMC05YS16XXsyNn0kIigKF0VuZFNlcnZlckdyYW50c1Jlc3BvbnNlEg0KBWVuZGVkGAEgASgNIhkKF1JvdGF0ZVNpZ25pbmdLZXlSZXF1ZXN0IioKGFJvdGF0ZVNpZ25pbmdLZXlSZXNwb25zZRIOCgZrZXlfaWQYASABKAky9gcKDE9BdXRoU2VydmljZRJiCg5SZWdpc3RlckNsaWVudBIiLmJtbS5hdXRoLnYxLlJlZ2lzdGVyQ2xpZW50UmVxdWVzdBojLmJtbS5hdXRoLnYxLlJlZ2lzdGVyQ2xpZW50UmVzcG9uc2UiB4q1GAMKAQcSbgoSU3RhcnRBdXRob3JpemF0aW9uEiYuYm1tLmF1dGgudjEuU3RhcnRBdXRob3JpemF0aW9uUmVxdWVzdBonLmJtbS5hdXRoLnYxLlN0YXJ0QXV0aG9yaXphdGlvblJlc3BvbnNlIgeKtRgDCgEHEl8KDURlY2lkZUNvbnNlbnQSIS5ibW0uYXV0aC52MS5EZWNpZGVDb25zZW50UmVxdWVzdBoiLmJtbS5hdXRoLnYxLkRlY2lkZUNvbnNlbnRSZXNwb25zZSIHirUYAwoBBxJfCg1FeGNoYW5nZVRva2VuEiEuYm1tLmF1dGgudjEuRXhjaGFuZ2VUb2tlblJlcXVlc3QaIi5ibW0uYXV0aC52MS5FeGNoYW5nZVRva2VuUmVzcG9uc2UiB4q1GAMKAQcSWQoLUmV2b2tlVG9rZW4SHy5ibW0uYXV0aC52MS5SZXZva2VUb2tlblJlcXVlc3QaIC5ibW0uYXV0aC52MS5SZXZva2VUb2tlblJlc3BvbnNlIgeKtRgDCgEHEmgKD0ludHJvc3BlY3RUb2tlbhIjLmJtbS5hdXRoLnYxLkludHJvc3BlY3RUb2tlblJlcXVlc3QaJC5ibW0uYXV0aC52MS5JbnRyb3NwZWN0VG9rZW5SZXNwb25zZSIKkAIBirUYAwoBBxJQCgdHZXRKd2tzEhsuYm1tLmF1dGgudjEuR2V0Sndrc1JlcXVlc3QaHC5ibW0uYXV0aC52MS5HZXRKd2tzUmVzcG9uc2UiCpACAYq1GAMKAQcSaAoPTGlzdFJldm9jYXRpb25zEiMuYm1tLmF1dGgudjEuTGlzdFJldm9jYXRpb25zUmVxdWVzdBokLmJtbS5hdXRoLnYxLkxpc3RSZXZvY2F0aW9uc1Jlc3BvbnNlIgqQAgGKtRgDCgEHEmUKD0VuZFNlcnZlckdyYW50cxIjLmJtbS5hdXRoLnYxLkVuZFNlcnZlckdyYW50c1JlcXVlc3QaJC5ibW0uYXV0aC52MS5FbmRTZXJ2ZXJHcmFudHNSZXNwb25zZSIHirUYAwoBAxJoChBSb3RhdGVTaWduaW5nS2V5EiQuYm1tLmF1dGgudjEuUm90YXRlU2lnbmluZ0tleVJlcXVlc3QaJS5ibW0uYXV0aC52MS5Sb3RhdGVTaWduaW5nS2V5UmVzcG9uc2UiB4q1GAMKAQhiBnByb3RvMw", [file_bmm_v1_options, file_buf_validate_validate, file_google_protobuf_timestamp]);
 
 /**
  * A name and value of a query or form; repeated names are kept, so that duplicates can be refused.
@@ -521,7 +521,8 @@ export type ExchangeTokenRequest = Message<"bmm.auth.v1.ExchangeTokenRequest"> &
   authorization: string;
 
   /**
-   * What the `resource` parameter names (or the token's grant, when it has none); absent when there is no such server.
+   * What the `resource` parameter names; absent when there is no such server. When the form has no such parameter:
+   * absent at first, and after the answer `resource_needed` the server named there.
    *
    * @generated from field: bmm.auth.v1.Resource resource = 3;
    */
@@ -541,6 +542,28 @@ export type ExchangeTokenRequest = Message<"bmm.auth.v1.ExchangeTokenRequest"> &
  */
 export const ExchangeTokenRequestSchema: GenMessage<ExchangeTokenRequest> = /*@__PURE__*/
   messageDesc(file_bmm_auth_v1_oauth_service, 12);
+
+/**
+ * The form names no resource (RFC 8707 section 2.2 leaves it optional here), and access is decided by the server as
+ * it is now: ask again with this server as `resource`. Nothing was consumed.
+ *
+ * @generated from message bmm.auth.v1.ResourceNeeded
+ */
+export type ResourceNeeded = Message<"bmm.auth.v1.ResourceNeeded"> & {
+  /**
+   * `srv_…` of the grant.
+   *
+   * @generated from field: string server_id = 1;
+   */
+  serverId: string;
+};
+
+/**
+ * Describes the message bmm.auth.v1.ResourceNeeded.
+ * Use `create(ResourceNeededSchema)` to create a new message.
+ */
+export const ResourceNeededSchema: GenMessage<ResourceNeeded> = /*@__PURE__*/
+  messageDesc(file_bmm_auth_v1_oauth_service, 13);
 
 /**
  * Response of ExchangeToken.
@@ -569,6 +592,14 @@ export type ExchangeTokenResponse = Message<"bmm.auth.v1.ExchangeTokenResponse">
      */
     value: OAuthFault;
     case: "fault";
+  } | {
+    /**
+     * The server must be resolved first.
+     *
+     * @generated from field: bmm.auth.v1.ResourceNeeded resource_needed = 3;
+     */
+    value: ResourceNeeded;
+    case: "resourceNeeded";
   } | { case: undefined; value?: undefined };
 };
 
@@ -577,7 +608,7 @@ export type ExchangeTokenResponse = Message<"bmm.auth.v1.ExchangeTokenResponse">
  * Use `create(ExchangeTokenResponseSchema)` to create a new message.
  */
 export const ExchangeTokenResponseSchema: GenMessage<ExchangeTokenResponse> = /*@__PURE__*/
-  messageDesc(file_bmm_auth_v1_oauth_service, 13);
+  messageDesc(file_bmm_auth_v1_oauth_service, 14);
 
 /**
  * Request of RevokeToken.
@@ -605,7 +636,7 @@ export type RevokeTokenRequest = Message<"bmm.auth.v1.RevokeTokenRequest"> & {
  * Use `create(RevokeTokenRequestSchema)` to create a new message.
  */
 export const RevokeTokenRequestSchema: GenMessage<RevokeTokenRequest> = /*@__PURE__*/
-  messageDesc(file_bmm_auth_v1_oauth_service, 14);
+  messageDesc(file_bmm_auth_v1_oauth_service, 15);
 
 /**
  * Response of RevokeToken.
@@ -626,7 +657,7 @@ export type RevokeTokenResponse = Message<"bmm.auth.v1.RevokeTokenResponse"> & {
  * Use `create(RevokeTokenResponseSchema)` to create a new message.
  */
 export const RevokeTokenResponseSchema: GenMessage<RevokeTokenResponse> = /*@__PURE__*/
-  messageDesc(file_bmm_auth_v1_oauth_service, 15);
+  messageDesc(file_bmm_auth_v1_oauth_service, 16);
 
 /**
  * Request of IntrospectToken.
@@ -654,7 +685,7 @@ export type IntrospectTokenRequest = Message<"bmm.auth.v1.IntrospectTokenRequest
  * Use `create(IntrospectTokenRequestSchema)` to create a new message.
  */
 export const IntrospectTokenRequestSchema: GenMessage<IntrospectTokenRequest> = /*@__PURE__*/
-  messageDesc(file_bmm_auth_v1_oauth_service, 16);
+  messageDesc(file_bmm_auth_v1_oauth_service, 17);
 
 /**
  * Response of IntrospectToken.
@@ -691,7 +722,7 @@ export type IntrospectTokenResponse = Message<"bmm.auth.v1.IntrospectTokenRespon
  * Use `create(IntrospectTokenResponseSchema)` to create a new message.
  */
 export const IntrospectTokenResponseSchema: GenMessage<IntrospectTokenResponse> = /*@__PURE__*/
-  messageDesc(file_bmm_auth_v1_oauth_service, 17);
+  messageDesc(file_bmm_auth_v1_oauth_service, 18);
 
 /**
  * Request of GetJwks.
@@ -706,7 +737,7 @@ export type GetJwksRequest = Message<"bmm.auth.v1.GetJwksRequest"> & {
  * Use `create(GetJwksRequestSchema)` to create a new message.
  */
 export const GetJwksRequestSchema: GenMessage<GetJwksRequest> = /*@__PURE__*/
-  messageDesc(file_bmm_auth_v1_oauth_service, 18);
+  messageDesc(file_bmm_auth_v1_oauth_service, 19);
 
 /**
  * Response of GetJwks.
@@ -727,7 +758,7 @@ export type GetJwksResponse = Message<"bmm.auth.v1.GetJwksResponse"> & {
  * Use `create(GetJwksResponseSchema)` to create a new message.
  */
 export const GetJwksResponseSchema: GenMessage<GetJwksResponse> = /*@__PURE__*/
-  messageDesc(file_bmm_auth_v1_oauth_service, 19);
+  messageDesc(file_bmm_auth_v1_oauth_service, 20);
 
 /**
  * Request of ListRevocations.
@@ -748,7 +779,7 @@ export type ListRevocationsRequest = Message<"bmm.auth.v1.ListRevocationsRequest
  * Use `create(ListRevocationsRequestSchema)` to create a new message.
  */
 export const ListRevocationsRequestSchema: GenMessage<ListRevocationsRequest> = /*@__PURE__*/
-  messageDesc(file_bmm_auth_v1_oauth_service, 20);
+  messageDesc(file_bmm_auth_v1_oauth_service, 21);
 
 /**
  * One ended grant; every access token of it is dead.
@@ -776,7 +807,7 @@ export type Revocation = Message<"bmm.auth.v1.Revocation"> & {
  * Use `create(RevocationSchema)` to create a new message.
  */
 export const RevocationSchema: GenMessage<Revocation> = /*@__PURE__*/
-  messageDesc(file_bmm_auth_v1_oauth_service, 21);
+  messageDesc(file_bmm_auth_v1_oauth_service, 22);
 
 /**
  * Response of ListRevocations.
@@ -804,7 +835,7 @@ export type ListRevocationsResponse = Message<"bmm.auth.v1.ListRevocationsRespon
  * Use `create(ListRevocationsResponseSchema)` to create a new message.
  */
 export const ListRevocationsResponseSchema: GenMessage<ListRevocationsResponse> = /*@__PURE__*/
-  messageDesc(file_bmm_auth_v1_oauth_service, 22);
+  messageDesc(file_bmm_auth_v1_oauth_service, 23);
 
 /**
  * Request of EndServerGrants.
@@ -825,7 +856,7 @@ export type EndServerGrantsRequest = Message<"bmm.auth.v1.EndServerGrantsRequest
  * Use `create(EndServerGrantsRequestSchema)` to create a new message.
  */
 export const EndServerGrantsRequestSchema: GenMessage<EndServerGrantsRequest> = /*@__PURE__*/
-  messageDesc(file_bmm_auth_v1_oauth_service, 23);
+  messageDesc(file_bmm_auth_v1_oauth_service, 24);
 
 /**
  * Response of EndServerGrants.
@@ -846,7 +877,7 @@ export type EndServerGrantsResponse = Message<"bmm.auth.v1.EndServerGrantsRespon
  * Use `create(EndServerGrantsResponseSchema)` to create a new message.
  */
 export const EndServerGrantsResponseSchema: GenMessage<EndServerGrantsResponse> = /*@__PURE__*/
-  messageDesc(file_bmm_auth_v1_oauth_service, 24);
+  messageDesc(file_bmm_auth_v1_oauth_service, 25);
 
 /**
  * Request of RotateSigningKey.
@@ -861,7 +892,7 @@ export type RotateSigningKeyRequest = Message<"bmm.auth.v1.RotateSigningKeyReque
  * Use `create(RotateSigningKeyRequestSchema)` to create a new message.
  */
 export const RotateSigningKeyRequestSchema: GenMessage<RotateSigningKeyRequest> = /*@__PURE__*/
-  messageDesc(file_bmm_auth_v1_oauth_service, 25);
+  messageDesc(file_bmm_auth_v1_oauth_service, 26);
 
 /**
  * Response of RotateSigningKey.
@@ -882,7 +913,7 @@ export type RotateSigningKeyResponse = Message<"bmm.auth.v1.RotateSigningKeyResp
  * Use `create(RotateSigningKeyResponseSchema)` to create a new message.
  */
 export const RotateSigningKeyResponseSchema: GenMessage<RotateSigningKeyResponse> = /*@__PURE__*/
-  messageDesc(file_bmm_auth_v1_oauth_service, 26);
+  messageDesc(file_bmm_auth_v1_oauth_service, 27);
 
 /**
  * The OAuth 2.1 authorization server; the gateway carries bytes and renders pages, this service decides.
