@@ -43,7 +43,8 @@ export interface SandboxOptions {
   sandboxClass: SandboxClass
   slotsDir: string
   keeper: {
-    start(slot: number, sandboxClass: SandboxClass): Promise<void>
+    /** `exited` may be called from then on, before the sandbox has even said hello. */
+    start(slot: number, sandboxClass: SandboxClass, exited: (exit: SlotExit) => void): Promise<void>
     /** Resolves when nothing of the sandbox is left; `exited` is called before that. */
     stop(slot: number): Promise<void>
   }
@@ -175,6 +176,11 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
     return reason
   }
 
+  function exited(reported: SlotExit): void {
+    exit = reported
+    end('exited', 'The sandbox ended in the middle of its work.', reported.detail)
+  }
+
   function onFrame(frame: Frame, from: FrameConnection): void {
     if (state === 'ended') return
     if (frame.type === FRAME.HELLO) {
@@ -248,7 +254,7 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
     const unix = `${directory}/${slotFiles.calls}`
     listener = listenFrames({ unix, mode: SLOT_SOCKET_MODE, onConnection })
     await options.expectEgress(slot, egressToken)
-    await keeper.start(slot, sandboxClass)
+    await keeper.start(slot, sandboxClass, exited)
     await sealed.promise
   } catch (error) {
     end('start', 'The sandbox could not be started.', String(error))
@@ -291,10 +297,7 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
     },
     cancel: (call) => calls.cancel(call),
     stop: () => end('stopped', 'The sandbox was stopped.', ''),
-    exited(reported) {
-      exit = reported
-      end('exited', 'The sandbox ended in the middle of its work.', reported.detail)
-    },
+    exited,
   }
 }
 
