@@ -14,7 +14,6 @@ export function replaceGlobals(log: (line: string) => void): void {
   const write = (...values: unknown[]) =>
     log(values.map((value) => (typeof value === 'string' ? value : Bun.inspect(value))).join(' '))
   replace(globalThis, 'fetch', Object.assign(refuse, { preconnect: refuse }))
-  replace(Bun, 'fetch', refuse)
   for (const name of ['WebSocket', 'EventSource', 'XMLHttpRequest'])
     replace(globalThis, name, NoSocket)
   for (const level of ['log', 'info', 'warn', 'error', 'debug', 'trace']) {

@@ -43,7 +43,8 @@ broker.sendControl(FRAME.HELLO, 0, { token: brokerToken, protocol: PROTOCOL })
 runner.sendControl(FRAME.HELLO, 0, { token: runnerToken, protocol: PROTOCOL })
 
 seal()
+replaceGlobals(calls.log)
+// Only now: a fault before this point must end the guest.
 process.on('uncaughtException', (error) => calls.log(`uncaught: ${messageOf(error)}`))
 process.on('unhandledRejection', (error) => calls.log(`unhandled: ${messageOf(error)}`))
-replaceGlobals(calls.log)
 runner.send(FRAME.SEALED, 0)

@@ -1,0 +1,258 @@
+/** What tests of real sandboxes start from: a keeper process with its own uids, groups and folders, and a broker leg that answers by a function. */
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { type FrameListener, listenFrames } from '@bmm/lib/frame-connection'
+import { FRAME, parseControl } from '@bmm/lib/frames'
+import { createLog } from '@bmm/lib/log'
+import type { Subprocess } from 'bun'
+import { dialKeeper, type KeeperLink } from '../keeper-link.ts'
+import { type Sandbox, type SandboxOptions, startSandbox } from '../sandbox.ts'
+import type { CallProgress } from '../sandbox-calls.ts'
+import {
+  type SandboxClass,
+  SLOT_SOCKET_MODE,
+  SLOT_TOKEN_MODE,
+  slotDirectory,
+  slotFiles,
+} from '../sandbox-limits.ts'
+
+export interface TestFetch {
+  call: number
+  method: string
+  url: string
+  headers: [string, string][]
+  body: Uint8Array
+}
+export type TestUpstream = (
+  request: TestFetch,
+) =>
+  | { status: number; headers?: [string, string][]; body: Uint8Array | string }
+  | { failed: { code: string; message: string } }
+  | Promise<never>
+
+export interface TestStack {
+  runDirectory: string
+  slotsDir: string
+  slotUidBase: number
+  keeper: Subprocess
+  link: KeeperLink
+  /** Control group directories of a slot that exist now. */
+  groupsOf(slot: number): string[]
+  /** Processes in a slot's groups. */
+  processesOf(slot: number): number[]
+  sandbox(
+    slot: number,
+    options?: { class?: SandboxClass; upstream?: TestUpstream; times?: SandboxOptions['times'] },
+  ): Promise<Sandbox>
+  stop(): Promise<void>
+}
+
+export interface TestAnswer {
+  outcome: { code: 'ok'; durationMs: number } | { code: string; message: string }
+  /** The result, parsed. */
+  result: {
+    content: { type: string; text: string }[]
+    isError?: boolean
+    structuredContent?: unknown
+  }
+  bytes: number
+  progress: CallProgress[]
+  log: string[]
+}
+
+const SLOTS = 16
+const CONTROLLERS = ['memory', 'pids', 'cpu', 'unified', '.']
+const READY_TIMEOUT_MS = 60_000
+
+/** A keeper of its own; needs root, bubblewrap and control groups, and fails without them. */
+export async function startTestStack(name: string): Promise<TestStack> {
+  const id = `${name}-${process.pid}-${Math.random().toString(36).slice(2, 8)}`
+  const runDirectory = `/run/bmm-test-${id}`
+  const stateDirectory = `/var/lib/bmm/test-${id}`
+  const cgroup = `bmm-test-${id}`
+  const slotsDir = join(runDirectory, 'slots')
+  const socket = join(runDirectory, 'keeper.sock')
+  // Far above the blocks that stacks take, and another one for each test process.
+  const uidBase = 0x7e000000 + (process.pid % 2_048) * 1_024
+  const slotUidBase = uidBase + 64
+  mkdirSync(runDirectory, { recursive: true, mode: 0o755 })
+  const keeper = Bun.spawn([process.execPath, join(import.meta.dirname, 'main.ts')], {
+    env: {
+      PATH: '/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin',
+      BMM_LOG_LEVEL: 'error',
+      BMM_KEEPER_SOCKET: socket,
+      BMM_SLOTS_DIR: slotsDir,
+      BMM_SLOTS: String(SLOTS),
+      BMM_SLOT_UID_BASE: String(slotUidBase),
+      BMM_RUNNER_UID: String(uidBase + 4),
+      BMM_BROKER_UID: String(uidBase + 5),
+      BMM_ROOTFS: join(stateDirectory, 'rootfs'),
+      BMM_CGROUP: cgroup,
+    },
+    stdio: ['ignore', 'inherit', 'inherit'],
+  })
+  const sandboxes = new Map<number, Sandbox>()
+  const listeners: FrameListener[] = []
+  const connected = Promise.withResolvers<void>()
+  const link = dialKeeper({
+    socket,
+    onConnected: connected.resolve,
+    onLost: () => {},
+    onExit: (exit) => sandboxes.get(exit.slot)?.exited(exit),
+    log: createLog('test', 'silent'),
+  })
+  await Promise.race([
+    connected.promise,
+    keeper.exited.then(() => Promise.reject(new Error('the keeper did not start'))),
+    Bun.sleep(READY_TIMEOUT_MS).then(() => Promise.reject(new Error('the keeper is not ready'))),
+  ])
+  const groupsOf = (slot: number) =>
+    CONTROLLERS.map((controller) => `/sys/fs/cgroup/${controller}/${cgroup}/${slot}`).filter(
+      (path) => existsSync(path),
+    )
+
+  return {
+    ...{ runDirectory, slotsDir, slotUidBase, keeper, link, groupsOf },
+    processesOf(slot) {
+      const ids = groupsOf(slot).flatMap((group) =>
+        readFileSync(join(group, 'cgroup.procs'), 'utf8').split('\n').filter(Boolean).map(Number),
+      )
+      return [...new Set(ids)]
+    },
+    async sandbox(slot, options = {}) {
+      const upstream = options.upstream ?? (() => ({ status: 404, body: 'no upstream' }))
+      const sandbox = await startSandbox({
+        slot,
+        sandboxClass: options.class ?? 'hobby',
+        slotsDir,
+        keeper: link,
+        expectEgress: async (at, token) => {
+          listeners.push(fakeBroker(slotDirectory(slotsDir, at, 'e'), token, upstream))
+        },
+        ...(options.times && { times: options.times }),
+      })
+      sandboxes.set(slot, sandbox)
+      return sandbox
+    },
+    async stop() {
+      link.close()
+      keeper.kill('SIGTERM')
+      await keeper.exited
+      for (const listener of listeners) listener.stop()
+      rmSync(runDirectory, { recursive: true, force: true })
+      rmSync(stateDirectory, { recursive: true, force: true })
+      for (const controller of CONTROLLERS) {
+        const group = `/sys/fs/cgroup/${controller}/${cgroup}`
+        if (existsSync(group)) rmdirSync(group)
+      }
+    },
+  }
+}
+
+/** The compiled form of tools given as source text. */
+export function moduleOf(tools: Record<string, string>): Uint8Array {
+  const entries = Object.entries(tools).map(([name, code]) => `${JSON.stringify(name)}: ${code}`)
+  return new TextEncoder().encode(`export const tools = {\n${entries.join(',\n')}\n}\n`)
+}
+
+export interface TestTool {
+  name: string
+  inputSchema: Record<string, unknown>
+  operation?: unknown
+}
+
+/** Loads code tools that take any object. */
+export function loadTools(
+  sandbox: Sandbox,
+  tools: Record<string, string>,
+  more: TestTool[] = [],
+): Promise<string[]> {
+  const specs: TestTool[] = Object.keys(tools).map((name) => ({
+    name,
+    inputSchema: { type: 'object' },
+  }))
+  return sandbox.load({
+    tools: new TextEncoder().encode(JSON.stringify([...specs, ...more])),
+    module: moduleOf(tools),
+  })
+}
+
+/** Calls a tool and waits for its end, whatever it is. */
+export function callTool(
+  sandbox: Sandbox,
+  tool: string,
+  input: unknown = {},
+  options: { timeoutMs?: number; onStart?: (call: number) => void } = {},
+): Promise<TestAnswer> {
+  const parts: Uint8Array[] = []
+  const progress: CallProgress[] = []
+  const log: string[] = []
+  return new Promise((resolve) => {
+    const finish = (outcome: TestAnswer['outcome']) => {
+      const bytes = Buffer.concat(parts)
+      const result = bytes.length > 0 ? JSON.parse(bytes.toString()) : { content: [] }
+      resolve({ outcome, result, bytes: bytes.length, progress, log })
+    }
+    const args = new TextEncoder().encode(JSON.stringify(input))
+    const call = sandbox.call({ tool, timeoutMs: options.timeoutMs ?? 20_000 }, args, {
+      part: (bytes) => void parts.push(bytes.slice()),
+      end: (durationMs) => finish({ code: 'ok', durationMs }),
+      fail: (code, message) => finish({ code, message }),
+      progress: (step) => void progress.push(step),
+      log: (line) => void log.push(line),
+    })
+    options.onStart?.(call)
+  })
+}
+
+/** Greets one sandbox by its token, as the broker does, and answers its requests by a function. */
+function fakeBroker(directory: string, token: string, upstream: TestUpstream): FrameListener {
+  const tokenFile = `${directory}/${slotFiles.token}`
+  writeFileSync(tokenFile, token)
+  chmodSync(tokenFile, SLOT_TOKEN_MODE)
+  const requests = new Map<number, TestFetch>()
+  const listener = listenFrames({
+    unix: `${directory}/${slotFiles.egress}`,
+    mode: SLOT_SOCKET_MODE,
+    onConnection() {
+      listener.stop()
+      return {
+        accept: [FRAME.HELLO, FRAME.FETCH, FRAME.FETCH_BODY, FRAME.FETCH_END, FRAME.CANCEL],
+        async onFrame(frame, connection) {
+          if (frame.type === FRAME.HELLO) {
+            const hello = parseControl(frame.payload) as { token: string }
+            if (hello.token !== token) connection.end('a wrong token')
+            rmSync(tokenFile, { force: true })
+          } else if (frame.type === FRAME.FETCH) {
+            const request = parseControl(frame.payload) as Omit<TestFetch, 'body'>
+            requests.set(frame.call, { ...request, body: new Uint8Array() })
+          } else if (frame.type === FRAME.FETCH_BODY) {
+            const request = requests.get(frame.call)
+            if (request) request.body = Buffer.concat([request.body, frame.payload])
+          } else if (frame.type === FRAME.FETCH_END) {
+            const request = requests.get(frame.call)
+            if (!request) return
+            const answer = await upstream(request)
+            if ('failed' in answer) {
+              connection.sendControl(FRAME.FETCH_FAILED, frame.call, answer.failed)
+              return
+            }
+            const { status, headers = [] } = answer
+            connection.sendControl(FRAME.RESPONSE, frame.call, { status, headers })
+            connection.sendParts(FRAME.RESPONSE_BODY, frame.call, Buffer.from(answer.body))
+            connection.send(FRAME.RESPONSE_END, frame.call)
+          }
+        },
+      }
+    },
+  })
+  return listener
+}
