@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander'
 import { CommandFault, EXIT_FAILED, EXIT_USAGE } from './fault.ts'
 import { note, printFault } from './output.ts'
+import { addTestCommand } from './test.ts'
 import { addStackCommands } from './up.ts'
 
 const program = new Command('bmm')
@@ -12,6 +13,7 @@ const program = new Command('bmm')
   .configureOutput({ writeErr: (text) => note(text.trimEnd()) })
 
 addStackCommands(program)
+addTestCommand(program)
 
 try {
   await program.parseAsync()

@@ -1,0 +1,83 @@
+/** `test`: prepares everything, runs all tests, and ends with one line that counts them. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { delimiter, dirname, join } from 'node:path'
+import type { Command } from 'commander'
+import { checkout, environment } from './config.ts'
+import { failed } from './fault.ts'
+import { note, print, printJson } from './output.ts'
+import { installPrograms } from './stack/install.ts'
+import { type FileResult, findTestFiles, runTestFiles } from './test-files.ts'
+import { openTestStores } from './test-stores.ts'
+
+const PROCESSES = 2
+
+/** Adds the command to the program. */
+export function addTestCommand(program: Command): void {
+  program
+    .command('test')
+    .description('run the tests: all, or those of the given files and folders of this checkout')
+    .argument('[paths...]')
+    .option('--json', 'end with one line of JSON')
+    .action(test)
+}
+
+async function test(paths: string[], options: { json?: boolean }): Promise<void> {
+  if (process.getuid?.() !== 0) {
+    throw failed(
+      'not_root',
+      'The tests start real sandboxes and need root: run ./bmm test as root.',
+    )
+  }
+  const files = await findTestFiles(paths)
+  await installPrograms({ redis: true }, note)
+  const results: FileResult[] = []
+  const startedAt = performance.now()
+  const folder = mkdtempSync(join(tmpdir(), 'bmm-reports-'))
+  try {
+    await using stores = await openTestStores()
+    const env = {
+      ...inherited(),
+      PATH: [
+        dirname(process.execPath),
+        join(checkout, 'node_modules/.bin'),
+        Bun.env.PATH ?? '',
+      ].join(delimiter),
+      BMM_TEST_DATABASE_URL: stores.databaseUrl,
+      BMM_TEST_REDIS_URL: stores.redisUrl,
+    }
+    await runTestFiles(files, { atATime: PROCESSES, folder, env }, (result) => {
+      results.push(result)
+      note(describe(result))
+    })
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+  const passed = results.reduce((sum, result) => sum + result.passed, 0)
+  const failures = results.reduce((sum, result) => sum + result.failed, 0)
+  for (const result of results.filter((each) => each.failed > 0)) {
+    note(`\n──── ${result.file}\n${result.output.trimEnd()}`)
+  }
+  note(`\n${files.length} files in ${seconds(performance.now() - startedAt)}`)
+  if (options.json === true) printJson({ passed, failed: failures, files: results.length })
+  else print(`${passed} passed, ${failures} failed`)
+  if (failures > 0) process.exitCode = 1
+}
+
+/** Tests say themselves how the parts are configured: nothing of the operator's own configuration leaks in. */
+function inherited(): Record<string, string> {
+  const kept = Object.entries(environment()).filter(
+    ([name]) => !/^(BMM_|DATABASE_URL$|REDIS_URL$|RUNNER_)/.test(name),
+  )
+  return Object.fromEntries(kept.map(([name, value]) => [name, value ?? '']))
+}
+
+function describe(result: FileResult): string {
+  const mark = result.failed === 0 ? 'ok  ' : 'FAIL'
+  const counts = `${result.passed} passed, ${result.failed} failed`
+  return `${mark} ${result.file}  ${counts}  ${seconds(result.elapsedMs)}`
+}
+
+function seconds(ms: number): string {
+  return `${(ms / 1000).toFixed(1)} s`
+}
