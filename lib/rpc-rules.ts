@@ -159,7 +159,8 @@ async function* guardedStream(
   }
 }
 
-function serviceName(service: Service): ServiceName {
+/** The name in tokens of a service of the contracts. */
+export function serviceName(service: Service): ServiceName {
   switch (service) {
     case Service.AUTH:
       return 'auth'
