@@ -1,0 +1,127 @@
+/** The environment of the auth service, read once. */
+import { readFileSync } from 'node:fs'
+import { ConfigError, type Env, readEnv, readSecretSource, serviceEnv } from '@bmm/lib/env'
+import { z } from 'zod'
+import { kekFault, kekFrom } from './kek.ts'
+import { userTokenKey } from './user-token.ts'
+
+export type Config = ReturnType<typeof configFrom>
+
+/** Throws ConfigError that names every fault; refuses production without a mail sender and a sound key. */
+export function configFrom(env: Env = process.env) {
+  const production = env.BMM_ENV !== 'development'
+  const vars = readEnv(
+    {
+      ...serviceEnv,
+      BMM_DATABASE_URL: z.string().min(1),
+      BMM_REDIS_URL: z.string().min(1),
+      /** The public origin: the issuer of all tokens, never to be changed afterwards. */
+      BMM_PUBLIC_URL: z.string().superRefine(refineBy(publicUrlFault)),
+      /** Ed25519 PKCS #8 PEM that signs user tokens: `fd:N` or a path. */
+      BMM_USER_TOKEN_KEY: z.string().min(1),
+      /** The key-encryption key: `fd:N` or a path to 32 bytes, base64 or hex; in development also `base64:…`. */
+      BMM_AUTH_KEK: z
+        .string()
+        .min(1)
+        .refine((source) => !(production && source.startsWith('base64:')), {
+          message: 'a key in the environment is for development; give fd:N or a path',
+        }),
+      ...mailEnv(env, production),
+    },
+    env,
+  )
+  return {
+    logLevel: vars.BMM_LOG_LEVEL,
+    rpcDir: vars.BMM_RPC_DIR,
+    databaseUrl: vars.BMM_DATABASE_URL,
+    redisUrl: vars.BMM_REDIS_URL,
+    publicUrl: vars.BMM_PUBLIC_URL,
+    privateKeyPem: readSecretSource(vars.BMM_SERVICE_KEY, 'BMM_SERVICE_KEY').toString('utf8'),
+    publicKeys: readFileSync(vars.BMM_SERVICE_PUBLIC_KEYS, 'utf8'),
+    userTokenKey: readUserTokenKey(vars.BMM_USER_TOKEN_KEY),
+    kek: readKek(vars.BMM_AUTH_KEK),
+    mail: mailFrom(vars, production),
+  }
+}
+
+export type MailConfig =
+  | { kind: 'smtp'; url: string; from: string; requireTls: boolean }
+  | { kind: 'mailbox'; directory: string }
+
+/** Exactly one sender: SMTP, or in development a folder. */
+function mailEnv(env: Env, production: boolean) {
+  const smtp = env.BMM_SMTP_URL !== undefined
+  const needed = 'a sender of sign-in mails is needed: BMM_SMTP_URL with BMM_MAIL_FROM'
+  return {
+    BMM_SMTP_URL:
+      production || env.BMM_MAILBOX_DIR === undefined
+        ? z
+            .string(production ? needed : `${needed}, or BMM_MAILBOX_DIR in development`)
+            .regex(/^smtps?:\/\/[^/]+/, 'must be smtp://… or smtps://…')
+        : z.undefined('give either BMM_SMTP_URL or BMM_MAILBOX_DIR'),
+    BMM_MAIL_FROM: smtp
+      ? z.string('is needed beside BMM_SMTP_URL').regex(/^[^\r\n]*@[^\r\n]+$/, 'must be an address')
+      : z.string().optional(),
+    BMM_MAILBOX_DIR: production
+      ? z.undefined('a mailbox folder is for development only')
+      : z.string().startsWith('/').optional(),
+  }
+}
+
+function mailFrom(
+  vars: {
+    BMM_SMTP_URL?: string | undefined
+    BMM_MAIL_FROM?: string | undefined
+    BMM_MAILBOX_DIR?: string | undefined
+  },
+  production: boolean,
+): MailConfig {
+  if (vars.BMM_MAILBOX_DIR !== undefined) {
+    return { kind: 'mailbox', directory: vars.BMM_MAILBOX_DIR }
+  }
+  const url = vars.BMM_SMTP_URL ?? ''
+  const local = isLoopback(new URL(url).hostname)
+  return {
+    kind: 'smtp',
+    url,
+    from: vars.BMM_MAIL_FROM ?? '',
+    requireTls: production && !local && !url.startsWith('smtps:'),
+  }
+}
+
+function publicUrlFault(text: string): string | undefined {
+  if (!URL.canParse(text)) return 'must be a URL'
+  const url = new URL(text)
+  if (url.origin !== text) return 'must be an origin: no path, no trailing slash'
+  const secure = url.protocol === 'https:' || (url.protocol === 'http:' && isLoopback(url.hostname))
+  return secure ? undefined : 'must be https, except on localhost'
+}
+
+function isLoopback(hostname: string): boolean {
+  return ['localhost', '127.0.0.1', '[::1]'].includes(hostname)
+}
+
+function refineBy(fault: (text: string) => string | undefined) {
+  return (text: string, context: z.RefinementCtx<string>) => {
+    const message = fault(text)
+    if (message !== undefined) context.addIssue({ code: 'custom', message })
+  }
+}
+
+function readKek(source: string): Buffer {
+  const kek = source.startsWith('base64:')
+    ? kekFrom(Buffer.from(source.slice('base64:'.length)))
+    : kekFrom(readSecretSource(source, 'BMM_AUTH_KEK'))
+  const fault = kekFault(kek)
+  if (fault !== undefined) throw new ConfigError(`BMM_AUTH_KEK: ${fault}`)
+  return kek
+}
+
+function readUserTokenKey(source: string) {
+  const pem = readSecretSource(source, 'BMM_USER_TOKEN_KEY')
+  try {
+    return userTokenKey(pem)
+  } catch {
+    throw new ConfigError('BMM_USER_TOKEN_KEY: must be an Ed25519 key as PKCS #8 PEM')
+  }
+}

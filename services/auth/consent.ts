@@ -1,0 +1,218 @@
+/** Authorizing a client: from the browser's request over the consent page to a code, or to an error. */
+import { newId } from '@bmm/lib/ids'
+import { inTransaction, type Querying, type Sql } from '@bmm/lib/sql'
+import { accessFromJson, mayUse } from './access.ts'
+import { ACCESS_TOKEN_TTL_MS } from './access-token.ts'
+import { findOrgName, findSession, listOrgIdsOfUser } from './account-store.ts'
+import {
+  type AuthorizationRequest,
+  authorizationClientId,
+  authorizationRedirect,
+  errorRedirect,
+  parseAuthorization,
+  type Resource,
+} from './authorization-request.ts'
+import { CODE_TTL_MS, CONSENT_TTL_MS } from './grant.ts'
+import { OAuthError } from './oauth-error.ts'
+import {
+  type ConsentRequest,
+  consumeConsentRequest,
+  createCode,
+  createConsentRequest,
+  createGrant,
+  findClient,
+  trimConsentRequests,
+} from './oauth-store.ts'
+import { newOpaqueToken, tokenHash } from './opaque-token.ts'
+import type { Parameters } from './parameters.ts'
+import { redirectTarget, redirectWith } from './redirect-uri.ts'
+import type { Session } from './session.ts'
+
+export type ConsentOptions = { sql: Sql; issuer: string; now: () => number }
+
+/** What the consent page shows and sends back. */
+export type ConsentPage = {
+  requestId: string
+  csrfToken: string
+  clientName: string
+  redirectHost: string
+  scopes: string[]
+  orgName: string
+  userEmail: string
+}
+
+export type AuthorizationOutcome =
+  | { kind: 'login'; clientName: string }
+  | { kind: 'consent'; page: ConsentPage }
+  | { kind: 'redirect'; url: string }
+
+const MAX_OPEN_REQUESTS = 20
+
+/** Validates the request; throws OAuthError for the error page when no redirect target can be trusted. */
+export async function startAuthorization(
+  options: ConsentOptions,
+  parameters: Parameters,
+  resource: Resource | undefined,
+  sessionToken: string,
+): Promise<AuthorizationOutcome> {
+  const { sql, issuer, now } = options
+  const client = await findClient(sql, authorizationClientId(parameters))
+  const redirectUri = authorizationRedirect(parameters, client)
+  // authorizationRedirect has refused an unknown client.
+  if (client === undefined) throw new Error('a redirect without a client')
+  try {
+    const request = parseAuthorization(parameters, client.id, redirectUri, resource)
+    const session = await findSession(sql, tokenHash(sessionToken), new Date(now()))
+    const prompt = parameters.find('prompt')
+    if (session === undefined) {
+      if (prompt === 'none') throw new OAuthError('login_required', 'Nobody is signed in.')
+      return { kind: 'login', clientName: client.name }
+    }
+    await refuseStranger(sql, resource, session)
+    if (prompt === 'none') throw new OAuthError('consent_required', 'Each grant is confirmed.')
+    return {
+      kind: 'consent',
+      page: await openConsentPage(options, request, client.name, resource, session),
+    }
+  } catch (thrown) {
+    if (!(thrown instanceof OAuthError)) throw thrown
+    return {
+      kind: 'redirect',
+      url: errorRedirect(redirectUri, issuer, stateOf(parameters), thrown),
+    }
+  }
+}
+
+export type Decision = {
+  requestId: string
+  csrfToken: string
+  approved: boolean
+  sessionToken: string
+  /** The server as it is now. */
+  resource: Resource | undefined
+}
+
+/** Records what the person decided, once; where the browser goes. Throws OAuthError for the error page. */
+export async function decideConsent(options: ConsentOptions, decision: Decision): Promise<string> {
+  const { sql, issuer, now } = options
+  const at = new Date(now())
+  const session = await findSession(sql, tokenHash(decision.sessionToken), at)
+  if (session === undefined) {
+    throw new OAuthError(
+      'login_required',
+      'You are signed out. Start again from the application.',
+      {
+        status: 401,
+      },
+    )
+  }
+  return inTransaction(sql, async (transaction) => {
+    const request = await consumeConsentRequest(transaction, {
+      id: decision.requestId,
+      sessionId: session.id,
+      csrfHash: tokenHash(decision.csrfToken),
+      now: at,
+    })
+    if (request === undefined) {
+      throw new OAuthError(
+        'invalid_request',
+        'This page is no longer valid. Start again from the application.',
+      )
+    }
+    try {
+      if (!decision.approved) throw new OAuthError('access_denied', 'The person refused.')
+      checkStillThere(request, decision.resource)
+      await refuseStranger(transaction, decision.resource, session)
+    } catch (thrown) {
+      if (!(thrown instanceof OAuthError)) throw thrown
+      return errorRedirect(request.redirectUri, issuer, request.state, thrown)
+    }
+    const code = await createGrantWithCode(transaction, request, session, at)
+    return redirectWith(request.redirectUri, { code, state: request.state, iss: issuer })
+  })
+}
+
+async function openConsentPage(
+  { sql, now }: ConsentOptions,
+  request: AuthorizationRequest,
+  clientName: string,
+  resource: Resource | undefined,
+  session: Session,
+): Promise<ConsentPage> {
+  const csrfToken = newOpaqueToken('bmx')
+  const requestId = newId('crq')
+  await createConsentRequest(sql, {
+    ...request,
+    id: requestId,
+    sessionId: session.id,
+    csrfHash: tokenHash(csrfToken),
+    createdAt: new Date(now()),
+    expiresAt: new Date(now() + CONSENT_TTL_MS),
+  })
+  await trimConsentRequests(sql, session.id, MAX_OPEN_REQUESTS)
+  return {
+    requestId,
+    csrfToken,
+    clientName,
+    redirectHost: redirectTarget(request.redirectUri),
+    scopes: request.scopes,
+    orgName: (await findOrgName(sql, resource?.orgId ?? '')) ?? '',
+    userEmail: session.email,
+  }
+}
+
+/** Throws `access_denied` unless the access rule lets this person in. */
+async function refuseStranger(
+  sql: Querying,
+  resource: Resource | undefined,
+  session: Session,
+): Promise<void> {
+  const memberOf = new Set(await listOrgIdsOfUser(sql, session.userId))
+  const person = { userId: session.userId, memberOf }
+  if (resource === undefined || !mayUse(accessFromJson(resource.access), resource.orgId, person)) {
+    throw new OAuthError('access_denied', 'The signed-in account may not use this server.')
+  }
+}
+
+function checkStillThere(request: ConsentRequest, resource: Resource | undefined): void {
+  if (resource?.serverId !== request.serverId || resource.url !== request.resourceUrl) {
+    throw new OAuthError('invalid_target', 'The server is not there any more.')
+  }
+}
+
+async function createGrantWithCode(
+  sql: Querying,
+  request: ConsentRequest,
+  session: Session,
+  at: Date,
+): Promise<string> {
+  const code = newOpaqueToken('bmc')
+  const grantId = newId('grt')
+  const codeExpiresAt = new Date(at.getTime() + CODE_TTL_MS)
+  await createGrant(sql, {
+    id: grantId,
+    clientId: request.clientId,
+    userId: session.userId,
+    orgId: session.orgId,
+    serverId: request.serverId,
+    resourceUrl: request.resourceUrl,
+    scopes: request.scopes,
+    createdAt: at,
+    // Until the code is redeemed: an access token from its last second is covered.
+    expiresAt: new Date(codeExpiresAt.getTime() + ACCESS_TOKEN_TTL_MS),
+  })
+  await createCode(sql, {
+    codeHash: tokenHash(code),
+    grantId,
+    redirectUri: request.redirectUri,
+    codeChallenge: request.codeChallenge,
+    createdAt: at,
+    expiresAt: codeExpiresAt,
+  })
+  return code
+}
+
+/** The state to send back with an error; none when it is ambiguous. */
+function stateOf(parameters: Parameters): string | undefined {
+  return parameters.isRepeated('state') ? undefined : parameters.find('state')
+}

@@ -1,0 +1,15 @@
+/** Fixed windows of rate limits, aligned to the epoch. */
+
+/** The window that holds the moment. */
+export function rateWindow(
+  now: number,
+  lengthMs: number,
+): { start: Date; end: Date; secondsLeft: number } {
+  const start = now - (now % lengthMs)
+  const end = start + lengthMs
+  return {
+    start: new Date(start),
+    end: new Date(end),
+    secondsLeft: Math.max(1, Math.ceil((end - now) / 1000)),
+  }
+}
