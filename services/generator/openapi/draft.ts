@@ -4,8 +4,9 @@ import {
   httpMethodSchema,
   type ServerSpec,
   SPEC_VERSION,
+  type ToolSpec,
 } from '@bmm/spec/server-spec'
-import { type Asked, credentialsFor } from './credentials.ts'
+import { type Asked, type Credentials, credentialsFor } from './credentials.ts'
 import { type OpenApiDocument, readDocument } from './document.ts'
 import { operationFilter } from './filter.ts'
 import { ImportError } from './import-error.ts'
@@ -16,8 +17,8 @@ import { line, prose } from './prose.ts'
 import { ReferenceFault, type References, referencesOf } from './reference.ts'
 import { Refused } from './refused.ts'
 import { authorizationScheme, type Demand, securitySchemes } from './security.ts'
-import { serverUrlOf } from './server-url.ts'
-import { type Import, type ImportedTool, type Operation, toolFrom } from './tool.ts'
+import { apiServers } from './server-url.ts'
+import { type Import, type Operation, toolFrom } from './tool.ts'
 import { toolNames } from './tool-name.ts'
 
 export type ImportOptions = {
@@ -43,25 +44,39 @@ export type Draft = {
   tags: TagCount[]
 }
 
-/** A tool of this size still leaves a model room for 200 of them. */
+/** 200 tools of this size still fit the spec of one server. */
 const MAX_TOOL_SCHEMA = 24_000
-const MIN_TOOL_SCHEMA = 1_500
+const MIN_TOOL_SCHEMA = 800
 /** Shared by all tools of one draft, so that documents of 20,000 operations fit the child's memory. */
-const MAX_ALL_SCHEMAS = 36_000_000
+const MAX_ALL_SCHEMAS = 24_000_000
 const MAX_OPERATIONS = 50_000
 const MAX_ORIGINS = 50
 const MAX_DESCRIPTION = 1_500
 const MAX_NAME = 120
 const MAX_REFUSALS = 1_000
 
-type Listed = Omit<Operation, 'server' | 'method'> & { method: string; tags: string[] }
+type Listed = Omit<Operation, 'server'> & { tags: string[] }
+type EgressOperation = { method: HttpMethod; path: string }
 type Ready = { source: Operation; demand: Demand; tags: string[]; operationId: string | undefined }
+
+/** A draft whose tools were handed over one by one. */
+export type DraftHead = Omit<Draft, 'spec'> & { spec: Omit<ServerSpec, 'tools'> }
 
 /** Throws ImportError when the document as a whole cannot be used. */
 export function draftFromOpenApi(text: string, options: ImportOptions = {}): Draft {
+  const tools: ToolSpec[] = []
+  const head = draftInParts(readDocument(text), options, (tool) => tools.push(tool))
+  return { ...head, spec: { ...head.spec, tools } }
+}
+
+/** As `draftFromOpenApi`, for documents whose tools should not lie in memory at once. */
+export function draftInParts(
+  document: OpenApiDocument,
+  options: ImportOptions,
+  keep: (tool: ToolSpec) => void,
+): DraftHead {
   refuseBadOptions(options)
   const filter = operationFilter(options.only ?? [])
-  const document = readDocument(text)
   const references = referencesOf(document, options.documentUrl)
   const context: Import = { document, references, notices: notices() }
   const refusals: Refusal[] = []
@@ -74,50 +89,62 @@ export function draftFromOpenApi(text: string, options: ImportOptions = {}): Dra
     throw nothing(`None of the ${listed.length} operations matches the filters.`, '/paths')
   }
   const ready = readyOperations(wanted, context, options, refusals)
-  const asked = ready.map(({ source, demand }): Asked => {
-    return { demand, origin: new URL(source.server).origin, pointer: source.pointer }
-  })
-  const credentials = credentialsFor(asked, context.notices)
-  const names = toolNames(
-    ready.map(({ source, operationId }) => ({
-      operationId,
-      method: source.method,
-      path: source.path,
-    })),
-  )
-  const bytes = Math.max(
-    MIN_TOOL_SCHEMA,
-    Math.min(MAX_TOOL_SCHEMA, Math.floor(MAX_ALL_SCHEMAS / Math.max(1, ready.length))),
-  )
-  const tools: ImportedTool[] = []
-  const tags = new Map<string, number>()
-  for (const [index, { source, tags: named }] of ready.entries()) {
-    const tool = orRefusal(source, refusals, () =>
-      toolFrom(source, names[index] ?? '', credentials, { bytes }, context),
-    )
-    if (tool === undefined) continue
-    tools.push(tool)
-    for (const tag of named) tags.set(tag, (tags.get(tag) ?? 0) + 1)
-  }
+  const credentials = credentialsFor(ready.map(askedBy), context.notices)
+  const { tags, egress } = makeTools(ready, credentials, context, refusals, keep)
   const first = refusals[0]
-  if (tools.length === 0) {
+  if (egress.length === 0) {
     throw nothing(
       `No operation can become a tool. ${first?.message ?? ''}`.trim(),
       first?.path ?? '',
     )
   }
-  const used = new Set(tools.map(({ origin }) => origin))
+  const used = new Set(egress.map(({ origin }) => origin))
   return {
     spec: {
       specVersion: SPEC_VERSION,
       ...titles(document, options),
-      tools: tools.map(({ tool }) => tool),
       credentials: credentials.list.filter(({ origins }) => origins.some((o) => used.has(o))),
-      egress: egressOf(tools),
+      egress,
     },
     warnings: context.notices.list(),
     refusals: shortList(refusals),
+    tags,
+  }
+}
+
+function askedBy({ source, demand }: Ready): Asked {
+  return { demand, origin: source.server.origin, pointer: source.pointer }
+}
+
+function makeTools(
+  ready: readonly Ready[],
+  credentials: Credentials,
+  context: Import,
+  refusals: Refusal[],
+  keep: (tool: ToolSpec) => void,
+): { tags: TagCount[]; egress: ServerSpec['egress'] } {
+  const names = toolNames(
+    ready.map(({ source: { method, path }, operationId }) => ({ operationId, method, path })),
+  )
+  const share = Math.floor(MAX_ALL_SCHEMAS / Math.max(1, ready.length))
+  const bytes = Math.max(MIN_TOOL_SCHEMA, Math.min(MAX_TOOL_SCHEMA, share))
+  const tags = new Map<string, number>()
+  const egress = new Map<string, Map<string, EgressOperation>>()
+  for (const [index, { source, tags: named }] of ready.entries()) {
+    const made = orRefusal(source, refusals, () =>
+      toolFrom(source, names[index] ?? '', credentials, { bytes }, context),
+    )
+    if (made === undefined) continue
+    keep(made.tool)
+    for (const tag of named) tags.set(tag, (tags.get(tag) ?? 0) + 1)
+    const operations = egress.get(made.origin) ?? new Map<string, EgressOperation>()
+    const { method } = source
+    operations.set(`${method} ${made.egressPath}`, { method, path: made.egressPath })
+    egress.set(made.origin, operations)
+  }
+  return {
     tags: [...tags].map(([name, count]) => ({ name, count })).sort((a, b) => b.count - a.count),
+    egress: [...egress].map(([origin, map]) => ({ origin, operations: [...map.values()] })),
   }
 }
 
@@ -175,6 +202,12 @@ function listedOperations(
   return listed
 }
 
+const httpMethods: ReadonlySet<string> = new Set(httpMethodSchema.options)
+
+function isHttpMethod(method: string): method is HttpMethod {
+  return httpMethods.has(method)
+}
+
 function operationsOf(
   path: string,
   pointer: string,
@@ -197,7 +230,7 @@ function operationsOf(
   )
   return [...standard, ...additional].flatMap(({ method, operation, at }) => {
     const tags = listAt(operation, 'tags').filter((tag) => typeof tag === 'string')
-    if (httpMethodSchema.safeParse(method).success) {
+    if (isHttpMethod(method)) {
       return [{ method, path, pointer: at, pathItem, operation, tags }]
     }
     const shown = line(method, 30)
@@ -218,6 +251,7 @@ function readyOperations(
   refusals: Refusal[],
 ): Ready[] {
   const schemes = securitySchemes(document, references)
+  const servers = apiServers(document, options, notices)
   const origins = new Set<string>()
   return listed.flatMap((one) => {
     const { pathItem, operation, pointer } = one
@@ -225,16 +259,19 @@ function readyOperations(
       if (Object.keys(objectAt(operation, 'callbacks')).length > 0) {
         notices.warn(pointer, 'Callbacks are calls to you, not to the API: they were left out.')
       }
-      const server = serverUrlOf(document, pathItem, operation, options, notices)
-      origins.add(new URL(server).origin)
-      if (
-        origins.size > MAX_ORIGINS &&
-        ![...origins].slice(0, MAX_ORIGINS).includes(new URL(server).origin)
-      ) {
+      const server = servers.serverOf(pathItem, operation)
+      if (origins.size >= MAX_ORIGINS && !origins.has(server.origin)) {
         throw new Refused(`The document names more than ${MAX_ORIGINS} hosts. Import a part of it.`)
       }
-      const method: HttpMethod = httpMethodSchema.parse(one.method)
-      const source: Operation = { method, path: one.path, pointer, pathItem, operation, server }
+      origins.add(server.origin)
+      const source: Operation = {
+        method: one.method,
+        path: one.path,
+        pointer,
+        pathItem,
+        operation,
+        server,
+      }
       const demand = withAuthorization(schemes.demandOf(operation), source, references, notices)
       return { source, demand, tags: one.tags, operationId: textAt(operation, 'operationId') }
     })
@@ -285,21 +322,6 @@ function titles(
   const title = line(name ?? textAt(info, 'title') ?? '', MAX_NAME)
   const said = textAt(info, 'description') ?? textAt(info, 'summary') ?? ''
   return { name: title === '' ? 'Imported API' : title, description: prose(said, MAX_DESCRIPTION) }
-}
-
-function egressOf(tools: readonly ImportedTool[]): ServerSpec['egress'] {
-  const byOrigin = new Map<string, Map<string, { method: HttpMethod; path: string }>>()
-  for (const { tool, origin, egressPath } of tools) {
-    const method = tool.operation?.method
-    if (method === undefined) continue
-    const operations = byOrigin.get(origin) ?? new Map()
-    operations.set(`${method} ${egressPath}`, { method, path: egressPath })
-    byOrigin.set(origin, operations)
-  }
-  return [...byOrigin].map(([origin, operations]) => ({
-    origin,
-    operations: [...operations.values()],
-  }))
 }
 
 function shortList(refusals: readonly Refusal[]): Refusal[] {

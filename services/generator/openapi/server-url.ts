@@ -11,25 +11,57 @@ const MAX_URL_TEMPLATE = 2_000
 const relativeSentence =
   'The document does not say on which host the API is. Give its address as the base URL.'
 
-/** The absolute URL, without a trailing slash, under which an operation's path lies. Throws Refused. */
-export function serverUrlOf(
+/** Where operations lie. `url` is absolute, without a trailing slash. */
+export type ApiServer = { url: string; origin: string }
+
+export type ApiServers = {
+  /** Throws Refused when the document does not say, or not by http or https. */
+  serverOf(pathItem: JsonObject, operation: JsonObject): ApiServer
+}
+
+export function apiServers(
   document: OpenApiDocument,
-  pathItem: JsonObject,
-  operation: JsonObject,
   options: ServerOptions,
   notices: Notices,
-): string {
-  if (document.version === '2.0') return swaggerUrl(document.root, operation, options)
-  for (const [holder, path] of [
-    [operation, 'operation'],
-    [pathItem, 'path'],
-  ] as const) {
-    const servers = listAt(holder, 'servers')
-    if (servers.length === 0) continue
-    notices.warn('/servers', `Some servers belong to one ${path} only; they stay as they are.`)
-    return firstUsable(servers, options.baseUrl ?? options.documentUrl, notices)
+): ApiServers {
+  // A thousand operations share one server: its URL is worked out once.
+  let shared: { server: ApiServer } | { fault: unknown } | undefined
+
+  function documentServer(): ApiServer {
+    if (shared === undefined) {
+      try {
+        shared = { server: apiServer(documentUrlOf(document.root, options, notices)) }
+      } catch (fault) {
+        shared = { fault }
+      }
+    }
+    if ('fault' in shared) throw shared.fault
+    return shared.server
   }
-  const servers = listAt(document.root, 'servers')
+
+  function serverOf(pathItem: JsonObject, operation: JsonObject): ApiServer {
+    if (document.version === '2.0') return apiServer(swaggerUrl(document.root, operation, options))
+    for (const [holder, path] of [
+      [operation, 'operation'],
+      [pathItem, 'path'],
+    ] as const) {
+      const servers = listAt(holder, 'servers')
+      if (servers.length === 0) continue
+      notices.warn('/servers', `Some servers belong to one ${path} only; they stay as they are.`)
+      return apiServer(firstUsable(servers, options.baseUrl ?? options.documentUrl, notices))
+    }
+    return documentServer()
+  }
+
+  return { serverOf }
+}
+
+function apiServer(url: string): ApiServer {
+  return { url, origin: new URL(url).origin }
+}
+
+function documentUrlOf(root: JsonObject, options: ServerOptions, notices: Notices): string {
+  const servers = listAt(root, 'servers')
   const { baseUrl, documentUrl } = options
   if (baseUrl === undefined) {
     return firstUsable(servers.length === 0 ? [{ url: '/' }] : servers, documentUrl, notices)
@@ -137,7 +169,11 @@ export type UrlTemplate = {
 }
 
 /** Joins server and path; `known` are the declared path parameters. Throws Refused. */
-export function urlTemplate(server: string, path: string, known: ReadonlySet<string>): UrlTemplate {
+export function urlTemplate(
+  server: ApiServer,
+  path: string,
+  known: ReadonlySet<string>,
+): UrlTemplate {
   const names = new Map<string, boolean>()
   const whole = path.startsWith('/') || path === '' ? path : `/${path}`
   const braced = whole
@@ -150,11 +186,11 @@ export function urlTemplate(server: string, path: string, known: ReadonlySet<str
     names.set(name, spans)
     return `{${spans ? '+' : ''}${name}}`
   })
-  const url = `${server}${text.join('')}`
+  const url = `${server.url}${text.join('')}`
   if (url.length > MAX_URL_TEMPLATE) {
     throw new Refused(`The address is longer than ${MAX_URL_TEMPLATE} characters.`)
   }
-  const { origin } = new URL(server)
+  const { origin } = server
   const rest = url.slice(origin.length).split('?', 1)[0] ?? ''
   return { url, origin, path: rest.startsWith('/') ? rest : `/${rest}`, names }
 }

@@ -18,7 +18,12 @@ import { hasHidden, line, prose } from './prose.ts'
 import type { References } from './reference.ts'
 import { Refused } from './refused.ts'
 import { namedProperties, type SchemaBudget, type SchemaBuilder, schemaBuilder } from './schema.ts'
-import { type UrlTemplate, urlTemplate, withoutDeclaredQuery } from './server-url.ts'
+import {
+  type ApiServer,
+  type UrlTemplate,
+  urlTemplate,
+  withoutDeclaredQuery,
+} from './server-url.ts'
 
 export type Import = { document: OpenApiDocument; references: References; notices: Notices }
 
@@ -30,8 +35,7 @@ export type Operation = {
   pointer: string
   pathItem: JsonObject
   operation: JsonObject
-  /** Absolute, without a trailing slash. */
-  server: string
+  server: ApiServer
 }
 
 export type ImportedTool = { tool: ToolSpec; origin: string; egressPath: string }
