@@ -1,7 +1,12 @@
 /** One sandbox as the runner sees it: started in a slot, greeted, sealed, loaded once, called, ended. All it sends is hostile. */
 import { randomBytes, timingSafeEqual } from 'node:crypto'
 import { chmodSync, rmSync, writeFileSync } from 'node:fs'
-import { type FrameConnection, type FrameListener, listenFrames } from '@bmm/lib/frame-connection'
+import {
+  type FrameConnection,
+  type FrameHandlers,
+  type FrameListener,
+  listenFrames,
+} from '@bmm/lib/frame-connection'
 import { FRAME, type Frame, FrameFault, type FrameType, parseControl } from '@bmm/lib/frames'
 import { z } from 'zod'
 import { type CallSink, createSandboxCalls, type SandboxCalls } from './sandbox-calls.ts'
@@ -44,7 +49,11 @@ export interface SandboxOptions {
   slotsDir: string
   keeper: {
     /** `exited` may be called from then on, before the sandbox has even said hello. */
-    start(slot: number, sandboxClass: SandboxClass, exited: (exit: SlotExit) => void): Promise<void>
+    start(
+      slot: number,
+      sandboxClass: SandboxClass,
+      exited: (exit: SlotExit) => void,
+    ): Promise<unknown>
     /** Resolves when nothing of the sandbox is left; `exited` is called before that. */
     stop(slot: number): Promise<void>
   }
@@ -102,7 +111,6 @@ const TOKEN_BYTES = 32
 const QUEUE_LIMIT_BYTES = MAX_LOAD_BYTES + 8 * 1024 * 1024
 /** How long calls wait for the keeper's reason before they fail without it. */
 const REASON_WAIT_MS = 1_000
-const MAX_LOADED_BYTES = 64 * 1024
 
 const helloSchema = z.object({ token: z.string().max(200), protocol: z.literal(1) })
 const loadedSchema = z.object({ tools: z.array(z.string().max(64)).max(1_000) })
@@ -126,178 +134,212 @@ type State = 'starting' | 'dialled' | 'greeted' | 'pooled' | 'loading' | 'ready'
 
 /** Starts a sandbox and resolves when it is sealed and waits for `load`. On failure nothing is left. */
 export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
-  const { slot, keeper, sandboxClass } = options
-  const times = { ...defaultTimes, ...options.times }
-  const directory = slotDirectory(options.slotsDir, slot, 'c')
-  const tokenFile = `${directory}/${slotFiles.token}`
-  const token = randomBytes(TOKEN_BYTES).toString('base64url')
-  const egressToken = randomBytes(TOKEN_BYTES).toString('base64url')
-  const sealed = Promise.withResolvers<void>()
-  const loaded = Promise.withResolvers<string[]>()
-  const gone = Promise.withResolvers<SandboxEnd>()
-  // Nobody may be waiting for these when the sandbox ends.
-  sealed.promise.catch(() => {})
-  loaded.promise.catch(() => {})
-  let state: State = 'starting'
-  let connection: FrameConnection | undefined
-  let listener: FrameListener | undefined
-  let heartbeat: ReturnType<typeof setInterval> | undefined
-  let exit: SlotExit | undefined
-  let awaitedPong: number | undefined
-  let pings = 0
+  const sandbox = new SlotSandbox(options)
+  await sandbox.start()
+  return sandbox
+}
 
-  const calls: SandboxCalls = createSandboxCalls({
-    graceMs: times.graceMs,
-    connection: () => connection,
-    overdue: (why) => end('deadline', why, ''),
-  })
+class SlotSandbox implements Sandbox {
+  readonly slot: number
+  readonly egressToken = newToken()
+  readonly gone: Promise<SandboxEnd>
+  readonly #options: SandboxOptions
+  readonly #times: SandboxTimes
+  readonly #token = newToken()
+  readonly #directory: string
+  readonly #calls: SandboxCalls
+  readonly #sealed = Promise.withResolvers<void>()
+  readonly #loaded = Promise.withResolvers<string[]>()
+  readonly #gone = Promise.withResolvers<SandboxEnd>()
+  #state: State = 'starting'
+  #connection: FrameConnection | undefined
+  #listener: FrameListener | undefined
+  #heartbeat: ReturnType<typeof setInterval> | undefined
+  #exit: SlotExit | undefined
+  #awaitedPong: number | undefined
+  #pings = 0
 
-  function end(code: SandboxEndCode, message: string, detail: string): void {
-    if (state === 'ended') return
-    state = 'ended'
-    clearInterval(heartbeat)
-    listener?.stop()
-    rmSync(tokenFile, { force: true })
-    connection?.end(message)
-    clear({ code, message, detail }).then(gone.resolve, gone.reject)
+  constructor(options: SandboxOptions) {
+    this.slot = options.slot
+    this.#options = options
+    this.#times = { ...defaultTimes, ...options.times }
+    this.#directory = slotDirectory(options.slotsDir, options.slot, 'c')
+    this.gone = this.#gone.promise
+    // Nobody may be waiting for these when the sandbox ends.
+    this.#sealed.promise.catch(() => {})
+    this.#loaded.promise.catch(() => {})
+    this.#calls = createSandboxCalls({
+      graceMs: this.#times.graceMs,
+      connection: () => this.#connection,
+      overdue: (why) => this.#end('deadline', why),
+    })
+  }
+
+  get ended(): boolean {
+    return this.#state === 'ended'
+  }
+
+  get inFlight(): number {
+    return this.#calls.inFlight
+  }
+
+  isInFlight(call: number): boolean {
+    return this.#state === 'ready' && this.#calls.isInFlight(call)
+  }
+
+  async start(): Promise<void> {
+    const { slot, keeper, sandboxClass } = this.#options
+    const late = () => this.#end('start', 'The sandbox did not start in time.', this.#state)
+    const timer = setTimeout(late, this.#times.startMs)
+    try {
+      this.#listen()
+      await this.#options.expectEgress(slot, this.egressToken)
+      await keeper.start(slot, sandboxClass, (exit) => this.exited(exit))
+      await this.#sealed.promise
+    } catch (error) {
+      this.#end('start', 'The sandbox could not be started.', String(error))
+      const { message, detail } = await this.gone
+      throw new Error(`${message} ${detail}`.trim(), { cause: error })
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  async load({ tools, module }: { tools: Uint8Array; module: Uint8Array }): Promise<string[]> {
+    const connection = this.#connection
+    if (this.#state !== 'pooled' || !connection) throw new Error('only a pooled sandbox loads')
+    if (tools.length + module.length > MAX_LOAD_BYTES) {
+      throw new LoadFailed(`The server is larger than ${MAX_LOAD_BYTES} bytes.`)
+    }
+    this.#state = 'loading'
+    const late = () => this.#end('deadline', 'The server took too long to load.')
+    const timer = setTimeout(late, this.#times.loadMs)
+    const sizes = { toolsBytes: tools.length, moduleBytes: module.length }
+    connection.sendControl(FRAME.LOAD, 0, sizes)
+    connection.sendParts(FRAME.LOAD_PART, 0, tools)
+    connection.sendParts(FRAME.LOAD_PART, 0, module)
+    return await this.#loaded.promise.finally(() => clearTimeout(timer))
+  }
+
+  call(header: { tool: string; timeoutMs: number }, args: Uint8Array, sink: CallSink): number {
+    if (this.#state !== 'ready') throw new Error(`a sandbox that is ${this.#state} takes no calls`)
+    return this.#calls.start(header, args, sink)
+  }
+
+  cancel(call: number): void {
+    this.#calls.cancel(call)
+  }
+
+  stop(): void {
+    this.#end('stopped', 'The sandbox was stopped.')
+  }
+
+  exited(exit: SlotExit): void {
+    this.#exit = exit
+    this.#end('exited', 'The sandbox ended in the middle of its work.')
+  }
+
+  #listen(): void {
+    const tokenFile = `${this.#directory}/${slotFiles.token}`
+    writeFileSync(tokenFile, this.#token, { mode: SLOT_TOKEN_MODE })
+    chmodSync(tokenFile, SLOT_TOKEN_MODE)
+    this.#listener = listenFrames({
+      unix: `${this.#directory}/${slotFiles.calls}`,
+      mode: SLOT_SOCKET_MODE,
+      onConnection: () => this.#onConnection(),
+    })
+  }
+
+  /** One connection only: with the listener gone the slot cannot be dialled again. */
+  #onConnection(): FrameHandlers | undefined {
+    this.#listener?.stop()
+    this.#listener = undefined
+    if (this.#state !== 'starting') return undefined
+    this.#state = 'dialled'
+    return {
+      accept: accepted,
+      queueLimitBytes: QUEUE_LIMIT_BYTES,
+      onOpen: (connection) => {
+        this.#connection = connection
+      },
+      onFrame: (frame) => this.#onFrame(frame),
+      onEnd: (reason) =>
+        this.#end('protocol', 'The sandbox ended in the middle of its work.', reason),
+    }
+  }
+
+  #onFrame(frame: Frame): void {
+    if (this.#state === 'ended') return
+    if (frame.type === FRAME.HELLO) {
+      require(this.#state === 'dialled', 'a second hello')
+      require(sameToken(parse(helloSchema, frame).token, this.#token), 'a wrong token')
+      this.#removeToken()
+      this.#state = 'greeted'
+    } else if (frame.type === FRAME.SEALED) {
+      require(this.#state === 'greeted', 'sealed out of turn')
+      this.#state = 'pooled'
+      this.#heartbeat = setInterval(() => this.#beat(), this.#times.heartbeatMs)
+      this.#heartbeat.unref()
+      this.#sealed.resolve()
+    } else if (frame.type === FRAME.PONG) {
+      require(frame.call === this.#awaitedPong, 'a pong that nobody asked for')
+      this.#awaitedPong = undefined
+    } else if (frame.type === FRAME.LOADED || frame.type === FRAME.LOAD_FAILED) {
+      require(this.#state === 'loading', 'loaded out of turn')
+      this.#onLoaded(frame)
+    } else {
+      require(this.#state === 'ready', 'an answer before the tools were loaded')
+      this.#calls.onFrame(frame)
+    }
+  }
+
+  #onLoaded(frame: Frame): void {
+    if (frame.type === FRAME.LOADED) {
+      const { tools } = parse(loadedSchema, frame)
+      this.#state = 'ready'
+      this.#loaded.resolve(tools)
+    } else {
+      this.#loaded.reject(new LoadFailed(parse(loadFailedSchema, frame).message))
+      this.#end('stopped', 'The server could not be loaded.')
+    }
+  }
+
+  #beat(): void {
+    if (this.#awaitedPong !== undefined) {
+      this.#end('heartbeat', 'The sandbox stopped responding and was ended.')
+      return
+    }
+    this.#awaitedPong = ++this.#pings
+    this.#connection?.send(FRAME.PING, this.#awaitedPong)
+  }
+
+  #end(code: SandboxEndCode, message: string, detail = ''): void {
+    if (this.#state === 'ended') return
+    this.#state = 'ended'
+    clearInterval(this.#heartbeat)
+    this.#listener?.stop()
+    this.#removeToken()
+    this.#connection?.end(message)
+    this.#clear({ code, message, detail }).then(this.#gone.resolve, this.#gone.reject)
   }
 
   /** Has the slot emptied, learns the real reason on the way, then tells whoever waits. */
-  async function clear(suspected: SandboxEnd): Promise<SandboxEnd> {
-    const cleared = keeper.stop(slot).catch((error) => {
-      suspected.detail += ` the keeper did not stop it: ${String(error)}`
-    })
+  async #clear(suspected: SandboxEnd): Promise<SandboxEnd> {
+    const { keeper, slot, sandboxClass } = this.#options
+    const notes = [suspected.detail]
+    const cleared = keeper.stop(slot).catch((error) => notes.push(`not stopped: ${String(error)}`))
     await Promise.race([cleared, Bun.sleep(REASON_WAIT_MS)])
-    const reason = explain(suspected, exit, sandboxClass)
-    sealed.reject(new Error(`${reason.message} ${reason.detail}`.trim()))
-    loaded.reject(new LoadFailed(reason.message))
-    calls.failAll(reason.message)
+    const reason = explain(suspected, this.#exit, sandboxClass)
+    this.#sealed.reject(new Error(reason.message))
+    this.#loaded.reject(new LoadFailed(reason.message))
+    this.#calls.failAll(reason.message)
     await cleared
-    return reason
+    if (this.#exit) notes.push(this.#exit.detail)
+    return { ...reason, detail: notes.filter((note) => note !== '').join('; ') }
   }
 
-  function exited(reported: SlotExit): void {
-    exit = reported
-    end('exited', 'The sandbox ended in the middle of its work.', reported.detail)
-  }
-
-  function onFrame(frame: Frame, from: FrameConnection): void {
-    if (state === 'ended') return
-    if (frame.type === FRAME.HELLO) {
-      require(state === 'dialled', 'a second hello')
-      require(sameToken(parse(helloSchema, frame).token, token), 'a wrong token')
-      rmSync(tokenFile, { force: true })
-      state = 'greeted'
-    } else if (frame.type === FRAME.SEALED) {
-      require(state === 'greeted', 'sealed out of turn')
-      state = 'pooled'
-      heartbeat = setInterval(() => beat(from), times.heartbeatMs)
-      heartbeat.unref()
-      sealed.resolve()
-    } else if (frame.type === FRAME.PONG) {
-      require(frame.call === awaitedPong, 'a pong that nobody asked for')
-      awaitedPong = undefined
-    } else if (frame.type === FRAME.LOADED || frame.type === FRAME.LOAD_FAILED) {
-      require(state === 'loading', 'loaded out of turn')
-      onLoaded(frame)
-    } else {
-      require(state === 'ready', 'an answer before the tools were loaded')
-      calls.onFrame(frame)
-    }
-  }
-
-  function onLoaded(frame: Frame): void {
-    if (frame.type === FRAME.LOADED) {
-      const { tools } = parse(loadedSchema, frame, MAX_LOADED_BYTES)
-      state = 'ready'
-      loaded.resolve(tools)
-    } else {
-      loaded.reject(new LoadFailed(parse(loadFailedSchema, frame, MAX_LOADED_BYTES).message))
-      end('stopped', 'The server could not be loaded.', '')
-    }
-  }
-
-  function beat(to: FrameConnection): void {
-    if (awaitedPong !== undefined) {
-      end('heartbeat', 'The sandbox stopped responding and was ended.', '')
-      return
-    }
-    awaitedPong = ++pings
-    to.send(FRAME.PING, awaitedPong)
-  }
-
-  function onConnection() {
-    // One connection only: with the listener gone the slot cannot be dialled again.
-    listener?.stop()
-    listener = undefined
-    if (state !== 'starting') return undefined
-    state = 'dialled'
-    return {
-      accept: accepted,
-      onFrame,
-      onOpen: (opened: FrameConnection) => {
-        connection = opened
-      },
-      onEnd: (reason: string) =>
-        end('protocol', 'The sandbox ended in the middle of its work.', reason),
-      queueLimitBytes: QUEUE_LIMIT_BYTES,
-    }
-  }
-
-  const timer = setTimeout(
-    () => end('start', 'The sandbox did not start in time.', `state ${state}`),
-    times.startMs,
-  )
-  try {
-    writeFileSync(tokenFile, token, { mode: SLOT_TOKEN_MODE })
-    chmodSync(tokenFile, SLOT_TOKEN_MODE)
-    const unix = `${directory}/${slotFiles.calls}`
-    listener = listenFrames({ unix, mode: SLOT_SOCKET_MODE, onConnection })
-    await options.expectEgress(slot, egressToken)
-    await keeper.start(slot, sandboxClass, exited)
-    await sealed.promise
-  } catch (error) {
-    end('start', 'The sandbox could not be started.', String(error))
-    const { message, detail } = await gone.promise
-    throw new Error(`${message} ${detail}`, { cause: error })
-  } finally {
-    clearTimeout(timer)
-  }
-
-  return {
-    slot,
-    egressToken,
-    gone: gone.promise,
-    get ended() {
-      return state === 'ended'
-    },
-    get inFlight() {
-      return calls.inFlight
-    },
-    isInFlight: (call) => state === 'ready' && calls.isInFlight(call),
-    async load({ tools, module }) {
-      if (state !== 'pooled' || !connection) throw new Error('only a pooled sandbox can be loaded')
-      if (tools.length + module.length > MAX_LOAD_BYTES) {
-        throw new LoadFailed(`The server is larger than ${MAX_LOAD_BYTES} bytes.`)
-      }
-      state = 'loading'
-      const late = setTimeout(
-        () => end('deadline', 'The server took too long to load.', ''),
-        times.loadMs,
-      )
-      const sizes = { toolsBytes: tools.length, moduleBytes: module.length }
-      connection.sendControl(FRAME.LOAD, 0, sizes)
-      connection.sendParts(FRAME.LOAD_PART, 0, tools)
-      connection.sendParts(FRAME.LOAD_PART, 0, module)
-      return await loaded.promise.finally(() => clearTimeout(late))
-    },
-    call(header, args, sink) {
-      if (state !== 'ready') throw new Error(`a sandbox that is ${state} takes no calls`)
-      return calls.start(header, args, sink)
-    },
-    cancel: (call) => calls.cancel(call),
-    stop: () => end('stopped', 'The sandbox was stopped.', ''),
-    exited,
+  #removeToken(): void {
+    rmSync(`${this.#directory}/${slotFiles.token}`, { force: true })
   }
 }
 
@@ -307,31 +349,31 @@ function explain(
   exit: SlotExit | undefined,
   sandboxClass: SandboxClass,
 ): SandboxEnd {
-  const detail = [suspected.detail, exit?.detail].filter((text) => text).join('; ')
   if (exit?.reason === 'oom') {
     const megabytes = sandboxClasses[sandboxClass].memoryBytes / 1024 / 1024
     const message = `The sandbox needed more than its ${megabytes} MB of memory and was ended.`
-    return { code: 'oom', message, detail }
+    return { ...suspected, code: 'oom', message }
   }
   if (exit?.reason === 'exited' && suspected.code === 'protocol') {
-    return { code: 'exited', message: 'The sandbox ended by itself.', detail }
+    return { ...suspected, code: 'exited', message: 'The sandbox ended by itself.' }
   }
-  return { ...suspected, detail }
+  return suspected
 }
 
 function require(condition: boolean, fault: string): asserts condition {
   if (!condition) throw new FrameFault(`the sandbox sent ${fault}`)
 }
 
-function parse<Schema extends z.ZodType>(
-  schema: Schema,
-  frame: Frame,
-  limitBytes?: number,
-): z.infer<Schema> {
-  const parsed = schema.safeParse(parseControl(frame.payload, limitBytes))
-  if (!parsed.success)
+function parse<Schema extends z.ZodType>(schema: Schema, frame: Frame): z.infer<Schema> {
+  const parsed = schema.safeParse(parseControl(frame.payload))
+  if (!parsed.success) {
     throw new FrameFault(`the sandbox sent a malformed frame of type ${frame.type}`)
+  }
   return parsed.data
+}
+
+function newToken(): string {
+  return randomBytes(TOKEN_BYTES).toString('base64url')
 }
 
 function sameToken(given: string, expected: string): boolean {
