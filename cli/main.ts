@@ -1,5 +1,6 @@
 /** The command line: one family of commands a file. */
 import { Command, CommanderError } from 'commander'
+import { addCheckCommand } from './check.ts'
 import { CommandFault, EXIT_FAILED, EXIT_USAGE } from './fault.ts'
 import { note, printFault } from './output.ts'
 import { addTestCommand } from './test.ts'
@@ -14,6 +15,7 @@ const program = new Command('bmm')
 
 addStackCommands(program)
 addTestCommand(program)
+addCheckCommand(program)
 
 try {
   await program.parseAsync()
