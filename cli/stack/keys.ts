@@ -24,6 +24,8 @@ const PASSWORD_BYTES = 24
 
 /** Ed25519 keys: one a service, and the one that `auth` signs user tokens with. */
 export const keyOwners = [...serviceNames, 'auth-user'] as const
+const kekOwners = ['secrets', 'auth'] as const
+export type KekOwner = (typeof kekOwners)[number]
 export type KeyOwner = ServiceName | 'auth-user'
 
 /** Path of a key's file: PKCS #8 PEM. */
@@ -31,9 +33,9 @@ export function keyFile(folder: string, owner: KeyOwner): string {
   return join(folder, `${owner}.pem`)
 }
 
-/** Path of the key-encryption key: 32 bytes as base64. */
-export function kekFile(folder: string): string {
-  return join(folder, 'kek')
+/** Path of a service's key-encryption key: 32 bytes as base64. Each has its own, so that none can unwrap another's. */
+export function kekFile(folder: string, owner: KekOwner): string {
+  return join(folder, `${owner}.kek`)
 }
 
 /** Makes what is missing in the folder; never replaces a key, since data is sealed and tokens signed with them. */
@@ -44,7 +46,9 @@ export function prepareKeys(folder: string): void {
       generateKeyPairSync('ed25519').privateKey.export({ format: 'pem', type: 'pkcs8' }).toString(),
     )
   }
-  writeOnce(kekFile(folder), () => `${randomBytes(KEK_BYTES).toString('base64')}\n`)
+  for (const owner of kekOwners) {
+    writeOnce(kekFile(folder, owner), () => `${randomBytes(KEK_BYTES).toString('base64')}\n`)
+  }
 }
 
 /** Text of the file that all services verify each other with. */

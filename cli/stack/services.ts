@@ -60,7 +60,7 @@ export const services: readonly Service[] = [
     main: 'services/secrets/main.ts',
     after: [],
     schema: 'secrets',
-    files: (paths) => [kekFile(paths.keys)],
+    files: (paths) => [kekFile(paths.keys, 'secrets')],
     env: () => ({ BMM_KEK: 'fd:4' }),
   },
   {
@@ -69,10 +69,10 @@ export const services: readonly Service[] = [
     after: [],
     schema: 'auth',
     redis: true,
-    files: (paths) => [keyFile(paths.keys, 'auth-user'), kekFile(paths.keys)],
+    files: (paths) => [keyFile(paths.keys, 'auth-user'), kekFile(paths.keys, 'auth')],
     env: ({ mailbox }) => ({
       BMM_USER_TOKEN_KEY: 'fd:4',
-      BMM_KEK: 'fd:5',
+      BMM_AUTH_KEK: 'fd:5',
       ...(mailbox === undefined ? {} : { BMM_MAILBOX_DIR: mailbox }),
     }),
     passes: ['BMM_SMTP_URL', 'BMM_MAIL_FROM'],
