@@ -9,6 +9,8 @@ const PAGE_CHARACTERS = 4 * 1024 * 1024
 export type ListedServer = {
   /** `{"name":…,"title":…,"version":…}` as JSON. */
   info: string
+  /** The name that people see. */
+  title: string
   instructions: string | undefined
   /** Declared parameter headers by tool name; its keys are all the tools there are. */
   tools: ReadonlyMap<string, readonly ParamHeader[]>
@@ -50,6 +52,7 @@ export function listServer(spec: ServerSpec, options: ListOptions): ListedServer
       title: spec.name,
       version: String(options.version),
     }),
+    title: spec.name,
     instructions: spec.instructions,
     tools,
     legacyPages: pages(legacy, options.specDigest, pageTools),

@@ -1,0 +1,36 @@
+/** What is known of a request when it arrives: its id, whose it is, and what its connection can do. */
+
+/** What a WebSocket of ours does; nothing is ever read from one. */
+export type SocketEvents = {
+  open(socket: { send(text: string): void; close(code: number, reason: string): void }): void
+  close(): void
+}
+
+export type Arrival = {
+  /** Made here; never taken from outside. */
+  requestId: string
+  clientIp: string
+  /** Lifts the idle limit of the connection, for answers that may be silent for long. */
+  stayOpen(): void
+  /** Turns the request into a WebSocket; false when it is none. */
+  upgrade(events: SocketEvents): boolean
+}
+
+export type Arrivals = {
+  set(request: Request, arrival: Arrival): void
+  /** Throws for a request that did not come through a listener. */
+  of(request: Request): Arrival
+}
+
+/** Arrivals live as long as their requests. */
+export function openArrivals(): Arrivals {
+  const arrivals = new WeakMap<Request, Arrival>()
+  return {
+    set: (request, arrival) => void arrivals.set(request, arrival),
+    of(request) {
+      const arrival = arrivals.get(request)
+      if (arrival === undefined) throw new Error('the request did not come through a listener')
+      return arrival
+    },
+  }
+}

@@ -1,0 +1,70 @@
+/** The public keys that verify access tokens, cached from the authorization server. */
+import { type CryptoKey, importJWK } from 'jose'
+import { z } from 'zod'
+
+/** The one algorithm that the authorization server signs with: a token never chooses. */
+export const TOKEN_ALGORITHM = 'ES256'
+const MAX_AGE_MS = 60_000
+/** Unknown kids cost the authorization server at most one question in this time. */
+const REFRESH_FLOOR_MS = 2_000
+const MAX_KEYS = 20
+
+export type KeySet = {
+  algorithm: string
+  /** The key of a kid; asks again when it is unknown. Rejects when nobody can be asked and nothing is known. */
+  find(kid: string): Promise<CryptoKey | undefined>
+}
+
+const jwksSchema = z.object({
+  keys: z
+    .array(z.looseObject({ kid: z.string(), kty: z.string(), alg: z.string().optional() }))
+    .max(MAX_KEYS),
+})
+
+/** `fetchJwks` answers the bytes of a JWK set (RFC 7517). */
+export function keySet(options: {
+  fetchJwks: () => Promise<Uint8Array>
+  now?: () => number
+}): KeySet {
+  const { now = Date.now } = options
+  let keys = new Map<string, CryptoKey>()
+  let fetchedAt = Number.NEGATIVE_INFINITY
+  let triedAt = Number.NEGATIVE_INFINITY
+  let pending: Promise<void> | undefined
+
+  async function refresh(): Promise<void> {
+    triedAt = now()
+    keys = await importKeys(await options.fetchJwks())
+    fetchedAt = now()
+  }
+
+  return {
+    algorithm: TOKEN_ALGORITHM,
+    async find(kid) {
+      const due = !keys.has(kid) || now() - fetchedAt > MAX_AGE_MS
+      if (due && (pending !== undefined || now() - triedAt >= REFRESH_FLOOR_MS)) {
+        pending ??= refresh().finally(() => {
+          pending = undefined
+        })
+        // A key that is known stays good while the authorization server restarts.
+        await pending.catch((error: unknown) => {
+          if (!keys.has(kid)) throw error
+        })
+      }
+      return keys.get(kid)
+    },
+  }
+}
+
+/** Only public keys of our algorithm: a symmetric or foreign key in the set would verify what we never signed. */
+async function importKeys(jwks: Uint8Array): Promise<Map<string, CryptoKey>> {
+  const { keys } = jwksSchema.parse(JSON.parse(new TextDecoder().decode(jwks)))
+  const imported = new Map<string, CryptoKey>()
+  for (const jwk of keys) {
+    const { kid, kty, crv, x, y } = jwk
+    if (kty !== 'EC' || crv !== 'P-256' || typeof x !== 'string' || typeof y !== 'string') continue
+    const key = await importJWK({ kty, crv, x, y }, TOKEN_ALGORITHM)
+    if (!(key instanceof Uint8Array)) imported.set(kid, key)
+  }
+  return imported
+}

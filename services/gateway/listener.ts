@@ -1,0 +1,128 @@
+/** The two doors of the gateway: 127.0.0.1 and ::1 on one port, with what every request gets before any route. */
+import type { BlockList } from 'node:net'
+import { errorFrom } from '@bmm/lib/errors'
+import { newId } from '@bmm/lib/ids'
+import type { Log } from '@bmm/lib/log'
+import type { Server, ServerWebSocket } from 'bun'
+import type { Arrival, Arrivals, SocketEvents } from './arrival.ts'
+import { clientIp } from './client-ip.ts'
+import { problemResponse } from './problem.ts'
+
+/** A connection that says nothing for this long is closed, unless its answer is under way. */
+const IDLE_SECONDS = 75
+/** Above every limit of a route: OpenAPI documents come as a JSON text. */
+const MAX_BODY_BYTES = 72 * 1024 * 1024
+const STOP_PATIENCE_MS = 5_000
+const SOCKET_IDLE_SECONDS = 120
+
+export type ListenerOptions = {
+  app: { fetch(request: Request): Response | Promise<Response> }
+  arrivals: Arrivals
+  publicUrl: string
+  /** 0 for any free one. */
+  port: number
+  trusted: BlockList
+  log: Log
+  hostnames?: readonly string[]
+}
+
+export type Listener = {
+  port: number
+  /** Lets answers under way finish for a moment, after `onDrainEnd` ends them. */
+  stop(onDrainEnd: () => void): Promise<void>
+}
+
+/** Listens on the first host name, and on the others where the machine has them. */
+export function listen(options: ListenerOptions): Listener {
+  const { log, hostnames = ['127.0.0.1', '::1'] } = options
+  const servers: Server<SocketEvents>[] = []
+  let port = options.port
+  for (const hostname of hostnames) {
+    try {
+      const server = serve(options, hostname, port)
+      servers.push(server)
+      port = server.port ?? port
+    } catch (thrown) {
+      if (servers.length === 0) throw thrown
+      log.info({ hostname, fault: errorFrom(thrown).message }, 'this address is not to be had')
+    }
+  }
+  log.info({ port, hostnames: servers.map((server) => server.hostname) }, 'listening')
+  return {
+    port,
+    async stop(onDrainEnd) {
+      const closed = Promise.all(servers.map((server) => server.stop()))
+      const drained = await Promise.race([closed.then(() => true), pause(STOP_PATIENCE_MS)])
+      if (drained === true) return
+      onDrainEnd()
+      await Promise.race([closed, pause(STOP_PATIENCE_MS / 5)])
+      await Promise.all(servers.map((server) => server.stop(true)))
+    },
+  }
+}
+
+function serve(options: ListenerOptions, hostname: string, port: number): Server<SocketEvents> {
+  return Bun.serve<SocketEvents>({
+    hostname,
+    port,
+    idleTimeout: IDLE_SECONDS,
+    maxRequestBodySize: MAX_BODY_BYTES,
+    development: false,
+    fetch: (request, server) => answer(options, request, server),
+    websocket: {
+      maxPayloadLength: 1024,
+      idleTimeout: SOCKET_IDLE_SECONDS,
+      open: (socket: ServerWebSocket<SocketEvents>) =>
+        socket.data.open({
+          send: (text) => void socket.send(text),
+          close: (code, reason) => socket.close(code, reason),
+        }),
+      message: (socket) => socket.close(1008, 'Nothing is to be sent here.'),
+      close: (socket) => socket.data.close(),
+    },
+  })
+}
+
+async function answer(
+  options: ListenerOptions,
+  request: Request,
+  server: Server<SocketEvents>,
+): Promise<Response | undefined> {
+  let upgraded = false
+  const arrival: Arrival = {
+    requestId: newId('req'),
+    clientIp: clientIp(
+      server.requestIP(request)?.address ?? '',
+      request.headers.get('x-forwarded-for'),
+      options.trusted,
+    ),
+    stayOpen: () => server.timeout(request, 0),
+    upgrade(events) {
+      upgraded = server.upgrade(request, { data: events })
+      return upgraded
+    },
+  }
+  options.arrivals.set(request, arrival)
+  const response =
+    refuseHost(request, options.publicUrl, arrival.requestId) ?? (await options.app.fetch(request))
+  if (upgraded) return undefined
+  response.headers.set('x-request-id', arrival.requestId)
+  response.headers.set('x-content-type-options', 'nosniff')
+  if (options.publicUrl.startsWith('https:')) {
+    response.headers.set('strict-transport-security', 'max-age=31536000')
+  }
+  return response
+}
+
+/** A page of a rebound name has another Host: it must not read our answers with its own origin (DNS rebinding). */
+function refuseHost(request: Request, publicUrl: string, requestId: string): Response | undefined {
+  if (request.headers.get('host') === new URL(publicUrl).host) return undefined
+  const { pathname } = new URL(request.url)
+  if (pathname.startsWith('/health/')) return undefined
+  const detail = `This address answers for ${publicUrl} only. Use exactly that.`
+  return problemResponse({ status: 421, code: 'wrong_host', detail }, requestId)
+}
+
+function pause(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds).unref())
+}

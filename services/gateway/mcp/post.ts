@@ -1,0 +1,148 @@
+/** Answering what was posted: one message or a batch, of one era or the other. */
+import type { AccessClaims } from '../access-token.ts'
+import type { InFlight } from '../in-flight.ts'
+import type { RunnerLink } from '../runner-link.ts'
+import type { Served } from '../serving.ts'
+import { batchFault, cancelledRequest, decideLegacy, legacyHeaderFault } from './legacy.ts'
+import {
+  CODE,
+  faultText,
+  type Message,
+  type RequestId,
+  type RpcFault,
+  readMessage,
+} from './message.ts'
+import { decideModern, isModern, isModernVersion } from './modern.ts'
+import { answerCall, type CallContext, json, respondCall } from './tool-call.ts'
+import type { ListedServer } from './tool-list.ts'
+
+const SESSION_HEADER = 'mcp-session-id'
+const sessionPattern = /^[A-Za-z0-9_-]{1,64}$/
+
+export type Post = {
+  request: Request
+  listed: ListedServer
+  served: Extract<Served, { state: 'live' }>
+  claims: AccessClaims
+  runner: RunnerLink
+  inFlight: InFlight
+  requestId: string
+  takesEvents: boolean
+  callTimeoutMs?: number
+}
+
+/** `body` is the parsed JSON. */
+export async function answerPost(body: unknown, post: Post): Promise<Response> {
+  const { headers } = post.request
+  if (Array.isArray(body)) return answerBatch(body, post)
+  const message = readMessage(body)
+  const modern = isModern(message, headers)
+  if (!modern && !(message.kind === 'request' && message.method === 'initialize')) {
+    const fault = legacyHeaderFault(headers)
+    if (fault !== undefined) return refuse(fault, message)
+  }
+  if (message.kind === 'request' && message.method === 'initialize' && !modern) {
+    const header = headers.get('mcp-protocol-version')?.trim() ?? ''
+    if (isModernVersion(header)) return refuse(initializeMismatch, message)
+  }
+  if (!modern) cancel(message, post)
+  const decision = modern
+    ? decideModern(message, headers, post.listed)
+    : decideLegacy(message, post.listed)
+  switch (decision.kind) {
+    case 'nothing':
+      return new Response(null, { status: decision.status })
+    case 'answer':
+      return withSession(json(decision.body, decision.status), message, modern)
+    case 'call':
+      return respondCall(decision.call, callContext(post, decision.call.id), {
+        signal: post.request.signal,
+        takesEvents: post.takesEvents,
+      })
+    default:
+      return decision satisfies never
+  }
+}
+
+const initializeMismatch: RpcFault = {
+  code: CODE.HEADER_MISMATCH,
+  message: 'initialize belongs to an earlier version than the MCP-Protocol-Version header names.',
+  status: 400,
+}
+
+/** Each element is decided by itself, so that a batch can do nothing that its messages could not do alone. */
+async function answerBatch(batch: readonly unknown[], post: Post): Promise<Response> {
+  const { headers, signal } = post.request
+  const messages = batch.map(readMessage)
+  const fault =
+    batchFault(batch, headers) ??
+    (messages.some((message) => isModern(message, headers)) ? modernInBatch : undefined)
+  if (fault !== undefined) return refuse(fault)
+  const answers = await Promise.all(
+    messages.map(async (message) => {
+      cancel(message, post)
+      const decision = decideLegacy(message, post.listed, 'batch')
+      switch (decision.kind) {
+        case 'nothing':
+          return undefined
+        case 'answer':
+          return decision.body
+        case 'call':
+          return answerCall(decision.call, callContext(post, decision.call.id), signal)
+        default:
+          return decision satisfies never
+      }
+    }),
+  )
+  const texts = answers.filter((answer) => answer !== undefined)
+  return texts.length === 0 ? new Response(null, { status: 202 }) : json(`[${texts.join(',')}]`)
+}
+
+const modernInBatch: RpcFault = {
+  code: CODE.INVALID_REQUEST,
+  message: 'Messages of version 2026-07-28 and later cannot be part of a batch.',
+  status: 400,
+}
+
+function refuse(fault: RpcFault, message?: Message): Response {
+  const id = message?.kind === 'request' ? message.id : null
+  return json(faultText(id, fault), fault.status ?? 400)
+}
+
+function callContext(post: Post, id: RequestId): CallContext {
+  const { served, claims, listed } = post
+  const cancelKey = cancelKeyOf(post, id)
+  return {
+    runner: post.runner,
+    inFlight: post.inFlight,
+    caller: { userId: claims.userId, orgId: claims.orgId, grantId: claims.grantId },
+    target: { serverId: served.serverId, epoch: served.epoch, serverInfo: listed.info },
+    requestId: post.requestId,
+    ...(cancelKey === undefined ? {} : { cancelKey }),
+    ...(post.callTimeoutMs === undefined ? {} : { timeoutMs: post.callTimeoutMs }),
+  }
+}
+
+/**
+ * `initialize` hands out a session id that is stored nowhere: it only tells two sessions of one grant apart, whose
+ * request ids both start at 0, when one of them cancels.
+ */
+function withSession(response: Response, message: Message, modern: boolean): Response {
+  if (!modern && message.kind === 'request' && message.method === 'initialize' && response.ok) {
+    response.headers.set(SESSION_HEADER, crypto.randomUUID())
+  }
+  return response
+}
+
+function cancelKeyOf(post: Post, id: RequestId): string | undefined {
+  const session = post.request.headers.get(SESSION_HEADER) ?? ''
+  if (!sessionPattern.test(session)) return undefined
+  const { grantId, serverId } = post.claims
+  return `${grantId} ${serverId} ${session} ${JSON.stringify(id)}`
+}
+
+function cancel(message: Message, post: Post): void {
+  const id = cancelledRequest(message)
+  const key = id === undefined ? undefined : cancelKeyOf(post, id)
+  if (key !== undefined) post.inFlight.cancel(key)
+}

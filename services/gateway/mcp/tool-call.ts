@@ -1,0 +1,214 @@
+/** One `tools/call` on its way: to the runner and back, as one JSON answer or as a stream of events. */
+import type { InFlight, RunningCall } from '../in-flight.ts'
+import type { CallHeader, CallOutcome, Progress, RunnerLink } from '../runner-link.ts'
+import { CODE, faultText, type RequestId, type RpcFault, resultText } from './message.ts'
+import type { ToolCall } from './modern.ts'
+import { legacyResult, modernResult, ResultFault, rebuildResult } from './result.ts'
+
+export const CALL_TIMEOUT_MS = 60_000
+/** The runner keeps the deadline; this much later the gateway stops waiting for it. */
+const RUNNER_GRACE_MS = 5_000
+/** An answer that takes longer becomes a stream, so that nothing on the way takes the silence for a dead peer. */
+const QUIET_MS = 5_000
+const KEEP_ALIVE_MS = 15_000
+
+export type CallContext = {
+  runner: RunnerLink
+  inFlight: InFlight
+  caller: { userId: string; orgId: string; grantId: string }
+  target: { serverId: string; epoch: number; serverInfo: string }
+  requestId: string
+  /** What a later `notifications/cancelled` of the same client names. */
+  cancelKey?: string
+  timeoutMs?: number
+}
+
+const encoder = new TextEncoder()
+
+/** The text of the JSON-RPC answer, for an element of a batch or a client that takes no stream. */
+export async function answerCall(
+  call: ToolCall,
+  context: CallContext,
+  signal: AbortSignal,
+): Promise<string> {
+  const running = open(call, context)
+  if (running === undefined) return faultText(call.id, tooManyCalls)
+  const stop = endWith(running, signal)
+  try {
+    return await finish(call, context, running, () => {})
+  } finally {
+    stop()
+    running.close()
+  }
+}
+
+/**
+ * Answers one call. Where the client takes events, the answer turns into a stream at the first progress or after
+ * five seconds; closing either one cancels the tool.
+ */
+export async function respondCall(
+  call: ToolCall,
+  context: CallContext,
+  client: { signal: AbortSignal; takesEvents: boolean },
+): Promise<Response> {
+  const running = open(call, context)
+  if (running === undefined) return json(faultText(call.id, tooManyCalls), 429)
+  const stop = endWith(running, client.signal)
+  const early: Progress[] = []
+  let emit = (progress: Progress) => void early.push(progress)
+  const first = Promise.withResolvers<undefined>()
+  const answer = finish(call, context, running, (progress) => {
+    emit(progress)
+    first.resolve(undefined)
+  }).finally(() => {
+    stop()
+    running.close()
+  })
+  if (!client.takesEvents) return json(await answer)
+  const quiet = setTimeout(() => first.resolve(undefined), QUIET_MS)
+  const done = await Promise.race([answer, first.promise])
+  clearTimeout(quiet)
+  if (done !== undefined) return json(done)
+  return new Response(
+    new ReadableStream<Uint8Array>({
+      async start(controller) {
+        const send = (text: string) => {
+          if (!running.signal.aborted) controller.enqueue(encoder.encode(text))
+        }
+        const token = call.progressToken
+        emit = (progress) => {
+          if (token !== undefined) send(event(progressText(token, progress)))
+        }
+        for (const progress of early.splice(0)) emit(progress)
+        const keepAlive = setInterval(() => send(': still running\n\n'), KEEP_ALIVE_MS)
+        try {
+          const text = await answer
+          if (running.signal.reason !== 'client_gone')
+            controller.enqueue(encoder.encode(event(text)))
+          controller.close()
+        } catch (error) {
+          controller.error(error)
+        } finally {
+          clearInterval(keepAlive)
+        }
+      },
+      cancel: () => running.end('client_gone'),
+    }),
+    {
+      headers: {
+        'content-type': 'text/event-stream',
+        'cache-control': 'no-store',
+        'x-accel-buffering': 'no',
+      },
+    },
+  )
+}
+
+/** A JSON answer that nobody stores. */
+export function json(body: string, status = 200): Response {
+  return new Response(body, {
+    status,
+    headers: { 'content-type': 'application/json', 'cache-control': 'no-store' },
+  })
+}
+
+function open(call: ToolCall, context: CallContext): RunningCall | undefined {
+  const { userId, grantId } = context.caller
+  const { cancelKey } = context
+  return context.inFlight.open({
+    userId,
+    grantId,
+    ...(cancelKey === undefined || call.era === 'modern' ? {} : { cancelKey }),
+  })
+}
+
+/** Ends the call when the client's connection does; returns the way to stop listening. */
+function endWith(running: RunningCall, signal: AbortSignal): () => void {
+  const gone = () => running.end('client_gone')
+  if (signal.aborted) gone()
+  signal.addEventListener('abort', gone, { once: true })
+  return () => signal.removeEventListener('abort', gone)
+}
+
+/** Places the call and makes its answer; never rejects for anything that a tool or the runner does. */
+async function finish(
+  call: ToolCall,
+  context: CallContext,
+  running: RunningCall,
+  onProgress: (progress: Progress) => void,
+): Promise<string> {
+  const timeoutMs = context.timeoutMs ?? CALL_TIMEOUT_MS
+  const header: CallHeader = {
+    serverId: context.target.serverId,
+    epoch: context.target.epoch,
+    tool: call.tool,
+    userId: context.caller.userId,
+    orgId: context.caller.orgId,
+    timeoutMs,
+    requestId: context.requestId,
+    progress: call.progressToken !== undefined,
+  }
+  const late = new AbortController()
+  const timer = setTimeout(() => late.abort(), timeoutMs + RUNNER_GRACE_MS)
+  const outcome = await context.runner.call(header, encoder.encode(JSON.stringify(call.args)), {
+    signal: AbortSignal.any([running.signal, late.signal]),
+    onProgress,
+  })
+  clearTimeout(timer)
+  return answerText(call, context.target.serverInfo, settled(outcome, running.signal, late.signal))
+}
+
+/** A cancelled outcome says nothing of why: the signals do. */
+function settled(outcome: CallOutcome, ended: AbortSignal, late: AbortSignal): CallOutcome {
+  if (outcome.kind === 'result' || outcome.code !== 'cancelled') return outcome
+  if (ended.reason === 'revoked') {
+    return {
+      kind: 'failed',
+      code: 'revoked',
+      message: 'The permission for this call was taken back.',
+    }
+  }
+  if (ended.reason === 'stopping') {
+    return { kind: 'failed', code: 'stopping', message: 'The gateway is restarting. Try again.' }
+  }
+  return late.aborted
+    ? { kind: 'failed', code: 'deadline', message: 'The tool took too long and was stopped.' }
+    : outcome
+}
+
+function answerText(call: ToolCall, serverInfo: string, outcome: CallOutcome): string {
+  if (outcome.kind === 'failed') return faultText(call.id, failure(outcome.code, outcome.message))
+  try {
+    const result = rebuildResult(outcome.bytes)
+    return resultText(
+      call.id,
+      call.era === 'modern' ? modernResult(result, serverInfo) : legacyResult(result),
+    )
+  } catch (error) {
+    if (!(error instanceof ResultFault)) throw error
+    return faultText(call.id, failure('result_invalid', error.message))
+  }
+}
+
+function failure(reason: string, message: string): RpcFault {
+  return { code: CODE.INTERNAL, message, data: { reason } }
+}
+
+const tooManyCalls: RpcFault = {
+  code: CODE.REFUSED,
+  message: 'Too many calls are running. Wait for one to end.',
+  data: { reason: 'too_many_calls' },
+}
+
+function progressText(progressToken: RequestId, progress: Progress): string {
+  return JSON.stringify({
+    jsonrpc: '2.0',
+    method: 'notifications/progress',
+    params: { progressToken, ...progress },
+  })
+}
+
+/** JSON has no raw line breaks, so one data line holds it. */
+function event(data: string): string {
+  return `event: message\ndata: ${data}\n\n`
+}

@@ -1,0 +1,53 @@
+/** From the `resource` parameter to the server that it names, as the authorization server wants to know it. */
+
+import type { ResourceSchema } from '@bmm/proto/auth/v1/oauth_service'
+import { slugFromResource } from '@bmm/spec/resource-url'
+import type { MessageInitShape } from '@bufbuild/protobuf'
+import type { Listings } from '../listing.ts'
+import type { Served, Servings } from '../serving.ts'
+import { onlyValue, type Pair } from './form.ts'
+
+export type ResourceOptions = { publicUrl: string; servings: Servings; listings: Listings }
+
+/** The live server of the one `resource` among the pairs; undefined when there is none. */
+export async function resourceIn(
+  pairs: readonly Pair[],
+  options: ResourceOptions,
+): Promise<MessageInitShape<typeof ResourceSchema> | undefined> {
+  const url = onlyValue(pairs, 'resource')
+  const slug = url === undefined ? undefined : slugFromResource(options.publicUrl, url)
+  if (slug === undefined) return undefined
+  return describe(await options.servings.find(slug), options)
+}
+
+/** The live server of an id, for grants whose request names no resource. */
+export async function resourceOfServer(
+  serverId: string,
+  options: ResourceOptions,
+): Promise<MessageInitShape<typeof ResourceSchema> | undefined> {
+  return describe(options.servings.knownServer(serverId), options)
+}
+
+async function describe(
+  served: Served | undefined,
+  options: ResourceOptions,
+): Promise<MessageInitShape<typeof ResourceSchema> | undefined> {
+  if (served?.state !== 'live') return undefined
+  const { statement } = served
+  return {
+    serverId: statement.serverId,
+    orgId: statement.orgId,
+    url: statement.resourceUrl,
+    name: await nameOf(served.slug, options),
+    access: JSON.stringify(statement.access),
+    origins: statement.egress.map(({ origin }) => origin),
+  }
+}
+
+/** The server's name in its confirmed spec, or its slug while the spec cannot be had. */
+export async function nameOf(slug: string, options: ResourceOptions): Promise<string> {
+  const served = options.servings.known(slug)
+  if (served?.state !== 'live') return slug
+  const listed = await options.listings.get(slug, served.statement).catch(() => undefined)
+  return listed?.title ?? slug
+}

@@ -1,0 +1,64 @@
+/** The consent page: who asks, for what, and where the answer goes, with what is unverified marked as such. */
+import type { Consent } from '@bmm/proto/auth/v1/oauth_service'
+import { displayed, html } from './html.ts'
+import { pageResponse } from './layout.ts'
+
+const MAX_SHOWN_ORIGINS = 50
+const scopeWords: Readonly<Record<string, string>> = {
+  'mcp:tools': 'See and call the tools of this server in your name',
+  offline_access: 'Keep this permission until you or it takes it back',
+}
+
+/** `redirectUri` is that of the request, already accepted: browsers must be told where the form may lead. */
+export function consentPage(
+  consent: Consent,
+  redirectUri: string | undefined,
+  returnTo: string,
+): Response {
+  const { clientName, redirectHost, resource, scopes } = consent
+  const server = displayed(resource?.name ?? '')
+  const client = displayed(clientName) || 'A program without a name'
+  const origins = resource?.origins ?? []
+  return pageResponse({
+    title: 'Allow access?',
+    formTargets: [formTarget(redirectUri)],
+    body: html`<h1>Allow “${client}” to use “${server}”?</h1>
+<p class="note">“${client}” is what the program calls itself. Nobody has verified that name. Go on only if you started this yourself, just now.</p>
+<dl>
+<div><dt>The answer goes to</dt><dd><code>${displayed(redirectHost)}</code>${loopback(redirectHost)}</dd></div>
+<div><dt>Server</dt><dd>${server}<br><code>${resource?.url ?? ''}</code></dd></div>
+<div><dt>Offered by</dt><dd>${displayed(consent.orgName)}</dd></div>
+<div><dt>It would be able to</dt><dd><ul>${scopes.map((scope) => html`<li>${scopeWords[scope] ?? displayed(scope)}</li>`)}</ul></dd></div>
+<div><dt>The server may talk to</dt><dd>${originList(origins)}</dd></div>
+</dl>
+<form method="post" action="/oauth/consent">
+<input type="hidden" name="request_id" value="${consent.requestId}">
+<input type="hidden" name="csrf_token" value="${consent.csrfToken}">
+<input type="hidden" name="resource" value="${resource?.url ?? ''}">
+<div class="actions">
+<button type="submit" name="decision" value="allow">Allow</button>
+<button class="second" type="submit" name="decision" value="deny">Deny</button>
+</div>
+</form>
+<p class="quiet">You are signed in as ${consent.userEmail}.
+<form class="inline" method="post" action="/logout"><input type="hidden" name="return_to" value="${returnTo}"><button class="link" type="submit">Use another account</button></form></p>`,
+  })
+}
+
+function originList(origins: readonly string[]) {
+  if (origins.length === 0) return html`Nobody: it has no way out`
+  const shown = origins.slice(0, MAX_SHOWN_ORIGINS)
+  return html`<ul>${shown.map((origin) => html`<li><code>${origin}</code></li>`)}</ul>`
+}
+
+function loopback(host: string) {
+  return /^(localhost|127\.0\.0\.1|\[::1\])(:|$)/.test(host) ? html` (this computer)` : undefined
+}
+
+/** A source expression of Content Security Policy Level 3: the origin, or the scheme of an application. */
+function formTarget(redirectUri: string | undefined): string {
+  if (redirectUri === undefined || !URL.canParse(redirectUri)) return 'https: http:'
+  const url = new URL(redirectUri)
+  const web = url.protocol === 'https:' || url.protocol === 'http:'
+  return web && /^[a-z0-9.:[\]/-]+$/i.test(url.origin) ? url.origin : url.protocol
+}

@@ -1,0 +1,85 @@
+/** The frame of every page: one style sheet, no script, and headers that let nothing else in. */
+import { createHash } from 'node:crypto'
+import { type Html, html } from './html.ts'
+import { styleSheet } from './style.ts'
+
+const styleHash = createHash('sha256').update(styleSheet).digest('base64')
+
+export type Page = {
+  title: string
+  body: Html
+  status?: number
+  /** Where forms may lead besides ourselves: browsers apply the rule to redirects as well. */
+  formTargets?: readonly string[]
+  headers?: Record<string, string>
+}
+
+export function pageResponse(page: Page): Response {
+  const text = html`<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta name="robots" content="noindex">
+<title>${page.title} · Build My MCP</title>
+<style>${rawStyle}</style>
+</head>
+<body>
+<header><a class="brand" href="/"><span class="mark" aria-hidden="true"></span>Build My MCP</a></header>
+<main>${page.body}</main>
+</body>
+</html>`.text
+  const policy = [
+    "default-src 'none'",
+    `style-src 'sha256-${styleHash}'`,
+    ["form-action 'self'", ...(page.formTargets ?? [])].join(' '),
+    "frame-ancestors 'none'",
+    "base-uri 'none'",
+  ].join('; ')
+  return new Response(text, {
+    status: page.status ?? 200,
+    headers: {
+      'content-type': 'text/html; charset=utf-8',
+      'content-security-policy': policy,
+      'x-frame-options': 'DENY',
+      // Not no-referrer: browsers would then send `Origin: null` with our own forms.
+      'referrer-policy': 'same-origin',
+      'cache-control': 'no-store',
+      'permissions-policy': 'camera=(), geolocation=(), microphone=(), payment=()',
+      ...page.headers,
+    },
+  })
+}
+
+/** A page that says what went wrong and what to do. */
+export function errorPage(
+  status: number,
+  title: string,
+  sentence: string,
+  next?: { href: string; label: string },
+): Response {
+  return pageResponse({
+    title,
+    status,
+    body: html`<h1>${title}</h1>
+<p role="alert">${sentence}</p>
+${next === undefined ? undefined : html`<p><a class="button" href="${next.href}">${next.label}</a></p>`}`,
+  })
+}
+
+/** 303: whatever the request was, the browser gets the next page by GET. */
+export function seeOther(location: string, headers: Record<string, string> = {}): Response {
+  return new Response(null, {
+    status: 303,
+    headers: {
+      location,
+      'cache-control': 'no-store',
+      'referrer-policy': 'no-referrer',
+      ...headers,
+    },
+  })
+}
+
+/** Ours and constant, hashed in the policy: it must go out unescaped. */
+const rawStyle = html([styleSheet] as unknown as TemplateStringsArray)

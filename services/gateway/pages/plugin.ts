@@ -1,0 +1,201 @@
+/** The pages that people see in a browser: sign-in, consent, and what went wrong. */
+
+import { reasonOf } from '@bmm/lib/errors'
+import type { SessionService } from '@bmm/proto/auth/v1/auth_service'
+import type { OAuthService, StartAuthorizationResponse } from '@bmm/proto/auth/v1/oauth_service'
+import type { Client } from '@connectrpc/connect'
+import { Elysia } from 'elysia'
+import type { Arrivals } from '../arrival.ts'
+import { limitKey } from '../client-ip.ts'
+import { onlyValue, type Pair, queryPairs, readForm } from '../oauth/form.ts'
+import { type ResourceOptions, resourceIn } from '../oauth/resource.ts'
+import { problem, problemFrom } from '../problem.ts'
+import type { RateLimiter } from '../rate-limit.ts'
+import {
+  browserSession,
+  expiredSessionCookie,
+  originFault,
+  sessionCookie,
+} from '../session-cookie.ts'
+import { consentPage } from './consent.ts'
+import { errorPage, seeOther } from './layout.ts'
+import { returnPath } from './return-path.ts'
+import { finishPage, homePage, loginPage, mailSentPage } from './sign-in.ts'
+
+const MAX_USER_AGENT = 1_000
+
+export type PagesOptions = ResourceOptions & {
+  sessions: Client<typeof SessionService>
+  oauth: Client<typeof OAuthService>
+  arrivals: Arrivals
+  /** Requests without a session, by visitor. */
+  visitors: RateLimiter
+}
+
+export function pagesPlugin(options: PagesOptions) {
+  const page = (request: Request, render: () => Promise<Response>) =>
+    humane(request, options, render)
+  return new Elysia({ name: 'pages' })
+    .get('/', ({ request }) => page(request, () => home(request, options)))
+    .get('/login', ({ request }) =>
+      page(request, async () => {
+        const returnTo = returnPath(onlyValue(queryPairs(request), 'return_to'))
+        return loginPage({ returnTo })
+      }),
+    )
+    .post('/login', ({ request }) => page(request, () => startLogin(request, options)), none)
+    .get('/login/finish', ({ request }) =>
+      page(request, async () => finishPage(onlyValue(queryPairs(request), 'token') ?? '')),
+    )
+    .post(
+      '/login/finish',
+      ({ request }) => page(request, () => finishLogin(request, options)),
+      none,
+    )
+    .post('/logout', ({ request }) => page(request, () => logout(request, options)), none)
+    .get('/oauth/authorize', ({ request }) => page(request, () => authorize(request, options)))
+    .post('/oauth/consent', ({ request }) => page(request, () => decide(request, options)), none)
+}
+
+const none = { parse: 'none' } as const
+
+/** Limits, the Origin of forms, and problems as pages. */
+async function humane(
+  request: Request,
+  options: PagesOptions,
+  render: () => Promise<Response>,
+): Promise<Response> {
+  try {
+    const wait = options.visitors(limitKey(options.arrivals.of(request).clientIp))
+    if (wait > 0) throw problem(429, 'rate_limited', 'Too many requests. Wait a moment.')
+    if (request.method !== 'GET' && request.method !== 'HEAD') {
+      const fault = originFault(request, options.publicUrl, 'cookie')
+      if (fault !== undefined) throw problem(403, 'origin_refused', fault)
+    }
+    return await render()
+  } catch (thrown) {
+    const found = problemFrom(thrown)
+    if (found === undefined) throw thrown
+    return errorPage(found.status, 'That did not work', found.detail)
+  }
+}
+
+async function home(request: Request, options: PagesOptions): Promise<Response> {
+  const sessionToken = browserSession(request)
+  if (sessionToken === '') return homePage(undefined)
+  try {
+    const { session } = await options.sessions.getSession({ sessionToken })
+    return homePage(session?.user?.email)
+  } catch (thrown) {
+    if (reasonOf(thrown) === 'session_invalid') return homePage(undefined)
+    throw thrown
+  }
+}
+
+async function startLogin(request: Request, options: PagesOptions): Promise<Response> {
+  const form = await readForm(request)
+  const returnTo = returnPath(onlyValue(form, 'return_to'))
+  try {
+    await options.sessions.startMagicLink({
+      email: (onlyValue(form, 'email') ?? '').trim(),
+      clientIp: options.arrivals.of(request).clientIp,
+      returnTo,
+    })
+  } catch (thrown) {
+    const found = problemFrom(thrown)
+    if (found === undefined || found.status >= 500) throw thrown
+    const fault = found.code === 'invalid_request' ? 'That is not an email address.' : found.detail
+    return loginPage({ returnTo, fault, status: found.status })
+  }
+  return mailSentPage()
+}
+
+async function finishLogin(request: Request, options: PagesOptions): Promise<Response> {
+  const token = onlyValue(await readForm(request), 'token') ?? ''
+  try {
+    const finished = await options.sessions.finishMagicLink({
+      token,
+      clientIp: options.arrivals.of(request).clientIp,
+      userAgent: (request.headers.get('user-agent') ?? '').slice(0, MAX_USER_AGENT),
+    })
+    return seeOther(returnPath(finished.returnTo) || '/', {
+      'set-cookie': sessionCookie(finished.sessionToken),
+    })
+  } catch (thrown) {
+    const found = problemFrom(thrown)
+    const spoiled = found?.code === 'invalid_request' || reasonOf(thrown) === 'link_invalid'
+    if (!spoiled) throw thrown
+    return errorPage(
+      400,
+      'This link does not work any more',
+      'It was used already, or it is older than 15 minutes.',
+      { href: '/login', label: 'Ask for another link' },
+    )
+  }
+}
+
+async function logout(request: Request, options: PagesOptions): Promise<Response> {
+  const returnTo = returnPath(onlyValue(await readForm(request), 'return_to'))
+  const sessionToken = browserSession(request)
+  if (sessionToken !== '') await options.sessions.revokeSession({ sessionToken })
+  const next = returnTo === '' ? '/' : `/login?return_to=${encodeURIComponent(returnTo)}`
+  return seeOther(next, { 'set-cookie': expiredSessionCookie })
+}
+
+async function authorize(request: Request, options: PagesOptions): Promise<Response> {
+  const parameters = queryPairs(request)
+  const resource = await resourceIn(parameters, options)
+  const { outcome } = await options.oauth.startAuthorization({
+    parameters,
+    sessionToken: browserSession(request),
+    ...(resource === undefined ? {} : { resource }),
+  })
+  const { pathname, search } = new URL(request.url)
+  return shown(outcome, parameters, `${pathname}${search}`)
+}
+
+function shown(
+  outcome: StartAuthorizationResponse['outcome'],
+  parameters: readonly Pair[],
+  here: string,
+): Response {
+  const returnTo = returnPath(here)
+  switch (outcome.case) {
+    case 'login':
+      return returnTo === ''
+        ? errorPage(400, 'That did not work', 'The request of the program is too long.')
+        : loginPage({ returnTo, clientName: outcome.value.clientName })
+    case 'consent':
+      return consentPage(outcome.value, onlyValue(parameters, 'redirect_uri'), returnTo)
+    case 'redirectUrl':
+      return seeOther(outcome.value)
+    case 'fault':
+      return errorPage(outcome.value.status, 'The program asked wrongly', outcome.value.description)
+    case undefined:
+      throw new Error('the authorization server answered nothing')
+    default:
+      return outcome satisfies never
+  }
+}
+
+async function decide(request: Request, options: PagesOptions): Promise<Response> {
+  const form = await readForm(request)
+  const resource = await resourceIn(form, options)
+  const { outcome } = await options.oauth.decideConsent({
+    requestId: onlyValue(form, 'request_id') ?? '',
+    csrfToken: onlyValue(form, 'csrf_token') ?? '',
+    approved: onlyValue(form, 'decision') === 'allow',
+    sessionToken: browserSession(request),
+    ...(resource === undefined ? {} : { resource }),
+  })
+  switch (outcome.case) {
+    case 'redirectUrl':
+      return seeOther(outcome.value)
+    case 'fault':
+      return errorPage(outcome.value.status, 'That did not work', outcome.value.description)
+    case undefined:
+      throw new Error('the authorization server answered nothing')
+    default:
+      return outcome satisfies never
+  }
+}

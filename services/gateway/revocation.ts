@@ -1,0 +1,75 @@
+/** Ended grants: known before the gateway listens, followed every two seconds, and refused when nobody can say. */
+
+import type { Log } from '@bmm/lib/log'
+import type { OAuthService } from '@bmm/proto/auth/v1/oauth_service'
+import { timestampMs } from '@bufbuild/protobuf/wkt'
+import type { Client } from '@connectrpc/connect'
+import { type Feed, openFeed } from './feed.ts'
+
+/** Past this age of the newest answer no call is let through. */
+const MAX_AGE_MS = 10_000
+/** No access token lives this long, so older revocations cannot matter. */
+const KEEP_MS = 20 * 60_000
+/** Each question goes back this far, in case an earlier answer was cut short. */
+const OVERLAP_MS = 10_000
+const PAGE = 1_000
+
+export type Revocations = AsyncDisposable & {
+  isRevoked(grantId: string): boolean
+  /** False when no answer came for ten seconds: calls are refused then. */
+  isFresh(): boolean
+  /** Look again now. */
+  hint(): Promise<void>
+}
+
+/** Resolves after the first question: when nobody answered it, every call is refused until somebody does. */
+export async function openRevocations(options: {
+  oauth: Pick<Client<typeof OAuthService>, 'listRevocations'>
+  log: Log
+  /** Called once for each newly ended grant. */
+  onRevoked: (grantId: string) => void
+  now?: () => number
+  intervalMs?: number
+}): Promise<Revocations> {
+  const { oauth, log, now = Date.now } = options
+  const revoked = new Map<string, number>()
+  const cursors: { at: number; cursor: bigint }[] = [{ at: Number.NEGATIVE_INFINITY, cursor: 0n }]
+
+  async function pull(signal: AbortSignal): Promise<void> {
+    const asked = now()
+    let after = overlapCursor(cursors, asked)
+    for (;;) {
+      const page = await oauth.listRevocations({ after }, { signal })
+      for (const { grantId, revokedAt } of page.revocations) {
+        if (revoked.has(grantId)) continue
+        revoked.set(grantId, revokedAt === undefined ? asked : timestampMs(revokedAt))
+        options.onRevoked(grantId)
+      }
+      after = page.cursor
+      if (page.revocations.length < PAGE) break
+    }
+    cursors.push({ at: asked, cursor: after })
+    for (const [grantId, at] of revoked) if (asked - at > KEEP_MS) revoked.delete(grantId)
+  }
+
+  const feed: Feed = openFeed({
+    name: 'revocations',
+    pull,
+    log,
+    now,
+    ...(options.intervalMs === undefined ? {} : { intervalMs: options.intervalMs }),
+  })
+  await feed.hint()
+  return {
+    isRevoked: (grantId) => revoked.has(grantId),
+    isFresh: () => feed.ageMs() <= MAX_AGE_MS,
+    hint: () => feed.hint(),
+    [Symbol.asyncDispose]: () => feed[Symbol.asyncDispose](),
+  }
+}
+
+/** The newest cursor that is older than the overlap; what is older still is forgotten. */
+function overlapCursor(cursors: { at: number; cursor: bigint }[], now: number): bigint {
+  while (cursors.length > 1 && (cursors[1]?.at ?? now) <= now - OVERLAP_MS) cursors.shift()
+  return cursors[0]?.cursor ?? 0n
+}
