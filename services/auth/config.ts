@@ -58,12 +58,12 @@ function mailEnv(env: Env, production: boolean) {
         ? z
             .string(production ? needed : `${needed}, or BMM_MAILBOX_DIR in development`)
             .regex(/^smtps?:\/\/[^/]+/, 'must be smtp://… or smtps://…')
-        : z.undefined('give either BMM_SMTP_URL or BMM_MAILBOX_DIR'),
+        : z.undefined('give either BMM_SMTP_URL or BMM_MAILBOX_DIR').optional(),
     BMM_MAIL_FROM: smtp
       ? z.string('is needed beside BMM_SMTP_URL').regex(/^[^\r\n]*@[^\r\n]+$/, 'must be an address')
       : z.string().optional(),
     BMM_MAILBOX_DIR: production
-      ? z.undefined('a mailbox folder is for development only')
+      ? z.undefined('a mailbox folder is for development only').optional()
       : z.string().startsWith('/').optional(),
   }
 }
