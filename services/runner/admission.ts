@@ -83,3 +83,17 @@ export function createAdmissionDesk(limits: AdmissionLimits, now: () => number):
     sandboxesOf: (orgId) => perOrg.get(orgId) ?? 0,
   }
 }
+
+/** The refusal as a sentence for the person behind the call. */
+export function admissionRefusal(refused: Exclude<Admission, { admitted: true }>): string {
+  switch (refused.why) {
+    case 'org_sandboxes':
+      return 'The organisation uses all of its sandboxes. Try again when a call has ended.'
+    case 'memory':
+      return 'All sandboxes of this installation are in use. Try again shortly.'
+    case 'wakes':
+      return `The organisation wakes sandboxes too fast. Try again in ${Math.ceil(refused.retryAfterMs / 1_000)} s.`
+    default:
+      return refused satisfies never
+  }
+}

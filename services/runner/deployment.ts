@@ -1,7 +1,13 @@
 /** What may run: the newest verified statement of each server with the artefacts that its digests name. */
 import { invalid, precondition } from '@bmm/lib/errors'
+import { nestingOf } from '@bmm/lib/frames'
 import { digestOf } from '@bmm/spec/digest'
-import { MAX_BUILD_TOOLS, parseServerSpec, type ServerSpec } from '@bmm/spec/server-spec'
+import {
+  MAX_BUILD_TOOLS,
+  parseServerSpec,
+  type ServerSpec,
+  type ToolSpec,
+} from '@bmm/spec/server-spec'
 import {
   openStatement,
   type ServeStatement,
@@ -11,11 +17,21 @@ import {
   type StopStatement,
 } from '@bmm/spec/statement'
 
+/** Serialising recurses; no sound schema comes near. */
+const MAX_SPEC_DEPTH = 512
+
 export interface ServingDeployment {
   kind: 'serving'
   statement: ServeStatement
   signed: SignedStatement
-  spec: ServerSpec
+  tools: readonly string[]
+  /** What a sandbox is loaded with, made once. */
+  artefact: LoadArtefact
+}
+
+/** The spec's tools without implementations as a JSON array, and the compiled module (may be empty). */
+export interface LoadArtefact {
+  tools: Uint8Array
   module: Uint8Array
 }
 
@@ -84,11 +100,22 @@ export function servingDeployment(
   if (digestOf(module) !== statement.moduleDigest) {
     throw invalid('digest_mismatch', 'The module is not the one that the statement names.')
   }
-  return { kind: 'serving', statement, signed, spec: parsedSpec(spec), module }
+  const { tools } = parsedSpec(spec)
+  const names = tools.map((tool) => tool.name)
+  return { kind: 'serving', statement, signed, tools: names, artefact: loadArtefact(tools, module) }
+}
+
+/** Only what the guest needs: names, input schemas and operations. */
+export function loadArtefact(tools: ToolSpec[], module: Uint8Array): LoadArtefact {
+  const needed = tools.map(({ name, inputSchema, operation }) => ({ name, inputSchema, operation }))
+  return { tools: new TextEncoder().encode(JSON.stringify(needed)), module }
 }
 
 /** A spec that may be loaded; throws `spec_invalid`. */
 export function parsedSpec(bytes: Uint8Array): ServerSpec {
+  if (nestingOf(bytes) > MAX_SPEC_DEPTH) {
+    throw invalid('spec_invalid', `A spec is nested at most ${MAX_SPEC_DEPTH} levels deep.`)
+  }
   let spec: ServerSpec
   try {
     spec = parseServerSpec(bytes)

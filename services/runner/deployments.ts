@@ -2,7 +2,7 @@
 import { errorFrom, invalid } from '@bmm/lib/errors'
 import type { Log } from '@bmm/lib/log'
 import type { Sql } from '@bmm/lib/sql'
-import type { SignedStatement } from '@bmm/spec/statement'
+import type { SignedStatement, Statement } from '@bmm/spec/statement'
 import {
   type Artefacts,
   checkOwner,
@@ -25,6 +25,8 @@ const PAGE_ROWS = 20
 
 export interface Deployments {
   find(serverId: string): Deployment | undefined
+  /** The verified content of a statement. Throws `statement_invalid`. */
+  open(signed: SignedStatement): Promise<Statement>
   /** Serves a version from now on. Throws `statement_invalid`, `stale_epoch`, `digest_mismatch`, `spec_invalid`. */
   deploy(signed: SignedStatement, artefacts: Artefacts): Promise<void>
   /** Stops a server; answers how many sandboxes that ended. Throws `statement_invalid`, `stale_epoch`. */
@@ -106,6 +108,7 @@ export function createDeployments(options: {
 
   return {
     find: (serverId) => byServer.get(serverId),
+    open: opened,
     deploy,
     stop,
     async load() {

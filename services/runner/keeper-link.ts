@@ -3,8 +3,14 @@ import { errorFrom } from '@bmm/lib/errors'
 import { connectFrames, type FrameConnection } from '@bmm/lib/frame-connection'
 import { FRAME, type Frame, parseControl } from '@bmm/lib/frames'
 import type { Log } from '@bmm/lib/log'
-import { z } from 'zod'
 import { createFrameRequests, type FrameRequests } from './frame-requests.ts'
+import {
+  exitedSchema,
+  keeperFailedSchema,
+  type SandboxExit,
+  slotsSchema,
+  startedSchema,
+} from './keeper-verbs.ts'
 import type { SandboxClass } from './sandbox-limits.ts'
 
 const START_TIMEOUT_MS = 15_000
@@ -12,22 +18,18 @@ const STOP_TIMEOUT_MS = 10_000
 const FIRST_RETRY_MS = 50
 const LONGEST_RETRY_MS = 2_000
 
-const exitSchema = z.object({
-  slot: z.number().int(),
-  reason: z.enum(['oom', 'killed', 'exited']),
-  detail: z.string().max(4_000).default(''),
-})
-/** Why a sandbox's processes ended by themselves. */
-export type SandboxExit = z.infer<typeof exitSchema>
-
-const failureSchema = z.object({ message: z.string().max(4_000) })
-
 export interface KeeperLink {
   readonly connected: boolean
-  /** Starts a sandbox in a slot whose directories are ready. */
-  start(slot: number, sandboxClass: SandboxClass): Promise<void>
+  /** Starts a sandbox in a slot whose directories are ready; `exited` hears of its end, and of no other's. */
+  start(
+    slot: number,
+    sandboxClass: SandboxClass,
+    exited: (exit: SandboxExit) => void,
+  ): Promise<void>
   /** Ends whatever runs in the slot; when it resolves nothing of it is left. */
   stop(slot: number): Promise<void>
+  /** The slots in which something runs. */
+  list(): Promise<number[]>
   close(): void
 }
 
@@ -37,10 +39,17 @@ export function dialKeeper(options: {
   onConnected: () => void
   /** Every sandbox is dead now. */
   onLost: () => void
-  onExit: (exit: SandboxExit) => void
+  /** Also of sandboxes of an earlier connection. */
+  onExit?: (exit: SandboxExit) => void
   log: Log
 }): KeeperLink {
   const { socket, log } = options
+  const started = new Map<
+    number,
+    { pid: number | undefined; exited: (exit: SandboxExit) => void }
+  >()
+  /** An end that was read in the same moment as its start. */
+  const early = new Map<number, SandboxExit>()
   let current: { connection: FrameConnection; requests: FrameRequests } | undefined
   let closed = false
   let retryMs = FIRST_RETRY_MS
@@ -49,6 +58,24 @@ export function dialKeeper(options: {
     if (closed) return
     setTimeout(() => void dial(), retryMs).unref()
     retryMs = Math.min(LONGEST_RETRY_MS, retryMs * 2)
+  }
+
+  function onExited(exit: SandboxExit) {
+    options.onExit?.(exit)
+    const sandbox = started.get(exit.slot)
+    if (sandbox?.pid === undefined) early.set(exit.slot, exit)
+    else if (sandbox.pid === exit.pid) {
+      started.delete(exit.slot)
+      sandbox.exited(exit)
+    }
+  }
+
+  /** The keeper's children die with it. */
+  function endAll() {
+    const sandboxes = [...started]
+    started.clear()
+    const exit = { reason: 'killed', detail: 'the keeper is gone', memoryPeakBytes: 0 } as const
+    for (const [slot, { pid = 0, exited }] of sandboxes) exited({ slot, pid, ...exit })
   }
 
   async function dial() {
@@ -65,7 +92,7 @@ export function dialKeeper(options: {
         ],
         onFrame(frame) {
           if (frame.type === FRAME.KEEPER_EXITED) {
-            options.onExit(exitSchema.parse(parseControl(frame.payload)))
+            onExited(exitedSchema.parse(parseControl(frame.payload)))
           } else requests?.answer(frame)
         },
         onEnd(reason) {
@@ -73,6 +100,8 @@ export function dialKeeper(options: {
           const lost = current !== undefined
           current = undefined
           requests?.end('the keeper is gone')
+          early.clear()
+          endAll()
           if (lost) options.onLost()
           retry()
         },
@@ -89,14 +118,14 @@ export function dialKeeper(options: {
   }
 
   async function ask(
-    type: typeof FRAME.KEEPER_START | typeof FRAME.KEEPER_STOP,
+    type: typeof FRAME.KEEPER_START | typeof FRAME.KEEPER_STOP | typeof FRAME.KEEPER_LIST,
     value: unknown,
     timeoutMs: number,
   ): Promise<Frame> {
     if (current === undefined) throw new Error('the keeper is not connected')
     const answer = await current.requests.ask(type, value, timeoutMs)
     if (answer.type !== FRAME.KEEPER_FAILED) return answer
-    const failure = failureSchema.safeParse(parseControl(answer.payload))
+    const failure = keeperFailedSchema.safeParse(parseControl(answer.payload))
     throw new Error(failure.success ? failure.data.message : 'the keeper failed without a reason')
   }
 
@@ -105,11 +134,22 @@ export function dialKeeper(options: {
     get connected() {
       return current !== undefined
     },
-    async start(slot, sandboxClass) {
-      await ask(FRAME.KEEPER_START, { class: sandboxClass, slot }, START_TIMEOUT_MS)
+    async start(slot, sandboxClass, exited) {
+      const sandbox = { pid: undefined as number | undefined, exited }
+      started.set(slot, sandbox)
+      const request = { class: sandboxClass, slot }
+      const answer = await ask(FRAME.KEEPER_START, request, START_TIMEOUT_MS)
+      sandbox.pid = startedSchema.parse(parseControl(answer.payload)).pid
+      const exit = early.get(slot)
+      early.delete(slot)
+      if (exit?.pid === sandbox.pid) onExited(exit)
     },
     async stop(slot) {
       await ask(FRAME.KEEPER_STOP, { slot }, STOP_TIMEOUT_MS)
+    },
+    async list() {
+      const answer = await ask(FRAME.KEEPER_LIST, {}, STOP_TIMEOUT_MS)
+      return slotsSchema.parse(parseControl(answer.payload)).slots.map(({ slot }) => slot)
     },
     close() {
       closed = true

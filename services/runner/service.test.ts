@@ -101,7 +101,7 @@ describe('deploying', () => {
     const restarted = openDeployments()
     await restarted.load()
     const found = restarted.find(server.serverId)
-    expect(found?.kind === 'serving' && found.spec.tools.map((tool) => tool.name)).toEqual(['echo'])
+    expect(found?.kind === 'serving' && found.tools).toEqual(['echo'])
   })
 
   test('repeating it is harmless', async () => {

@@ -5,6 +5,8 @@ export interface SlotTable {
   take(): number | undefined
   /** Gives a slot back whose sandbox the keeper has reported as gone. */
   release(slot: number): void
+  /** Whether the slot is taken. */
+  has(slot: number): boolean
   readonly free: number
   readonly taken: number
 }
@@ -23,6 +25,7 @@ export function createSlotTable(count: number): SlotTable {
       if (!taken.delete(slot)) throw new Error(`slot ${slot} was not taken`)
       free.push(slot)
     },
+    has: (slot) => taken.has(slot),
     get free() {
       return free.length
     },

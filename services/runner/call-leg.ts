@@ -1,0 +1,245 @@
+/** The call leg: gateways dial, each call finds or wakes its sandbox, results stream back as opaque bytes. */
+import type { FrameConnection } from '@bmm/lib/frame-connection'
+import { callIds, FRAME, type Frame, FrameFault, parseCall } from '@bmm/lib/frames'
+import type { Identity } from '@bmm/lib/identity'
+import type { Log } from '@bmm/lib/log'
+import { z } from 'zod'
+import { CallFailure, callFailureFrom } from './call-failure.ts'
+import type { Deployment, ServingDeployment } from './deployment.ts'
+import type { Fleet, Resident, RunningCall } from './fleet.ts'
+import type { CallOwner, InFlight, InFlightRefusal } from './in-flight.ts'
+import type { CallSink } from './sandbox-calls.ts'
+import { sandboxKey } from './sandbox-key.ts'
+import { listenForService, type Peer, type ServiceLeg } from './service-leg.ts'
+
+const MAX_CONNECTIONS = 64
+/** Unsent bytes towards one gateway; a gateway that lets more pile up is not reading. */
+const QUEUE_LIMIT_BYTES = 64 * 1024 * 1024
+/** Progress and such wait for no one: past this they are left out. */
+const OPTIONAL_QUEUE_BYTES = 1024 * 1024
+const MAX_PROGRESS_PER_CALL = 1_000
+const MAX_TIMEOUT_MS = 10 * 60_000
+
+const callSchema = z.object({
+  serverId: z.string().max(64),
+  epoch: z.number().int().positive(),
+  tool: z.string().min(1).max(64),
+  userId: z.string().regex(/^[A-Za-z0-9_-]{1,80}$/),
+  orgId: z.string().max(64),
+  timeoutMs: z.number().int().min(1).max(MAX_TIMEOUT_MS),
+  requestId: z.string().max(64),
+  progress: z.boolean(),
+})
+type CallHeader = z.infer<typeof callSchema>
+
+export interface CallLegOptions {
+  socket: string
+  identity: Identity
+  find: (serverId: string) => Deployment | undefined
+  fleet: Fleet
+  inFlight: InFlight
+  /** A gateway knows a newer epoch than we do. */
+  onBehind: () => void
+  onLine: (
+    deployment: ServingDeployment,
+    line: { tool: string; requestId: string; message: string },
+  ) => void
+  log: Log
+}
+
+export function listenForGateways(options: CallLegOptions): ServiceLeg {
+  let connections = 0
+  return listenForService({
+    socket: options.socket,
+    identity: options.identity,
+    from: 'gateway',
+    method: '/frames/calls',
+    accept: [FRAME.CALL, FRAME.CANCEL],
+    maxConnections: MAX_CONNECTIONS,
+    queueLimitBytes: QUEUE_LIMIT_BYTES,
+    log: options.log,
+    onPeer: (connection) => gatewayPeer(options, connection, ++connections),
+  })
+}
+
+/** A call of a gateway that has no answer yet. */
+interface GatewayCall extends RunningCall {
+  id: number
+  header: CallHeader
+  startedAt: number
+  owner: CallOwner
+  /** Until it has reached its sandbox, which counts the time from then on. */
+  deadline: ReturnType<typeof setTimeout> | undefined
+  progresses: number
+  /** Set once the call has reached its sandbox. */
+  running: { resident: Resident; call: number } | undefined
+  ended: boolean
+}
+
+function gatewayPeer(
+  options: CallLegOptions,
+  connection: FrameConnection,
+  connectionNumber: number,
+): Peer {
+  const { fleet, inFlight } = options
+  const calls = new Map<number, GatewayCall>()
+  const ids = callIds()
+
+  function send(type: Frame['type'], call: number, payload: Uint8Array): void {
+    if (!connection.send(type, call, payload)) connection.end('the gateway does not read')
+  }
+  function sendControl(type: Frame['type'], call: number, value: unknown): void {
+    if (!connection.sendControl(type, call, value)) connection.end('the gateway does not read')
+  }
+  function sendFailure(id: number, { code, message }: CallFailure): void {
+    sendControl(FRAME.FAILED, id, { code, message })
+  }
+
+  /** Nothing of the call is left afterwards; false when it had ended before. */
+  function finish(call: GatewayCall): boolean {
+    if (call.ended) return false
+    call.ended = true
+    clearTimeout(call.deadline)
+    calls.delete(call.id)
+    inFlight.leave(call.owner)
+    if (call.running !== undefined) {
+      call.running.resident.calls.delete(call)
+      call.running.resident.lastUsedAt = Date.now()
+    }
+    return true
+  }
+  /** Ends the call from our side: the tool is told and has a moment to stop. */
+  function abandon(call: GatewayCall, failure: CallFailure): void {
+    const { running } = call
+    if (!finish(call)) return
+    if (running !== undefined) running.resident.sandbox.cancel(running.call)
+    sendFailure(call.id, failure)
+  }
+
+  function run(call: GatewayCall, resident: Resident, args: Uint8Array): void {
+    const { tool, timeoutMs, requestId, progress } = call.header
+    const leftMs = Math.max(1, Math.ceil(timeoutMs - (performance.now() - call.startedAt)))
+    clearTimeout(call.deadline)
+    const sink: CallSink = {
+      part: (bytes) => send(FRAME.RESULT_PART, call.id, bytes),
+      end() {
+        if (!finish(call)) return
+        fleet.answered(resident)
+        const durationMs = Math.round((performance.now() - call.startedAt) * 10) / 10
+        sendControl(FRAME.RESULT_END, call.id, { durationMs })
+      },
+      fail: (code, message) => call.fail(new CallFailure(code, message)),
+      progress(step) {
+        if (!progress || ++call.progresses > MAX_PROGRESS_PER_CALL) return
+        if (connection.queuedBytes > OPTIONAL_QUEUE_BYTES) return
+        sendControl(FRAME.PROGRESS, call.id, step)
+      },
+      log: (message) => options.onLine(resident.deployment, { tool, requestId, message }),
+    }
+    resident.calls.add(call)
+    const started = resident.sandbox.call({ tool, timeoutMs: leftMs }, args, sink)
+    call.running = { resident, call: started }
+  }
+
+  function begin(id: number, header: CallHeader, args: Uint8Array): void {
+    const deployment = servingOf(options, header)
+    const key = sandboxKey(header)
+    const { orgId } = deployment.statement
+    const owner = { connection: connectionNumber, orgId, sandboxKey: key }
+    const refused = inFlight.enter(owner)
+    if (refused !== undefined) throw new CallFailure('busy', busySentence(refused))
+    const { timeoutMs } = header
+    const call: GatewayCall = {
+      ...{ id, header, owner, progresses: 0, running: undefined, ended: false },
+      startedAt: performance.now(),
+      fail(failure) {
+        if (finish(call)) sendFailure(id, failure)
+      },
+      deadline: setTimeout(() => {
+        abandon(call, new CallFailure('deadline', `No answer came within ${timeoutMs} ms.`))
+      }, timeoutMs),
+    }
+    calls.set(id, call)
+    const resident = fleet.find(key)
+    if (resident !== undefined) {
+      run(call, resident, args)
+      return
+    }
+    // The view ends with this turn, the wake does not.
+    const kept = args.slice()
+    fleet.wake(deployment, header.userId).then(
+      (woken) => {
+        if (!call.ended) run(call, woken, kept)
+      },
+      (thrown: unknown) => {
+        const failure = callFailureFrom(thrown)
+        if (failure.cause !== undefined) {
+          options.log.warn({ err: failure.cause, key }, 'a sandbox could not be woken')
+        }
+        call.fail(failure)
+      },
+    )
+  }
+
+  return {
+    onFrame(frame) {
+      switch (frame.type) {
+        case FRAME.CANCEL: {
+          const call = calls.get(frame.call)
+          // It may have been answered while the cancel was on its way.
+          if (call) abandon(call, new CallFailure('cancelled', 'The call was cancelled.'))
+          return
+        }
+        case FRAME.CALL: {
+          ids.admit(frame.call)
+          const { header, args } = parseCall(frame.payload)
+          const parsed = callSchema.safeParse(header)
+          if (!parsed.success) throw new FrameFault('the header of a call is malformed')
+          try {
+            begin(frame.call, parsed.data, args)
+          } catch (thrown) {
+            if (!(thrown instanceof CallFailure)) throw thrown
+            sendFailure(frame.call, thrown)
+          }
+          return
+        }
+        default:
+          throw new FrameFault(`frame type ${frame.type} is not expected here`)
+      }
+    },
+    onEnd() {
+      const gone = new CallFailure('cancelled', 'The gateway went away.')
+      for (const call of [...calls.values()]) abandon(call, gone)
+    },
+  }
+}
+
+/** The deployment that the gateway means; throws CallFailure when ours is another one. */
+function servingOf(options: CallLegOptions, header: CallHeader): ServingDeployment {
+  const deployment = options.find(header.serverId)
+  const epoch = deployment?.statement.epoch ?? 0
+  if (header.epoch > epoch) {
+    options.onBehind()
+    throw new CallFailure('stale_epoch', 'The server has just changed. Try again in a moment.')
+  }
+  if (deployment === undefined || deployment.kind === 'stopped') {
+    throw new CallFailure('unknown_server', 'The server is not running.')
+  }
+  if (header.epoch < epoch) {
+    throw new CallFailure('stale_epoch', 'The server has just changed. Try again in a moment.')
+  }
+  return deployment
+}
+
+function busySentence(refused: InFlightRefusal): string {
+  switch (refused) {
+    case 'sandbox':
+      return 'Too many calls of this user to this server are under way. Wait for one to end.'
+    case 'org':
+      return 'Too many calls of this organisation are under way. Wait for one to end.'
+    case 'connection':
+      return 'Too many calls are under way. Try again shortly.'
+    default:
+      return refused satisfies never
+  }
+}

@@ -1,0 +1,261 @@
+/** The sandboxes that serve: one for each key, woken by a call, ended when idle, stopped, crashed or replaced. */
+import { errorFrom } from '@bmm/lib/errors'
+import type { Log } from '@bmm/lib/log'
+import { type AdmissionDesk, admissionRefusal } from './admission.ts'
+import type { BrokerLink } from './broker-link.ts'
+import { CallFailure, callFailureFrom } from './call-failure.ts'
+import { createCrashLoop } from './crash-loop.ts'
+import type { Deployment, ServingDeployment } from './deployment.ts'
+import { type Pool, PoolBusy } from './pool.ts'
+import { LoadFailed, type Sandbox, type SandboxEnd } from './sandbox.ts'
+import { sandboxKey } from './sandbox-key.ts'
+
+/** From the question for a sandbox to `loaded`. */
+const WAKE_TIMEOUT_MS = 20_000
+const SWEEP_MS = 1_000
+/** A message that holds tenant's text. */
+const MAX_MESSAGE = 2_000
+
+/** A call that can be told why its sandbox is taken away. */
+export interface RunningCall {
+  fail(failure: CallFailure): void
+}
+
+/** A sandbox that serves one key. */
+export interface Resident {
+  readonly key: string
+  readonly deployment: ServingDeployment
+  readonly sandbox: Sandbox
+  /** Calls under way; whoever calls adds and removes its own. */
+  readonly calls: Set<RunningCall>
+  lastUsedAt: number
+}
+
+interface Waking {
+  key: string
+  deployment: ServingDeployment
+  abort: AbortController
+  woken: Promise<Resident>
+}
+
+export interface Fleet {
+  /** The sandbox of this user for this version when it is awake: the hot path. */
+  find(key: string): Resident | undefined
+  /** Wakes one, once for all who ask at the same time. Rejects with CallFailure. */
+  wake(deployment: ServingDeployment, userId: string): Promise<Resident>
+  /** A call was answered: earlier crashes of this key are forgotten. */
+  answered(resident: Resident): void
+  /** Ends every sandbox of the server that does not belong to this deployment; answers how many. */
+  keepOnly(deployment: Deployment): number
+  /** Ends the idle sandbox that was used least recently; false when there is none. */
+  makeRoom(orgId?: string): boolean
+  /** Ends all of them; their calls fail with this. */
+  endAll(failure: CallFailure): void
+  readonly size: number
+  stop(): Promise<void>
+}
+
+export interface FleetOptions {
+  pool: Pool
+  desk: AdmissionDesk
+  broker: Pick<BrokerLink, 'connected' | 'assign'>
+  idleMs: number
+  now: () => number
+  log: Log
+  /** Tells the server's people what happened to a sandbox. */
+  onEvent: (deployment: ServingDeployment, message: string) => void
+}
+
+export function createFleet(options: FleetOptions): Fleet {
+  const { pool, desk, broker, log, now } = options
+  const awake = new Map<string, Resident>()
+  const waking = new Map<string, Waking>()
+  const crashLoop = createCrashLoop(now)
+  const sweep = setInterval(endIdle, SWEEP_MS)
+
+  function endIdle() {
+    for (const resident of awake.values()) {
+      if (resident.calls.size > 0 || now() - resident.lastUsedAt < options.idleMs) continue
+      leave(resident, new CallFailure('sandbox_failed', 'The sandbox was idle and has ended.'))
+    }
+  }
+
+  /** Not findable from this moment, whatever the processes still do. */
+  function leave(resident: Resident, failure: CallFailure): void {
+    if (awake.get(resident.key) === resident) awake.delete(resident.key)
+    for (const call of [...resident.calls]) call.fail(failure)
+    resident.sandbox.stop()
+  }
+
+  function makeRoom(orgId?: string): boolean {
+    let oldest: Resident | undefined
+    for (const resident of awake.values()) {
+      if (resident.calls.size > 0) continue
+      if (orgId !== undefined && resident.deployment.statement.orgId !== orgId) continue
+      if (oldest === undefined || resident.lastUsedAt < oldest.lastUsedAt) oldest = resident
+    }
+    if (oldest === undefined) return false
+    leave(oldest, new CallFailure('busy', 'The sandbox made room for another.'))
+    return true
+  }
+
+  /** Counts a sandbox of the organisation, ending an idle one when that is what it takes. */
+  function admit(orgId: string): void {
+    let admission = desk.admit(orgId)
+    if (!admission.admitted && admission.why !== 'wakes') {
+      if (makeRoom(admission.why === 'org_sandboxes' ? orgId : undefined)) {
+        admission = desk.admit(orgId)
+      }
+    }
+    if (!admission.admitted) throw new CallFailure('busy', admissionRefusal(admission))
+  }
+
+  function check(key: string, deployment: ServingDeployment): void {
+    const waitMs = crashLoop.waitMs(key)
+    if (waitMs > 0) {
+      const times = crashLoop.crashes(key)
+      const seconds = Math.ceil(waitMs / 1_000)
+      throw new CallFailure(
+        'sandbox_failed',
+        `The sandbox crashed ${times} times in a row. It may start again in ${seconds} s.`,
+      )
+    }
+    if (deployment.statement.egress.length > 0 && !broker.connected) {
+      throw new CallFailure(
+        'sandbox_failed',
+        'Requests to the outside are not possible at the moment. Try again in some seconds.',
+      )
+    }
+  }
+
+  async function start(mine: Omit<Waking, 'woken'>, userId: string): Promise<Resident> {
+    const { key, deployment } = mine
+    const { orgId } = deployment.statement
+    const timeout = AbortSignal.timeout(WAKE_TIMEOUT_MS)
+    const signal = AbortSignal.any([mine.abort.signal, timeout])
+    let sandbox: Sandbox | undefined
+    try {
+      sandbox = await pool.take(orgId, signal)
+      await prepare(sandbox, deployment, { key, userId, signal })
+    } catch (thrown) {
+      const failure = failureOf(thrown, mine.abort.signal)
+      sandbox?.stop()
+      desk.release(orgId)
+      if (sandbox !== undefined && failure.code === 'sandbox_failed') {
+        crashLoop.crashed(key)
+        options.onEvent(deployment, failure.message)
+      }
+      throw failure
+    }
+    const calls = new Set<RunningCall>()
+    const resident: Resident = { key, deployment, sandbox, calls, lastUsedAt: now() }
+    void sandbox.gone.then((end) => onGone(resident, end))
+    awake.set(key, resident)
+    return resident
+  }
+
+  /** Both at once: code that is being loaded cannot ask for anything, because no call of it is in flight. */
+  async function prepare(
+    sandbox: Sandbox,
+    deployment: ServingDeployment,
+    { key, userId, signal }: { key: string; userId: string; signal: AbortSignal },
+  ): Promise<void> {
+    const { slot, egressToken: token } = sandbox
+    const { signed } = deployment
+    const assigned = broker.connected
+      ? broker.assign({ slot, token, signed, userId, sandboxKey: key })
+      : Promise.resolve()
+    const aborted = new Promise<never>((_, reject) => {
+      signal.addEventListener('abort', () => reject(errorFrom(signal.reason)), { once: true })
+    })
+    await Promise.race([Promise.all([sandbox.load(deployment.artefact), assigned]), aborted])
+    signal.throwIfAborted()
+  }
+
+  function onGone(resident: Resident, end: SandboxEnd) {
+    const { key, deployment } = resident
+    if (awake.get(key) === resident) awake.delete(key)
+    desk.release(deployment.statement.orgId)
+    if (end.code === 'stopped') return
+    crashLoop.crashed(key)
+    log.warn({ key, end }, 'a sandbox ended by itself')
+    options.onEvent(deployment, end.message)
+  }
+
+  function endAll(failure: CallFailure) {
+    for (const one of waking.values()) one.abort.abort(failure)
+    for (const resident of [...awake.values()]) leave(resident, failure)
+  }
+
+  return {
+    find(key) {
+      const resident = awake.get(key)
+      return resident?.sandbox.ended ? undefined : resident
+    },
+    wake(deployment, userId) {
+      const key = sandboxKey({ ...deployment.statement, userId })
+      const under = waking.get(key)
+      if (under !== undefined) return under.woken
+      try {
+        check(key, deployment)
+        admit(deployment.statement.orgId)
+      } catch (thrown) {
+        return Promise.reject(callFailureFrom(thrown))
+      }
+      const mine = { key, deployment, abort: new AbortController() }
+      const woken = start(mine, userId).finally(() => waking.delete(key))
+      waking.set(key, { ...mine, woken })
+      return woken
+    },
+    answered: (resident) => crashLoop.recovered(resident.key),
+    keepOnly(deployment) {
+      const { serverId, epoch } = deployment.statement
+      const failure = replacedBy(deployment)
+      const stays = (other: ServingDeployment) =>
+        other.statement.serverId !== serverId ||
+        (deployment.kind === 'serving' && other.statement.epoch === epoch)
+      let ended = 0
+      for (const resident of awake.values()) {
+        if (stays(resident.deployment)) continue
+        ended++
+        leave(resident, failure)
+      }
+      for (const one of waking.values()) {
+        if (stays(one.deployment)) continue
+        ended++
+        one.abort.abort(failure)
+      }
+      return ended
+    },
+    makeRoom,
+    get size() {
+      return awake.size + waking.size
+    },
+    endAll,
+    async stop() {
+      clearInterval(sweep)
+      const residents = [...awake.values()]
+      endAll(new CallFailure('runner_stopping', 'The runner is stopping. Try again.'))
+      await Promise.all(residents.map((resident) => resident.sandbox.gone))
+    },
+  }
+}
+
+function replacedBy(deployment: Deployment): CallFailure {
+  return deployment.kind === 'serving'
+    ? new CallFailure('stale_epoch', 'A newer version of the server took over while the call ran.')
+    : new CallFailure('unknown_server', 'The server was stopped while the call ran.')
+}
+
+function failureOf(thrown: unknown, replaced: AbortSignal): CallFailure {
+  if (replaced.aborted && replaced.reason instanceof CallFailure) return replaced.reason
+  if (thrown instanceof PoolBusy) return new CallFailure('busy', thrown.message)
+  if (thrown instanceof DOMException && thrown.name === 'TimeoutError') {
+    return new CallFailure('busy', 'No sandbox became ready in time. Try again shortly.')
+  }
+  if (thrown instanceof LoadFailed) {
+    const message = `The server could not be loaded: ${thrown.message}`
+    return new CallFailure('sandbox_failed', message.slice(0, MAX_MESSAGE))
+  }
+  return callFailureFrom(thrown)
+}

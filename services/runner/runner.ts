@@ -1,0 +1,132 @@
+/** The runner as a whole: what was deployed, what runs, who may call it, and the order in which it all starts. */
+import { join } from 'node:path'
+import { errorFrom } from '@bmm/lib/errors'
+import type { Identity } from '@bmm/lib/identity'
+import type { Log } from '@bmm/lib/log'
+import type { Sql } from '@bmm/lib/sql'
+import type { ServingService } from '@bmm/proto/generator/v1/generator_service'
+import type { StatementService } from '@bmm/proto/secrets/v1/secrets_service'
+import type { Client, ConnectRouter } from '@connectrpc/connect'
+import { listenForGateways } from './call-leg.ts'
+import type { ServingDeployment } from './deployment.ts'
+import { createDeployments } from './deployments.ts'
+import { type EngineConfig, startEngine } from './engine.ts'
+import { createInFlight, type InFlightLimits } from './in-flight.ts'
+import { createReconciler } from './reconciler.ts'
+import { createRunLines } from './run-lines.ts'
+import { createRunLog, type RunLine } from './run-log.ts'
+import { runnerRoutes } from './service.ts'
+import type { ServiceLeg } from './service-leg.ts'
+import { servingFeed } from './serving-feed.ts'
+import { createStatementKeyring } from './statement-keys.ts'
+import { appendRunLines, trimRunLines } from './store.ts'
+import { createTrials, rehearse } from './trial.ts'
+
+const KEEP_LINES_PER_SERVER = 10_000
+const LOAD_RETRY_MS = 1_000
+const inFlightLimits: InFlightLimits = { perSandbox: 64, perOrg: 512, perConnection: 4_096 }
+
+export interface Runner {
+  routes(router: ConnectRouter): void
+  /** What keeps it from its work, as a sentence. */
+  fault(): string | undefined
+  /** Loads what was deployed, then takes calls. */
+  start(): Promise<void>
+  stop(): Promise<void>
+}
+
+export function openRunner(options: {
+  identity: Identity
+  sql: Sql
+  log: Log
+  sandboxes: EngineConfig
+  statements: Pick<Client<typeof StatementService>, 'listStatementKeys'>
+  servings: Pick<Client<typeof ServingService>, 'listServings' | 'getArtefact'>
+  /** Holds `calls.sock` and `link.sock`. */
+  socketDir: string
+  now: () => number
+  inFlight?: InFlightLimits
+}): Runner {
+  const { identity, sql, log, now } = options
+  let calls: ServiceLeg | undefined
+  let rehearsed = false
+
+  const runLog = createRunLog({
+    store: {
+      append: (lines) => appendRunLines(sql, lines),
+      trim: (serverId) => trimRunLines(sql, serverId, KEEP_LINES_PER_SERVER),
+    },
+    ...{ log, now },
+  })
+  function write(
+    { statement }: ServingDeployment,
+    line: Pick<RunLine, 'level' | 'tool' | 'message' | 'requestId'>,
+  ) {
+    const { serverId, orgId } = statement
+    runLog.write({ serverId, orgId, at: new Date(now()), ...line })
+  }
+
+  const engine = startEngine({
+    config: options.sandboxes,
+    linkSocket: join(options.socketDir, 'link.sock'),
+    ...{ identity, log, now },
+    onEvent: (deployment, message) =>
+      write(deployment, { level: 'platform', tool: '', message, requestId: '' }),
+    onReady() {
+      if (!rehearsed) void rehearse(engine.pool, log)
+      rehearsed = true
+    },
+  })
+  const deployments = createDeployments({
+    sql,
+    keyring: createStatementKeyring({ ask: () => askKeys(options.statements), now }),
+    log,
+    onChange: (deployment) => engine.fleet.keepOnly(deployment),
+  })
+  const reconciler = createReconciler({
+    feed: servingFeed(options.servings),
+    sweep: () => engine.launcher.sweep().catch(() => {}),
+    ...{ deployments, now, log },
+  })
+  const inFlight = createInFlight(options.inFlight ?? inFlightLimits)
+  const runLines = createRunLines({ sql, runLog })
+
+  async function load(): Promise<void> {
+    for (;;) {
+      try {
+        return await deployments.load()
+      } catch (error) {
+        log.warn({ err: errorFrom(error) }, 'the deployments cannot be loaded yet')
+        await Bun.sleep(LOAD_RETRY_MS)
+      }
+    }
+  }
+
+  return {
+    routes: runnerRoutes({ deployments, runLines, tryVersion: createTrials(engine.pool) }),
+    fault: () => (calls === undefined ? 'The deployments are being loaded.' : engine.fault()),
+    async start() {
+      await load()
+      calls = listenForGateways({
+        socket: join(options.socketDir, 'calls.sock'),
+        ...{ identity, log, inFlight, fleet: engine.fleet },
+        find: (serverId) => deployments.find(serverId),
+        onBehind: () => reconciler.poke(),
+        onLine: (deployment, line) => write(deployment, { level: 'info', ...line }),
+      })
+      reconciler.start()
+      log.info({ deployments: deployments.size }, 'taking calls')
+    },
+    async stop() {
+      await reconciler.stop()
+      await engine.stop()
+      calls?.stop('the runner is stopping')
+      await runLog[Symbol.asyncDispose]()
+    },
+  }
+}
+
+async function askKeys(statements: Pick<Client<typeof StatementService>, 'listStatementKeys'>) {
+  const { keys } = await statements.listStatementKeys({})
+  return new Map(keys.map((key) => [key.keyId, key.publicKey]))
+}
