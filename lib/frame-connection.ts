@@ -20,6 +20,9 @@ const INITIAL_QUEUE_BYTES = 64 * 1024
 /** sun_path of Linux, without the terminating zero. */
 const MAX_SOCKET_PATH = 107
 
+/** The reason of a connection that the other side closed. */
+export const PEER_ENDED = 'the peer ended the connection'
+
 export interface FrameHandlers {
   /** The types that this end understands; any other ends the connection. */
   accept: readonly FrameType[]
@@ -286,11 +289,10 @@ const socketEvents = {
     socket.data.connection?.events.data(chunk),
   drain: (socket: Socket<ConnectionSlot>) => socket.data.connection?.events.drain(),
   end: (socket: Socket<ConnectionSlot>) => {
-    socket.data.connection?.events.gone('the peer ended the connection')
+    socket.data.connection?.events.gone(PEER_ENDED)
     socket.terminate()
   },
-  close: (socket: Socket<ConnectionSlot>) =>
-    socket.data.connection?.events.gone('the peer ended the connection'),
+  close: (socket: Socket<ConnectionSlot>) => socket.data.connection?.events.gone(PEER_ENDED),
   error: (socket: Socket<ConnectionSlot>, error: Error) =>
     socket.data.connection?.end(`the connection failed: ${error.message}`),
 }

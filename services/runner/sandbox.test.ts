@@ -1,9 +1,17 @@
-/** Real sandboxes through a real keeper and bubblewrap: what they answer. Needs root; a missing part is a failure. */
+/** Real sandboxes through a real keeper and bubblewrap: what tools answer. Needs root; a missing part is a failure. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
-import { callTool, loadTools, startTestStack, type TestStack } from './keeper/testing.ts'
-import type { Sandbox } from './sandbox.ts'
+import { MAX_RESULT_BYTES } from '@bmm/lib/frames'
+import {
+  callTool,
+  loadTools,
+  startTestStack,
+  type TestFetch,
+  type TestStack,
+} from './keeper/testing.ts'
+import { LoadFailed, type Sandbox } from './sandbox.ts'
 
 setDefaultTimeout(120_000)
+
 let stack: TestStack
 beforeAll(async () => {
   stack = await startTestStack('sandbox')
@@ -14,14 +22,14 @@ afterAll(async () => {
 
 /** A loaded sandbox that is gone when the test is. */
 async function withSandbox(
-  slot: number,
   tools: Record<string, string>,
   use: (sandbox: Sandbox) => Promise<void>,
   options: Parameters<TestStack['sandbox']>[1] = {},
+  more: Parameters<typeof loadTools>[2] = [],
 ): Promise<void> {
-  const sandbox = await stack.sandbox(slot, options)
+  const sandbox = await stack.sandbox(0, options)
   try {
-    await loadTools(sandbox, tools)
+    await loadTools(sandbox, tools, more)
     await use(sandbox)
   } finally {
     sandbox.stop()
@@ -29,12 +37,411 @@ async function withSandbox(
   }
 }
 
-describe('a loaded tool', () => {
-  test('answers', async () => {
-    await withSandbox(0, { echo: 'async (input) => input.text' }, async (sandbox) => {
-      const answer = await callTool(sandbox, 'echo', { text: 'hello ✓' })
-      expect(answer.outcome.code).toBe('ok')
-      expect(answer.result).toEqual({ content: [{ type: 'text', text: 'hello ✓' }] })
+describe('a tool', () => {
+  test('answers with what its body returns', async () => {
+    const tools = {
+      text: "async (input) => 'hello ' + input.name",
+      value: 'async () => ({ a: [1, null] })',
+      nothing: 'async () => {}',
+      sync: '() => 7',
+      whole: `async (_, ctx) => ctx.result({ content: [{ type: 'text', text: 'x' }], structuredContent: { n: 1 }, isError: false })`,
+      lookalike: "async () => ({ content: [{ type: 'text', text: 'not a result' }] })",
+    }
+    await withSandbox(tools, async (sandbox) => {
+      const result = async (tool: string) => (await callTool(sandbox, tool, { name: '✓' })).result
+      expect(await result('text')).toEqual({ content: [{ type: 'text', text: 'hello ✓' }] })
+      expect(await result('value')).toEqual({ content: [{ type: 'text', text: '{"a":[1,null]}' }] })
+      expect(await result('nothing')).toEqual({ content: [] })
+      expect(await result('sync')).toEqual({ content: [{ type: 'text', text: '7' }] })
+      expect(await result('whole')).toEqual({
+        content: [{ type: 'text', text: 'x' }],
+        structuredContent: { n: 1 },
+        isError: false,
+      })
+      expect((await result('lookalike')).content[0]?.text).toContain('"not a result"')
     })
   })
+
+  test('that throws answers an error without its stack', async () => {
+    const tools = {
+      error: "async () => { throw new Error('the sky fell') }",
+      text: "async () => { throw 'plain text' }",
+      nothing: 'async () => { throw null }',
+      cycle: 'async () => { const a = {}; a.a = a; return a }',
+      bigint: 'async () => 1n',
+      symbol: 'async () => Symbol.iterator',
+      badResult: "async (_, ctx) => ctx.result('text')",
+      later:
+        "async () => { setTimeout(() => { throw new Error('stray') }, 0); Promise.reject(new Error('lost')); await Bun.sleep(50); return 'alive' }",
+    }
+    await withSandbox(tools, async (sandbox) => {
+      const text = async (tool: string) => {
+        const { result, outcome } = await callTool(sandbox, tool)
+        expect(outcome.code).toBe('ok')
+        expect(result.isError).toBe(true)
+        return result.content[0]?.text ?? ''
+      }
+      expect(await text('error')).toBe('the sky fell')
+      expect(await text('text')).toBe('plain text')
+      expect(await text('nothing')).toBe('The tool failed without a message.')
+      expect(await text('cycle')).toContain('cyclic')
+      expect(await text('bigint')).toContain('BigInt')
+      expect(await text('symbol')).toBe('a tool cannot return a symbol')
+      expect(await text('badResult')).toContain('ctx.result takes')
+      const later = await callTool(sandbox, 'later')
+      expect(later.result.content[0]?.text).toBe('alive')
+      expect(later.log).toContain('uncaught: stray')
+      expect(later.log).toContain('unhandled: lost')
+    })
+  })
+
+  test('gets only arguments that fit its schema; the answer names path and problem', async () => {
+    const inputSchema = {
+      type: 'object',
+      properties: {
+        limit: { type: 'integer', minimum: 1 },
+        filter: { type: 'object', properties: { 'a/b': { enum: ['x'] } }, required: ['a/b'] },
+      },
+      required: ['limit'],
+      additionalProperties: false,
+    }
+    const strict = [{ name: 'strict', inputSchema }]
+    const source = { strict: 'async (input) => input.limit' }
+    await withSandbox(
+      { other: source.strict },
+      async (sandbox) => {
+        expect((await callTool(sandbox, 'strict', { limit: 2 })).result.content[0]?.text).toBe('2')
+        const bad = await callTool(sandbox, 'strict', { limit: 0, filter: { 'a/b': 'y' }, more: 1 })
+        expect(bad.result.isError).toBe(true)
+        const lines = (bad.result.content[0]?.text ?? '').split('\n')
+        expect(lines[0]).toBe('The arguments do not fit this tool:')
+        expect(lines.filter((line) => line.startsWith('- limit: '))).toHaveLength(1)
+        expect(lines.filter((line) => line.startsWith('- filter.a/b: '))).toHaveLength(1)
+        expect(lines.filter((line) => line.startsWith('- more: '))).toHaveLength(1)
+        expect(lines).toHaveLength(4)
+        const none = await callTool(sandbox, 'strict', [])
+        expect(none.result.isError).toBe(true)
+      },
+      {},
+      strict.map((tool) => ({ ...tool, body: source.strict })),
+    )
+  })
+
+  test('reports progress, thinned out, and log lines, bounded', async () => {
+    const tools = {
+      work: `async (_, ctx) => {
+        for (let n = 1; n <= 50; n++) ctx.progress(n, 50, 'step ' + n)
+        ctx.log('one', { two: 2 })
+        console.log('by console')
+        for (let n = 0; n < 1000; n++) ctx.log('x'.repeat(10_000))
+        return 'done'
+      }`,
+    }
+    await withSandbox(tools, async (sandbox) => {
+      const { progress, log, result } = await callTool(sandbox, 'work')
+      expect(result.content[0]?.text).toBe('done')
+      expect(progress[0]).toEqual({ progress: 1, total: 50, message: 'step 1' })
+      expect(progress.at(-1)).toEqual({ progress: 50, total: 50, message: 'step 50' })
+      expect(progress.length).toBeLessThan(10)
+      expect(log[0]).toBe('one {\n  two: 2,\n}')
+      expect(log).toContain('by console')
+      expect(log).toHaveLength(202)
+      expect(Math.max(...log.map((line) => line.length))).toBe(4_000)
+    })
+  })
+
+  test('runs beside other calls of the same sandbox', async () => {
+    const tools = { wait: 'async ({ ms }) => { await Bun.sleep(ms); return ms }' }
+    await withSandbox(tools, async (sandbox) => {
+      const order: number[] = []
+      const calls = [400, 10, 200].map(async (ms) => {
+        expect((await callTool(sandbox, 'wait', { ms })).result.content[0]?.text).toBe(String(ms))
+        order.push(ms)
+      })
+      expect(sandbox.inFlight).toBe(3)
+      await Promise.all(calls)
+      expect(order).toEqual([10, 200, 400])
+      expect(sandbox.inFlight).toBe(0)
+    })
+  })
+
+  test('may answer five megabytes, and not more than eight', async () => {
+    const tools = { big: "async ({ size }) => 'x'.repeat(size)" }
+    await withSandbox(tools, async (sandbox) => {
+      const five = await callTool(sandbox, 'big', { size: 5 * 1024 * 1024 })
+      expect(five.result.content[0]?.text.length).toBe(5 * 1024 * 1024)
+      const nine = await callTool(sandbox, 'big', { size: MAX_RESULT_BYTES + 1 })
+      expect(nine.outcome.code).toBe('result_too_large')
+      expect(nine.bytes).toBe(0)
+      expect((await callTool(sandbox, 'big', { size: 1 })).outcome.code).toBe('ok')
+    })
+  })
+
+  test('finds a sentence instead of a network', async () => {
+    const tools = {
+      fetch: "async () => await fetch('https://example.com')",
+      socket: "async () => new WebSocket('wss://example.com')",
+    }
+    await withSandbox(tools, async (sandbox) => {
+      for (const tool of ['fetch', 'socket']) {
+        const { result } = await callTool(sandbox, tool)
+        expect(result.isError).toBe(true)
+        expect(result.content[0]?.text).toContain('ctx.fetch(url, init)')
+      }
+    })
+  })
+})
+
+describe('the end of a call', () => {
+  const tools = {
+    patient: `async (_, ctx) => {
+      const { promise, resolve } = Promise.withResolvers()
+      ctx.signal.addEventListener('abort', () => { globalThis.seen = ctx.signal.reason.message; resolve() })
+      await promise
+      return 'too late'
+    }`,
+    seen: 'async () => globalThis.seen',
+    spin: 'async () => { for (;;) {} }',
+  }
+
+  test('by cancelling aborts ctx.signal, answers at once and leaves the sandbox in use', async () => {
+    await withSandbox(tools, async (sandbox) => {
+      const answer = await callTool(
+        sandbox,
+        'patient',
+        {},
+        {
+          onStart: (call) => setTimeout(() => sandbox.cancel(call), 50),
+        },
+      )
+      expect(answer.outcome).toEqual({ code: 'cancelled', message: 'The call was cancelled.' })
+      const seen = await callTool(sandbox, 'seen')
+      expect(seen.result.content[0]?.text).toBe('The call was cancelled.')
+      await Bun.sleep(1_500)
+      expect(sandbox.ended).toBe(false)
+    })
+  })
+
+  test('by its deadline answers so and leaves the sandbox in use', async () => {
+    await withSandbox(tools, async (sandbox) => {
+      const answer = await callTool(sandbox, 'patient', {}, { timeoutMs: 200 })
+      expect(answer.outcome.code).toBe('deadline')
+      const seen = await callTool(sandbox, 'seen')
+      expect(seen.result.content[0]?.text).toBe('The time of the call is over.')
+    })
+  })
+
+  test('of a tool that spins past its deadline ends the sandbox and the calls beside it', async () => {
+    await withSandbox(tools, async (sandbox) => {
+      const beside = callTool(sandbox, 'patient')
+      const spinning = await callTool(sandbox, 'spin', {}, { timeoutMs: 200 })
+      expect(spinning.outcome).toMatchObject({ code: 'deadline' })
+      expect((await beside).outcome).toEqual({
+        code: 'sandbox_failed',
+        message: 'A tool did not stop in time, so the sandbox was ended.',
+      })
+      expect(await sandbox.gone).toMatchObject({ code: 'deadline' })
+      expect(stack.groupsOf(0)).toEqual([])
+    })
+  })
+
+  test('of a tool that spins on after being cancelled ends the sandbox within some seconds', async () => {
+    await withSandbox(tools, async (sandbox) => {
+      const answer = await callTool(
+        sandbox,
+        'spin',
+        {},
+        {
+          onStart: (call) => setTimeout(() => sandbox.cancel(call), 50),
+        },
+      )
+      expect(answer.outcome.code).toBe('cancelled')
+      expect(await sandbox.gone).toMatchObject({ code: 'deadline' })
+    })
+  })
+
+  test('comes when the sandbox misses its heartbeat', async () => {
+    await withSandbox(
+      tools,
+      async (sandbox) => {
+        const answer = await callTool(sandbox, 'spin', {}, { timeoutMs: 100_000 })
+        expect(answer.outcome).toEqual({
+          code: 'sandbox_failed',
+          message: 'The sandbox stopped responding and was ended.',
+        })
+      },
+      { times: { heartbeatMs: 1_000 } },
+    )
+  })
+
+  test('comes with the reason when the sandbox exits by itself', async () => {
+    await withSandbox({ leave: 'async () => process.exit(3)' }, async (sandbox) => {
+      const answer = await callTool(sandbox, 'leave')
+      expect(answer.outcome).toEqual({
+        code: 'sandbox_failed',
+        message: 'The sandbox ended by itself.',
+      })
+      expect(await sandbox.gone).toMatchObject({
+        code: 'exited',
+        detail: expect.stringContaining('exit code 3'),
+      })
+    })
+  })
+})
+
+describe('ctx.fetch', () => {
+  const seen: TestFetch[] = []
+  const upstream = (request: TestFetch) => {
+    seen.push(request)
+    const { pathname } = new URL(request.url)
+    if (pathname === '/refused')
+      return { failed: { code: 'origin_refused', message: 'No way to b.example.' } }
+    if (pathname === '/moved')
+      return { status: 302, headers: [['location', '/x']] as [string, string][], body: '' }
+    if (pathname === '/empty') return { status: 204, body: '' }
+    if (pathname === '/hang') return new Promise<never>(() => {})
+    const headers: [string, string][] = [
+      ['content-type', 'application/json'],
+      ['set-cookie', 'a=1'],
+      ['set-cookie', 'b=2'],
+    ]
+    return {
+      status: 200,
+      headers,
+      body: JSON.stringify({ got: Buffer.from(request.body).toString() }),
+    }
+  }
+  const tools = {
+    post: `async (_, ctx) => {
+      const response = await ctx.fetch('https://api.example.com/things?a=1', {
+        method: 'POST', headers: { 'x-one': '1' }, body: new URLSearchParams({ q: 'ü' }),
+      })
+      return { status: response.status, ok: response.ok, url: response.url, type: response.headers.get('content-type'),
+        cookies: response.headers.getSetCookie(), body: await response.json() }
+    }`,
+    get: `async ({ path }, ctx) => {
+      const response = await ctx.fetch(new URL(path, 'https://api.example.com'))
+      return { status: response.status, location: response.headers.get('location'), text: await response.text() }
+    }`,
+    big: `async (_, ctx) => (await ctx.fetch('https://api.example.com/', { method: 'PUT', body: new Uint8Array(3_000_000) })).status`,
+  }
+
+  test('carries method, headers and body out and the whole answer back', async () => {
+    await withSandbox(
+      tools,
+      async (sandbox) => {
+        seen.length = 0
+        let call = 0
+        const { result } = await callTool(
+          sandbox,
+          'post',
+          {},
+          {
+            onStart: (id) => {
+              call = id
+            },
+          },
+        )
+        expect(JSON.parse(result.content[0]?.text ?? '')).toEqual({
+          status: 200,
+          ok: true,
+          url: 'https://api.example.com/things?a=1',
+          type: 'application/json',
+          cookies: ['a=1', 'b=2'],
+          body: { got: 'q=%C3%BC' },
+        })
+        const [request] = seen
+        expect(request).toMatchObject({
+          call,
+          method: 'POST',
+          url: 'https://api.example.com/things?a=1',
+        })
+        const headers = new Map(request?.headers)
+        expect(headers.get('x-one')).toBe('1')
+        expect(headers.get('content-type')).toContain('application/x-www-form-urlencoded')
+        expect((await callTool(sandbox, 'big')).result.content[0]?.text).toBe('200')
+        expect(seen[1]?.body.length).toBe(3_000_000)
+      },
+      { upstream },
+    )
+  })
+
+  test('hands redirects back, has no body where there is none, and throws refusals', async () => {
+    await withSandbox(
+      tools,
+      async (sandbox) => {
+        const get = async (path: string) => (await callTool(sandbox, 'get', { path })).result
+        expect(JSON.parse((await get('/moved')).content[0]?.text ?? '')).toEqual({
+          status: 302,
+          location: '/x',
+          text: '',
+        })
+        expect((await get('/empty')).content[0]?.text).toContain('"status":204')
+        expect(await get('/refused')).toEqual({
+          content: [{ type: 'text', text: 'No way to b.example.' }],
+          isError: true,
+        })
+      },
+      { upstream },
+    )
+  })
+
+  test('is given up with its call', async () => {
+    await withSandbox(
+      tools,
+      async (sandbox) => {
+        const answer = await callTool(sandbox, 'get', { path: '/hang' }, { timeoutMs: 300 })
+        expect(answer.outcome.code).toBe('deadline')
+        expect((await callTool(sandbox, 'get', { path: '/empty' })).outcome.code).toBe('ok')
+      },
+      { upstream },
+    )
+  })
+})
+
+describe('a server that cannot be loaded', () => {
+  const load = async (source: string, tools = [{ name: 'a', inputSchema: { type: 'object' } }]) => {
+    const sandbox = await stack.sandbox(1, { times: { loadMs: 3_000 } })
+    const encode = (text: string) => new TextEncoder().encode(text)
+    try {
+      return await sandbox.load({ tools: encode(JSON.stringify(tools)), module: encode(source) })
+    } finally {
+      sandbox.stop()
+      await sandbox.gone
+    }
+  }
+
+  test.each([
+    ['is not JavaScript', 'export const tools = {{{', /./],
+    ['throws at its top', "throw new Error('at the top')", /at the top/],
+    ['lacks a tool', 'export const tools = {}', /no tool a/],
+    ['has something else by that name', 'export const tools = { a: 5 }', /no tool a/],
+    [
+      'only inherits a tool',
+      'export const tools = Object.create({ a: async () => 1 })',
+      /no tool a/,
+    ],
+    ['never ends', 'for (;;) {}', /too long/],
+    ['exits', 'process.exit(0)', /ended/],
+  ])('because it %s says so', async (_, source, reason) => {
+    const error = await load(source).then(
+      () => undefined,
+      (thrown: unknown) => thrown,
+    )
+    expect(error).toBeInstanceOf(LoadFailed)
+    expect(String(error)).toMatch(reason)
+  })
+
+  test('beside one that can be', async () => {
+    expect(await load('export const tools = { a: async () => 1 }')).toEqual(['a'])
+  })
+})
+
+test('a slot serves again and again', async () => {
+  for (let round = 0; round < 5; round++) {
+    await withSandbox({ n: `async () => ${round}` }, async (sandbox) => {
+      expect((await callTool(sandbox, 'n')).result.content[0]?.text).toBe(String(round))
+    })
+    expect(stack.groupsOf(0)).toEqual([])
+  }
 })

@@ -6,6 +6,7 @@ import {
   type FrameHandlers,
   type FrameListener,
   listenFrames,
+  PEER_ENDED,
 } from '@bmm/lib/frame-connection'
 import { FRAME, type Frame, FrameFault, type FrameType, parseControl } from '@bmm/lib/frames'
 import { z } from 'zod'
@@ -111,6 +112,8 @@ const TOKEN_BYTES = 32
 const QUEUE_LIMIT_BYTES = MAX_LOAD_BYTES + 8 * 1024 * 1024
 /** How long calls wait for the keeper's reason before they fail without it. */
 const REASON_WAIT_MS = 1_000
+/** How long a sandbox that hung up has to be gone by itself, so that its own exit is what the keeper reports. */
+const EXIT_WAIT_MS = 200
 
 const helloSchema = z.object({ token: z.string().max(200), protocol: z.literal(1) })
 const loadedSchema = z.object({ tools: z.array(z.string().max(64)).max(1_000) })
@@ -151,6 +154,7 @@ class SlotSandbox implements Sandbox {
   readonly #sealed = Promise.withResolvers<void>()
   readonly #loaded = Promise.withResolvers<string[]>()
   readonly #gone = Promise.withResolvers<SandboxEnd>()
+  readonly #exited = Promise.withResolvers<void>()
   #state: State = 'starting'
   #connection: FrameConnection | undefined
   #listener: FrameListener | undefined
@@ -236,6 +240,7 @@ class SlotSandbox implements Sandbox {
 
   exited(exit: SlotExit): void {
     this.#exit = exit
+    this.#exited.resolve()
     this.#end('exited', 'The sandbox ended in the middle of its work.')
   }
 
@@ -327,6 +332,9 @@ class SlotSandbox implements Sandbox {
   async #clear(suspected: SandboxEnd): Promise<SandboxEnd> {
     const { keeper, slot, sandboxClass } = this.#options
     const notes = [suspected.detail]
+    if (suspected.detail === PEER_ENDED) {
+      await Promise.race([this.#exited.promise, Bun.sleep(EXIT_WAIT_MS)])
+    }
     const cleared = keeper.stop(slot).catch((error) => notes.push(`not stopped: ${String(error)}`))
     await Promise.race([cleared, Bun.sleep(REASON_WAIT_MS)])
     const reason = explain(suspected, this.#exit, sandboxClass)

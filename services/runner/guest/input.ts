@@ -2,6 +2,17 @@
 import { type Schema, Validator } from '@cfworker/json-schema'
 
 const MAX_PROBLEMS = 10
+/** Keywords that only pass on what their subschemas say. */
+const wrappers: ReadonlySet<string> = new Set([
+  'properties',
+  'patternProperties',
+  'additionalProperties',
+  'unevaluatedProperties',
+  'items',
+  'prefixItems',
+  'allOf',
+  '$ref',
+])
 
 /** Answers the problems as lines `path: what`; none means that the input fits. */
 export type InputCheck = (input: unknown) => string[]
@@ -13,20 +24,18 @@ export function inputCheck(schema: Record<string, unknown>): InputCheck {
     validator ??= new Validator(schema as Schema, '2020-12', false)
     const { valid, errors } = validator.validate(input)
     if (valid) return []
-    // Each problem is listed at its parents as well: leaves are those that no other one lies below.
+    // Each problem is listed at its parents as well: only those that no other one lies below say what is wrong.
     const leaves = errors.filter(
-      (error) =>
-        !errors.some(
-          (other) => other !== error && isBelow(other.keywordLocation, error.keywordLocation),
-        ),
+      ({ keyword, keywordLocation }) =>
+        !wrappers.has(keyword) &&
+        !errors.some((other) => other.keywordLocation.startsWith(`${keywordLocation}/`)),
     )
-    const lines = leaves.map((error) => `${pathOf(error.instanceLocation)}: ${error.error}`)
+    const lines = leaves.map((error) => {
+      const problem = error.keyword === 'false' ? 'Nothing is allowed here.' : error.error
+      return `${pathOf(error.instanceLocation)}: ${problem}`
+    })
     return [...new Set(lines)].slice(0, MAX_PROBLEMS)
   }
-}
-
-function isBelow(location: string, parent: string): boolean {
-  return location.startsWith(`${parent}/`)
 }
 
 /** `#/filter/name` → `filter.name` */

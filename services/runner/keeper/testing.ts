@@ -99,14 +99,12 @@ export async function startTestStack(name: string): Promise<TestStack> {
     },
     stdio: ['ignore', 'inherit', 'inherit'],
   })
-  const sandboxes = new Map<number, Sandbox>()
   const listeners: FrameListener[] = []
   const connected = Promise.withResolvers<void>()
   const link = dialKeeper({
     socket,
     onConnected: connected.resolve,
     onLost: () => {},
-    onExit: (exit) => sandboxes.get(exit.slot)?.exited(exit),
     log: createLog('test', 'silent'),
   })
   await Promise.race([
@@ -129,7 +127,7 @@ export async function startTestStack(name: string): Promise<TestStack> {
     },
     async sandbox(slot, options = {}) {
       const upstream = options.upstream ?? (() => ({ status: 404, body: 'no upstream' }))
-      const sandbox = await startSandbox({
+      return await startSandbox({
         slot,
         sandboxClass: options.class ?? 'hobby',
         slotsDir,
@@ -139,8 +137,6 @@ export async function startTestStack(name: string): Promise<TestStack> {
         },
         ...(options.times && { times: options.times }),
       })
-      sandboxes.set(slot, sandbox)
-      return sandbox
     },
     async stop() {
       link.close()
@@ -167,6 +163,8 @@ export interface TestTool {
   name: string
   inputSchema: Record<string, unknown>
   operation?: unknown
+  /** Source text of a code tool with a schema of its own. */
+  body?: string
 }
 
 /** Loads code tools that take any object. */
@@ -175,13 +173,17 @@ export function loadTools(
   tools: Record<string, string>,
   more: TestTool[] = [],
 ): Promise<string[]> {
-  const specs: TestTool[] = Object.keys(tools).map((name) => ({
-    name,
-    inputSchema: { type: 'object' },
-  }))
+  const specs = Object.keys(tools).map(
+    (name): TestTool => ({ name, inputSchema: { type: 'object' } }),
+  )
+  const bodies = { ...tools }
+  for (const { body, ...tool } of more) {
+    specs.push(tool)
+    if (body !== undefined) bodies[tool.name] = body
+  }
   return sandbox.load({
-    tools: new TextEncoder().encode(JSON.stringify([...specs, ...more])),
-    module: moduleOf(tools),
+    tools: new TextEncoder().encode(JSON.stringify(specs)),
+    module: moduleOf(bodies),
   })
 }
 
