@@ -1,0 +1,228 @@
+import { afterAll, describe, expect, test } from 'bun:test'
+import net from 'node:net'
+import { gzipSync } from 'node:zlib'
+import { type EgressRequest, egressFetch } from './egress.ts'
+import { EgressError, type EgressPolicy, publicPolicy } from './egress-policy.ts'
+import { openEgressPool } from './egress-pool.ts'
+import { type Answer, listening, type RawUpstream, rawUpstream } from './raw-upstream.ts'
+
+const decoder = new TextDecoder()
+const closers: (() => void)[] = []
+afterAll(() => {
+  for (const close of closers) close()
+})
+
+async function upstream(answer: Answer): Promise<RawUpstream> {
+  const server = await rawUpstream(answer)
+  closers.push(server.close)
+  return server
+}
+
+const ok = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'
+const pool = openEgressPool()
+closers.push(pool.close)
+
+/** Everything resolves to loopback, and the operator allows api.example.com at any port. */
+const toLoopback: EgressPolicy = publicPolicy({
+  resolve: async () => ['127.0.0.1'],
+  isTargetAllowed: (host) => host === 'api.example.com',
+})
+
+function get(port: number, request: Partial<EgressRequest> = {}) {
+  return egressFetch(`http://api.example.com:${port}/`, {
+    policy: toLoopback,
+    connections: { pool, key: 'sandbox-1' },
+    ...request,
+  })
+}
+
+async function failure(act: Promise<unknown>): Promise<EgressError> {
+  try {
+    await act
+  } catch (error) {
+    if (error instanceof EgressError) return error
+    throw error
+  }
+  throw new Error('there was an answer')
+}
+
+describe('the answer', () => {
+  test('keeps repeated headers and loses those of the hop', async () => {
+    const server = await upstream(
+      'HTTP/1.1 200 OK\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\nConnection: x-hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=1\r\nX-A: 1\r\nContent-Length: 2\r\n\r\nok',
+    )
+    const answer = await get(server.port)
+    expect(answer.headers).toEqual([
+      ['set-cookie', 'a=1'],
+      ['set-cookie', 'b=2'],
+      ['x-a', '1'],
+    ])
+    expect(decoder.decode(answer.body)).toBe('ok')
+  })
+
+  test('is decoded when it comes compressed though identity was asked for', async () => {
+    const body = gzipSync('compressed')
+    const server = await upstream(
+      Buffer.concat([
+        Buffer.from(
+          `HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: ${body.length}\r\n\r\n`,
+        ),
+        body,
+      ]),
+    )
+    const answer = await get(server.port)
+    expect(decoder.decode(answer.body)).toBe('compressed')
+    expect(answer.headers).toEqual([])
+  })
+
+  test('a small answer that decompresses to a huge one is refused', async () => {
+    const body = gzipSync(Buffer.alloc(64 * 1024 * 1024))
+    const server = await upstream(
+      Buffer.concat([
+        Buffer.from(
+          `HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: ${body.length}\r\n\r\n`,
+        ),
+        body,
+      ]),
+    )
+    expect((await failure(get(server.port))).code).toBe('answer_too_large')
+  })
+
+  test('in a coding that we do not know is refused', async () => {
+    const server = await upstream(
+      'HTTP/1.1 200 OK\r\nContent-Encoding: gzip, gzip\r\nContent-Length: 2\r\n\r\nok',
+    )
+    expect((await failure(get(server.port))).code).toBe('answer_invalid')
+  })
+
+  test('announced or sent beyond the limit ends the connection', async () => {
+    const announced = await upstream('HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n')
+    expect((await failure(get(announced.port))).code).toBe('answer_too_large')
+    let sent = 0
+    let closed = false
+    const endless = await upstream((_request, socket) => {
+      socket.write('HTTP/1.1 200 OK\r\n\r\n')
+      socket.on('close', () => {
+        closed = true
+      })
+      const more = () => {
+        if (closed || sent > 512 * 1024 * 1024) return
+        sent += 65_536
+        if (socket.write(Buffer.alloc(65_536))) setImmediate(more)
+        else socket.once('drain', more)
+      }
+      more()
+    })
+    const limits = { answerBytes: 1024 * 1024 }
+    expect((await failure(get(endless.port, { limits }))).code).toBe('answer_too_large')
+    while (!closed) await Bun.sleep(5)
+    expect(sent).toBeLessThan(64 * 1024 * 1024)
+  })
+
+  test('ends at once when the caller has no room for it', async () => {
+    const server = await upstream(ok)
+    expect((await failure(get(server.port, { reserve: () => false }))).code).toBe('busy')
+  })
+
+  test.each([
+    [
+      'length and chunks',
+      'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n',
+    ],
+    ['two lengths', 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nokk'],
+    [
+      'a switch of protocols',
+      'HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\nabc',
+    ],
+    ['garbage', '\x00\x01\x02 nonsense\r\n\r\n'],
+    ['HTTP/0.9', 'hello world'],
+    ['HTTP/2', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'],
+    ['a huge header', `HTTP/1.1 200 OK\r\nX: ${'a'.repeat(200_000)}\r\n\r\n`],
+    ['many headers', `HTTP/1.1 200 OK\r\n${'X: a\r\n'.repeat(500)}Content-Length: 2\r\n\r\nok`],
+    ['a folded header', 'HTTP/1.1 200 OK\r\nX: a\r\n b\r\nContent-Length: 2\r\n\r\nok'],
+    ['an unknown status', 'HTTP/1.1 999 X\r\nContent-Length: 2\r\n\r\nok'],
+    ['interim answers without end', 'HTTP/1.1 103 Early Hints\r\n\r\n'.repeat(1_000)],
+  ])('with %s is refused as malformed', async (_what, bytes) => {
+    const server = await upstream(Buffer.from(bytes, 'latin1'))
+    expect((await failure(get(server.port))).code).toBe('answer_invalid')
+  })
+
+  test('cut off is no answer', async () => {
+    const server = await upstream((_request, socket) => {
+      socket.end('HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nhalf')
+    })
+    expect((await failure(get(server.port))).code).toBe('answer_invalid')
+  })
+
+  test('to one request never becomes the answer to the next', async () => {
+    const server = await upstream(`${ok}HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison`)
+    for (let round = 0; round < 3; round++) {
+      expect(decoder.decode((await get(server.port)).body)).toBe('ok')
+    }
+  })
+})
+
+describe('time', () => {
+  test('an upstream that accepts and says nothing is left', async () => {
+    const server = await upstream(() => {})
+    const error = await failure(get(server.port, { limits: { firstByteMs: 200 } }))
+    expect(error.code).toBe('timeout')
+    expect(error.message).toBe('api.example.com did not answer within 0.2 s.')
+  })
+
+  test('an upstream that drips is left when the whole time is over', async () => {
+    let isClosed = false
+    const server = await upstream((_request, socket) => {
+      socket.write('HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n')
+      const drip = setInterval(() => socket.write('x'), 20)
+      socket.on('close', () => {
+        clearInterval(drip)
+        isClosed = true
+      })
+    })
+    expect((await failure(get(server.port, { limits: { totalMs: 500 } }))).code).toBe('timeout')
+    while (!isClosed) await Bun.sleep(5)
+  })
+
+  test('a resolver that hangs is left', async () => {
+    const policy = { ...toLoopback, resolve: () => new Promise<string[]>(() => {}) }
+    expect((await failure(get(1, { policy, limits: { connectMs: 200 } }))).code).toBe('timeout')
+  })
+
+  test('a TLS handshake that hangs is left', async () => {
+    const server = await upstream(() => {})
+    const act = egressFetch(`https://api.example.com:${server.port}/`, {
+      policy: toLoopback,
+      limits: { connectMs: 300 },
+    })
+    expect((await failure(act)).code).toBe('timeout')
+  })
+
+  test('a caller that goes away ends the request and the connection', async () => {
+    let isClosed = false
+    const server = await upstream((_request, socket) => {
+      socket.on('close', () => {
+        isClosed = true
+      })
+    })
+    const stop = new AbortController()
+    const act = failure(get(server.port, { signal: stop.signal }))
+    while (server.requests.length === 0) await Bun.sleep(5)
+    stop.abort()
+    expect((await act).code).toBe('cancelled')
+    while (!isClosed) await Bun.sleep(5)
+    expect((await failure(get(server.port, { signal: AbortSignal.abort() }))).code).toBe(
+      'cancelled',
+    )
+  })
+
+  test('a closed port is a failure that names host and port', async () => {
+    const server = net.createServer()
+    const port = await listening(server)
+    await new Promise((resolve) => server.close(resolve))
+    const error = await failure(get(port))
+    expect(error.code).toBe('connect_failed')
+    expect(error.message).toContain(`api.example.com at port ${port}`)
+    expect(error.isRefusal).toBe(false)
+  })
+})
