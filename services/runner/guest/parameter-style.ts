@@ -1,0 +1,108 @@
+/** How one value is written into a URL, header or cookie: every style × explode of OpenAPI 3.1 section 4.8.12.4 (RFC 6570). */
+import type { ParameterSpec } from '@bmm/spec/server-spec'
+
+export type Style = ParameterSpec['style']
+export type Written = { name: string; style: Style; explode: boolean }
+/** Escapes one name or value for its place. */
+export type Escape = (text: string) => string
+
+const MAX_NESTING = 20
+
+/** RFC 3986 section 2.3: everything but unreserved characters is escaped. */
+export function escapeAll(text: string): string {
+  return encodeURIComponent(text.toWellFormed()).replace(
+    /[!'()*]/g,
+    (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`,
+  )
+}
+
+/** RFC 6570 section 3.2.3: reserved characters and percent-encoded triples pass. */
+export function escapeUnreserved(text: string, alsoEscaped: RegExp): string {
+  return encodeURI(text.toWellFormed())
+    .replaceAll(/%25([0-9A-Fa-f]{2})/g, '%$1')
+    .replace(alsoEscaped, (character) => encodeURIComponent(character))
+}
+
+export function isPresent(value: unknown): boolean {
+  return value !== undefined && value !== null
+}
+
+/** A scalar as it is; a list or object inside another one has no style of its own and travels as JSON. */
+export function scalarText(value: unknown): string {
+  return typeof value === 'object' && value !== null ? JSON.stringify(value) : String(value)
+}
+
+/** `simple`, `label` and `matrix` (and joined lists) for a path segment or header. Undefined values stand for nothing. */
+export function pathText(value: unknown, { name, style, explode }: Written, esc: Escape): string {
+  const text = (part: unknown) => esc(scalarText(part))
+  const pairs = (list: [string, unknown][], equals: string) =>
+    list.map(([key, part]) => `${esc(key)}${equals}${text(part)}`)
+  const named = (part: string) => (part === '' ? `;${esc(name)}` : `;${esc(name)}=${part}`)
+  const separator = separatorOf(style)
+  if (Array.isArray(value)) {
+    const parts = value.filter(isPresent).map(text)
+    if (style === 'label') return `.${parts.join(explode ? '.' : ',')}`
+    if (style !== 'matrix') return parts.join(separator)
+    return explode ? parts.map(named).join('') : named(parts.join(','))
+  }
+  if (typeof value === 'object' && value !== null) {
+    const entries = presentEntries(value)
+    const flat = entries.flatMap(([key, part]) => [esc(key), text(part)])
+    if (style === 'label') {
+      return `.${explode ? pairs(entries, '=').join('.') : flat.join(',')}`
+    }
+    if (style === 'matrix') {
+      return explode ? `;${pairs(entries, '=').join(';')}` : named(flat.join(','))
+    }
+    return explode ? pairs(entries, '=').join(',') : flat.join(separator)
+  }
+  if (style === 'label') return `.${text(value)}`
+  return style === 'matrix' ? named(text(value)) : text(value)
+}
+
+/** `name=value` pairs for a query string, form or cookie; names are escaped in full. */
+export function pairsOf(value: unknown, written: Written, esc: Escape): string[] {
+  const { name, style, explode } = written
+  const own = escapeAll(name)
+  const text = (part: unknown) => esc(scalarText(part))
+  if (Array.isArray(value)) {
+    if (style === 'deepObject') return deepPairs(value, own, esc, 0)
+    const parts = value.filter(isPresent).map(text)
+    if (explode) return parts.map((part) => `${own}=${part}`)
+    return [`${own}=${parts.join(separatorOf(style))}`]
+  }
+  if (typeof value === 'object' && value !== null) {
+    if (style === 'deepObject') return deepPairs(value, own, esc, 0)
+    const entries = presentEntries(value)
+    if (explode && style === 'form') {
+      return entries.flatMap(([key, part]) =>
+        Array.isArray(part)
+          ? part.filter(isPresent).map((item) => `${escapeAll(key)}=${text(item)}`)
+          : [`${escapeAll(key)}=${text(part)}`],
+      )
+    }
+    const flat = entries.flatMap(([key, part]) => [escapeAll(key), text(part)])
+    return [`${own}=${flat.join(separatorOf(style))}`]
+  }
+  return [`${own}=${text(value)}`]
+}
+
+/** `filter[a][b]=1`, lists as `filter[ids][0]=1`: what the readers of such names agree on. */
+function deepPairs(value: unknown, name: string, esc: Escape, depth: number): string[] {
+  if (!isPresent(value)) return []
+  if (typeof value !== 'object' || value === null || depth > MAX_NESTING) {
+    return [`${name}=${esc(scalarText(value))}`]
+  }
+  return presentEntries(value).flatMap(([key, part]) =>
+    deepPairs(part, `${name}%5B${escapeAll(key)}%5D`, esc, depth + 1),
+  )
+}
+
+function presentEntries(value: object): [string, unknown][] {
+  return Object.entries(value).filter(([, part]) => isPresent(part))
+}
+
+function separatorOf(style: Style): string {
+  if (style === 'spaceDelimited') return '%20'
+  return style === 'pipeDelimited' ? '%7C' : ','
+}

@@ -1,0 +1,140 @@
+/** The body of an imported operation's request: JSON, form, multipart, text or bytes. */
+import type { BodySpec } from '@bmm/spec/server-spec'
+import { escapeAll, isPresent, pairsOf, scalarText } from './parameter-style.ts'
+import { RequestError } from './request-error.ts'
+
+export type RequestBody = { contentType: string; bytes: Uint8Array }
+type Field = NonNullable<BodySpec['fields']>[number]
+/** A field with the value that the input has for it, wire names inside. */
+export type SentField = { field: Field; value: unknown }
+export type BodyInput = { whole: unknown } | { fields: readonly SentField[] }
+
+const encoder = new TextEncoder()
+
+/** Undefined when there is nothing to send. `randomId` makes the multipart boundary. */
+export function requestBody(
+  body: BodySpec,
+  input: BodyInput,
+  randomId: () => string,
+): RequestBody | undefined {
+  if ('whole' in input && input.whole === undefined) return missing(body)
+  if ('fields' in input && input.fields.length === 0 && !body.required) return undefined
+  switch (body.kind) {
+    case 'json':
+      return encoded(body.contentType, JSON.stringify(jsonValue(input)))
+    case 'form':
+      return encoded(body.contentType, sentFields(input, body).flatMap(formPairs).join('&'))
+    case 'multipart':
+      return multipart(sentFields(input, body), `bmm-${randomId()}`)
+    case 'text':
+      return encoded(withCharset(body.contentType), scalarText('whole' in input ? input.whole : ''))
+    case 'binary':
+      return {
+        contentType: body.contentType,
+        bytes: bytesFrom('whole' in input ? input.whole : '', body.key ?? 'body'),
+      }
+    default:
+      throw new RequestError(`A body of kind ${body.kind satisfies never} cannot be sent.`)
+  }
+}
+
+function missing(body: BodySpec): undefined {
+  if (body.required) throw new RequestError(`"${body.key ?? 'body'}" is required.`)
+  return undefined
+}
+
+function encoded(contentType: string, text: string): RequestBody {
+  return { contentType, bytes: encoder.encode(text) }
+}
+
+function jsonValue(input: BodyInput): unknown {
+  if ('whole' in input) return input.whole
+  return Object.fromEntries(input.fields.map(({ field, value }) => [field.name, value]))
+}
+
+/** A whole form body is an open map: each of its entries is a field. */
+function sentFields(input: BodyInput, body: BodySpec): readonly SentField[] {
+  if ('fields' in input) return input.fields
+  const { whole } = input
+  if (typeof whole !== 'object' || whole === null || Array.isArray(whole)) {
+    throw new RequestError(`"${body.key ?? 'body'}" must be an object with the fields of the form.`)
+  }
+  return Object.entries(whole).map(([name, value]) => ({ field: { key: name, name }, value }))
+}
+
+/** Without a style, lists repeat their name and objects travel as JSON (OpenAPI 3.1 section 4.8.15.1). */
+function formPairs({ field, value }: SentField): string[] {
+  if (!isPresent(value)) return []
+  const plus = (text: string) => escapeAll(text).replaceAll('%20', '+')
+  const { name, style, explode } = field
+  if (style !== undefined || explode !== undefined) {
+    const own = style ?? 'form'
+    const isExploded = explode ?? (own === 'form' || own === 'deepObject')
+    return pairsOf(value, { name, style: own, explode: isExploded }, plus)
+  }
+  if (isJson(field.contentType)) return [`${plus(name)}=${plus(JSON.stringify(value))}`]
+  const values = Array.isArray(value) ? value.filter(isPresent) : [value]
+  return values.map((part) => `${plus(name)}=${plus(scalarText(part))}`)
+}
+
+/** RFC 7578, names escaped as in the WHATWG form encoding: no name or value can open a header or part. */
+function multipart(fields: readonly SentField[], boundary: string): RequestBody {
+  const chunks: Uint8Array[] = []
+  const add = (text: string) => chunks.push(encoder.encode(text))
+  for (const { field, value } of fields) {
+    if (!isPresent(value)) continue
+    const isList = Array.isArray(value) && !isJson(field.contentType)
+    for (const part of isList ? value.filter(isPresent) : [value]) {
+      const name = partName(field.name)
+      const file = field.file === true ? `; filename="${name}"` : ''
+      add(`--${boundary}\r\ncontent-disposition: form-data; name="${name}"${file}\r\n`)
+      const type = field.contentType ?? partType(field, part)
+      add(type === undefined ? '\r\n' : `content-type: ${type}\r\n\r\n`)
+      if (field.file === true) chunks.push(bytesFrom(part, field.key))
+      else add(isJson(field.contentType) ? JSON.stringify(part) : scalarText(part))
+      add('\r\n')
+    }
+  }
+  add(`--${boundary}--\r\n`)
+  return { contentType: `multipart/form-data; boundary=${boundary}`, bytes: joined(chunks) }
+}
+
+function partName(name: string): string {
+  return name.toWellFormed().replaceAll('"', '%22').replaceAll('\r', '%0D').replaceAll('\n', '%0A')
+}
+
+function partType(field: Field, value: unknown): string | undefined {
+  if (field.file === true) return 'application/octet-stream'
+  return typeof value === 'object' ? 'application/json' : undefined
+}
+
+/** Base64 (RFC 4648), as it is or in a data URL. */
+function bytesFrom(value: unknown, key: string): Uint8Array {
+  if (typeof value !== 'string') throw new RequestError(`"${key}" must be base64 text.`)
+  const text = value.replace(/^data:[^,]{0,200};base64,/, '').replaceAll(/\s/g, '')
+  try {
+    return Uint8Array.fromBase64(text.replaceAll('-', '+').replaceAll('_', '/'))
+  } catch {
+    throw new RequestError(`"${key}" is not valid base64.`)
+  }
+}
+
+function isJson(contentType: string | undefined): boolean {
+  return contentType !== undefined && /[/+]json(?:\s*;|$)/i.test(contentType)
+}
+
+function withCharset(contentType: string): string {
+  return /^text\//i.test(contentType) && !/charset=/i.test(contentType)
+    ? `${contentType}; charset=utf-8`
+    : contentType
+}
+
+function joined(chunks: readonly Uint8Array[]): Uint8Array {
+  const bytes = new Uint8Array(chunks.reduce((sum, chunk) => sum + chunk.length, 0))
+  let at = 0
+  for (const chunk of chunks) {
+    bytes.set(chunk, at)
+    at += chunk.length
+  }
+  return bytes
+}
