@@ -140,14 +140,15 @@ function looksLikeText(body: Uint8Array): boolean {
   }
 }
 
-/** The declared charset is believed where the platform knows it; a byte that does not fit becomes U+FFFD. */
+/** The older charsets that APIs still declare (WHATWG Encoding: all three labels mean windows-1252). */
+const isWestern = /;\s*charset="?(?:iso-8859-1|latin1|windows-1252)\b/i
+
+/** A byte that does not fit becomes U+FFFD. */
 function decoded(response: UpstreamResponse): string {
-  const charset = /;\s*charset="?([\w-]{1,40})/i.exec(headerOf(response, 'content-type') ?? '')?.[1]
-  try {
-    return new TextDecoder(charset ?? 'utf-8').decode(response.body)
-  } catch {
-    return new TextDecoder().decode(response.body)
-  }
+  const encoding = isWestern.test(headerOf(response, 'content-type') ?? '')
+    ? 'windows-1252'
+    : 'utf-8'
+  return new TextDecoder(encoding).decode(response.body)
 }
 
 function parsed(body: string): unknown {
