@@ -19,7 +19,8 @@ export type ChildSpec = {
   files: string[]
   /** What it reads from standard input. */
   input?: string
-  ready: () => Promise<boolean>
+  /** Why it is not ready yet, or undefined when it is. */
+  fault: () => Promise<string | undefined>
   readyTimeoutMs: number
   stopSignal: NodeJS.Signals
   stopTimeoutMs: number
@@ -80,13 +81,16 @@ export function keepRunning(
   async function awaitReady(): Promise<void> {
     const deadline = performance.now() + spec.readyTimeoutMs
     while (!stopping.signal.aborted) {
-      if (await spec.ready()) {
+      const fault = await spec.fault()
+      if (fault === undefined) {
         everReady = true
         first.resolve()
         return
       }
       if (performance.now() > deadline) {
-        first.reject(startFault(spec, logs, `not ready after ${spec.readyTimeoutMs / 1000} s`))
+        first.reject(
+          startFault(spec, logs, `not ready after ${spec.readyTimeoutMs / 1000} s (${fault})`),
+        )
         return
       }
       await sleep(READY_POLL_MS, stopping.signal)

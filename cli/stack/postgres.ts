@@ -61,7 +61,7 @@ export async function embeddedPostgres(options: PostgresOptions): Promise<Postgr
       env: { LC_ALL: 'C', TZ: 'UTC' },
       cwd: '/',
       files: [],
-      ready: () => answers(url),
+      fault: async () => ((await answers(url)) ? undefined : 'it does not answer'),
       readyTimeoutMs: READY_TIMEOUT_MS,
       stopSignal: 'SIGINT',
       stopTimeoutMs: STOP_TIMEOUT_MS,

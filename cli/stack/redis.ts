@@ -54,7 +54,7 @@ export function redisStore(options: RedisOptions): RedisStore {
       cwd: '/',
       files: [],
       input: settings(options, socket, mounted),
-      ready: () => answers(url),
+      fault: async () => ((await answers(url)) ? undefined : 'it does not answer'),
       readyTimeoutMs: READY_TIMEOUT_MS,
       stopSignal: 'SIGTERM',
       stopTimeoutMs: STOP_TIMEOUT_MS,

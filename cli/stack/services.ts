@@ -1,6 +1,7 @@
 /** The one table of the stack's own processes: what each is given, and what must be ready before it starts. */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
+import { z } from 'zod'
 import { checkout } from '../config.ts'
 import type { ChildSpec } from './child.ts'
 import { confined, dyingWithParent } from './confine.ts'
@@ -156,7 +157,7 @@ export function serviceSpec(service: Service, facts: StackFacts): ChildSpec {
       ...shared,
       command: dyingWithParent(bun(process.execPath, join(checkout, service.main))),
       cwd: checkout,
-      ready: async () => existsSync(paths.keeperSocket),
+      fault: async () => (existsSync(paths.keeperSocket) ? undefined : 'no socket yet'),
     }
   }
   const socket = join(paths.rpc, service.name, 'rpc.sock')
@@ -174,7 +175,7 @@ export function serviceSpec(service: Service, facts: StackFacts): ChildSpec {
     }),
     // The mount happens after the start: its mount point is no place to be yet.
     cwd: '/',
-    ready: () => isHealthy(socket),
+    fault: () => healthFault(socket),
   }
 }
 
@@ -211,16 +212,21 @@ function serviceEnv(service: Service, facts: StackFacts): Record<string, string>
   }
 }
 
-async function isHealthy(socket: string): Promise<boolean> {
+const healthSchema = z.object({ fault: z.string() })
+
+/** What the service says about itself; undefined when it can do its work. */
+async function healthFault(socket: string): Promise<string | undefined> {
   try {
     const answer = await fetch('http://localhost/health', {
       unix: socket,
       keepalive: false,
       signal: AbortSignal.timeout(HEALTH_TIMEOUT_MS),
     })
-    await answer.arrayBuffer()
-    return answer.status === 200
+    const body: unknown = await answer.json()
+    if (answer.status === 200) return undefined
+    const said = healthSchema.safeParse(body)
+    return said.success ? said.data.fault : `health answers ${answer.status}`
   } catch {
-    return false
+    return 'it does not answer'
   }
 }
