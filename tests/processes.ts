@@ -1,0 +1,30 @@
+/** What runs on this machine for a stack: seen from /proc, not from the stack's own words. */
+import { readdirSync, readFileSync } from 'node:fs'
+import { basename, dirname } from 'node:path'
+import type { Stack } from './stack.ts'
+
+export type Process = { pid: number; command: string; cgroups: string }
+
+/** Every process that can be read, as it is now. */
+export function processes(): Process[] {
+  const found: Process[] = []
+  for (const entry of readdirSync('/proc')) {
+    if (!/^\d+$/.test(entry)) continue
+    try {
+      const command = readFileSync(`/proc/${entry}/cmdline`, 'utf8').replaceAll('\0', ' ').trim()
+      const cgroups = readFileSync(`/proc/${entry}/cgroup`, 'utf8')
+      found.push({ pid: Number(entry), command, cgroups })
+    } catch {
+      // It ended between the listing and the reading.
+    }
+  }
+  return found
+}
+
+/** Pids of everything inside this stack's sandboxes. */
+export async function guestProcesses(stack: Stack): Promise<number[]> {
+  const group = basename(dirname(stack.mailbox))
+  return processes()
+    .filter((process) => process.cgroups.includes(`/${group}/`))
+    .map((process) => process.pid)
+}

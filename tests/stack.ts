@@ -1,0 +1,88 @@
+/** The stack that a journey runs on: real processes in a data directory of their own, started by the launcher. */
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { z } from 'zod'
+
+const checkout = join(import.meta.dir, '..')
+const MAIL_TIMEOUT_MS = 10_000
+const upSchema = z.object({
+  gateway: z.string(),
+  mailbox: z.string(),
+  data: z.string(),
+  driver: z.string(),
+})
+
+export type CommandResult = { code: number; stdout: string; stderr: string }
+
+/** Runs `./bmm` with these words, in this checkout. */
+export async function bmm(
+  words: string[],
+  options: { stdin?: string } = {},
+): Promise<CommandResult> {
+  const child = Bun.spawn([join(checkout, 'bmm'), ...words], {
+    cwd: checkout,
+    stdin: options.stdin === undefined ? 'ignore' : new Blob([options.stdin]),
+    stdout: 'pipe',
+    stderr: 'pipe',
+  })
+  const [stdout, stderr, code] = await Promise.all([
+    new Response(child.stdout).text(),
+    new Response(child.stderr).text(),
+    child.exited,
+  ])
+  return { code, stdout, stderr }
+}
+
+export type Stack = AsyncDisposable & {
+  /** `http://localhost:PORT`. */
+  gateway: string
+  data: string
+  mailbox: string
+  /** Runs a command on this stack; throws with its output when it fails. */
+  run(...words: string[]): Promise<string>
+  /** As run, giving the exit code instead of throwing. */
+  attempt(...words: string[]): Promise<CommandResult>
+}
+
+/** Starts a stack on a free port; disposing it takes everything down and deletes its data. */
+export async function startStack(): Promise<Stack> {
+  const data = mkdtempSync(join(tmpdir(), 'bmm-journey-'))
+  const started = await bmm(['up', '--data', data, '--port', '0', '--detach', '--json'])
+  if (started.code !== 0) throw new Error(`up failed: ${started.stdout}${started.stderr}`)
+  const { gateway, mailbox } = upSchema.parse(JSON.parse(started.stdout))
+  const attempt = (...words: string[]) => bmm([...words, '--data', data])
+  return {
+    gateway,
+    data,
+    mailbox,
+    attempt,
+    async run(...words) {
+      const { code, stdout, stderr } = await attempt(...words)
+      if (code !== 0)
+        throw new Error(`bmm ${words.join(' ')} ended with ${code}: ${stdout}${stderr}`)
+      return stdout
+    },
+    async [Symbol.asyncDispose]() {
+      await bmm(['down', '--data', data])
+      rmSync(data, { recursive: true, force: true })
+    },
+  }
+}
+
+const mailSchema = z.object({ to: z.string(), subject: z.string(), text: z.string() })
+
+/** The sign-in link in the newest mail to an address, waiting for it to arrive. */
+export async function magicLink(mailbox: string, email: string): Promise<string> {
+  const deadline = Date.now() + MAIL_TIMEOUT_MS
+  while (Date.now() < deadline) {
+    for (const name of readdirSync(mailbox).sort().reverse()) {
+      if (!name.endsWith('.json')) continue
+      const mail = mailSchema.parse(JSON.parse(readFileSync(join(mailbox, name), 'utf8')))
+      const link = /https?:\/\/\S+/.exec(mail.text)?.[0]
+      if (mail.to === email && link !== undefined) return link
+    }
+    await Bun.sleep(50)
+  }
+  throw new Error(`no mail to ${email} arrived`)
+}
