@@ -200,7 +200,8 @@ export function callTool(
   return new Promise((resolve) => {
     const finish = (outcome: TestAnswer['outcome']) => {
       const bytes = Buffer.concat(parts)
-      const result = bytes.length > 0 ? JSON.parse(bytes.toString()) : { content: [] }
+      const isWhole = outcome.code === 'ok' && bytes.length > 0
+      const result = isWhole ? JSON.parse(bytes.toString()) : { content: [] }
       resolve({ outcome, result, bytes: bytes.length, progress, log })
     }
     const args = new TextEncoder().encode(JSON.stringify(input))

@@ -1,0 +1,456 @@
+/** Hostile tools in real sandboxes: each attempt fails or ends that sandbox, and the neighbour goes on. Needs root. */
+import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { callTool, loadTools, startTestStack, type TestStack } from './keeper/testing.ts'
+import type { Sandbox } from './sandbox.ts'
+import { currentArchitecture } from './seccomp.ts'
+import { syscallNumber } from './syscalls.ts'
+
+setDefaultTimeout(120_000)
+
+const NEIGHBOUR_SLOT = 15
+let stack: TestStack
+let neighbour: Sandbox
+beforeAll(async () => {
+  stack = await startTestStack('attempts')
+  neighbour = await stack.sandbox(NEIGHBOUR_SLOT)
+  await loadTools(neighbour, { echo: 'async (input) => input.text' })
+})
+afterAll(async () => {
+  neighbour.stop()
+  await neighbour.gone
+  await stack.stop()
+})
+afterEach(async () => {
+  const answer = await callTool(neighbour, 'echo', { text: 'still here' }, { timeoutMs: 60_000 })
+  expect(answer.result.content[0]?.text).toBe('still here')
+})
+
+/** Raw system calls, as a hostile tool has them. */
+const prelude = `
+const { dlopen, ptr } = await import('bun:ffi')
+const fs = await import('node:fs')
+const libc = dlopen('libc.so.6', { syscall: { args: ['i64', 'i64', 'i64', 'i64', 'i64', 'i64'], returns: 'i64' } }).symbols
+const call = (number, a = 0n, b = 0n, c = 0n, d = 0n, e = 0n) => Number(libc.syscall(BigInt(number), BigInt(a), BigInt(b), BigInt(c), BigInt(d), BigInt(e)))
+const attempt = async (what) => { try { return ['done', await what()] } catch (error) { return ['refused', String(error?.code ?? error?.message ?? error)] } }
+`
+
+const architecture = currentArchitecture()
+function numberOf(name: string): number {
+  const number = syscallNumber(name, architecture)
+  if (number === undefined) throw new Error(`no ${name} here`)
+  return number
+}
+
+let nextSlot = 0
+async function hostile(
+  body: string,
+  use: (sandbox: Sandbox, run: () => Promise<unknown>) => Promise<void>,
+  options: Parameters<TestStack['sandbox']>[1] = {},
+): Promise<void> {
+  const slot = nextSlot++ % NEIGHBOUR_SLOT
+  const sandbox = await stack.sandbox(slot, options)
+  try {
+    await loadTools(sandbox, {
+      run: `async (input, ctx) => { ${prelude}\n return JSON.stringify((await (async () => { ${body} })()) ?? null) }`,
+      echo: 'async (input) => input.text',
+    })
+    await use(sandbox, async () => {
+      const answer = await callTool(sandbox, 'run', {}, { timeoutMs: 60_000 })
+      expect(answer.outcome).toMatchObject({ code: 'ok' })
+      const text = answer.result.content[0]?.text ?? ''
+      if (answer.result.isError) throw new Error(text)
+      return JSON.parse(text)
+    })
+  } finally {
+    sandbox.stop()
+    await sandbox.gone
+    expect(stack.groupsOf(slot)).toEqual([])
+  }
+}
+
+/** What the attempt answers. */
+async function outcomeOf<Value>(body: string): Promise<Value> {
+  let outcome: unknown
+  await hostile(body, async (_, run) => {
+    outcome = await run()
+  })
+  return outcome as Value
+}
+
+describe('what a tool sees', () => {
+  test('of files: the image and nothing of the host', async () => {
+    const seen = await outcomeOf<Record<string, string[]>>(`
+      const list = (path) => { try { return fs.readdirSync(path).sort() } catch { return ['refused'] } }
+      return { root: list('/'), bin: list('/bin'), app: list('/app'), run: list('/run/bmm'), calls: list('/run/bmm/c'), dev: list('/dev') }`)
+    expect(seen.root).toEqual(['app', 'bin', 'dev', 'lib', 'lib64', 'proc', 'run'])
+    expect(seen.bin).toEqual(['bun'])
+    expect(seen.app).toEqual(['guest.js'])
+    expect(seen.run).toEqual(['c', 'e'])
+    // Passing through is allowed, listing is not.
+    expect(seen.calls).toEqual(['refused'])
+    expect(seen.dev).not.toContain('sda')
+  })
+
+  test('of well-known host files: none, also not by /proc of the first process', async () => {
+    const paths = [
+      '/etc/passwd',
+      '/etc/shadow',
+      '/root/.ssh',
+      '/var/lib/bmm',
+      '/sys/kernel',
+      '/proc/1/root/etc/passwd',
+      '/proc/1/cwd/../etc/passwd',
+      '/proc/self/root/../../etc/passwd',
+      '/run/docker.sock',
+      stack.slotsDir,
+      '/proc/kcore',
+      '/proc/1/mem',
+    ]
+    const seen = await outcomeOf<string[][]>(`
+      return await Promise.all(${JSON.stringify(paths)}.map((path) => attempt(() => fs.readFileSync(path).length)))`)
+    expect(seen.map(([result]) => result)).toEqual(paths.map(() => 'refused'))
+  })
+
+  test('of the environment: nothing of ours, in no process', async () => {
+    const seen = await outcomeOf<{ env: string[]; environs: string[] }>(`
+      const environs = fs.readdirSync('/proc').filter((name) => /^\\d+$/.test(name))
+        .map((pid) => { try { return fs.readFileSync('/proc/' + pid + '/environ', 'latin1') } catch { return '' } })
+      return { env: Object.keys(process.env), environs }`)
+    expect(seen.env.filter((name) => name !== 'PWD')).toEqual([])
+    for (const environ of seen.environs) {
+      expect(
+        environ
+          .split('\0')
+          .filter((pair) => pair !== '' && pair !== 'PWD=/app' && pair !== 'PWD=/'),
+      ).toEqual([])
+    }
+  })
+
+  test('of processes: its own and the first of its namespace', async () => {
+    const seen = await outcomeOf<string[]>(
+      `return fs.readdirSync('/proc').filter((name) => /^\\d+$/.test(name))`,
+    )
+    expect(seen.length).toBeLessThanOrEqual(3)
+    expect(seen).toContain('1')
+  })
+
+  test('of the token files: they are gone', async () => {
+    const seen = await outcomeOf<string[][]>(`
+      return [await attempt(() => fs.readFileSync('/run/bmm/c/token', 'utf8')), await attempt(() => fs.readFileSync('/run/bmm/e/token', 'utf8'))]`)
+    expect(seen.map(([, code]) => code)).toEqual(['ENOENT', 'ENOENT'])
+  })
+})
+
+describe('what a tool cannot do', () => {
+  test('open a socket of any family, a pair, a ring or a memory file', async () => {
+    const calls: [string, number, number?, number?][] = [
+      ...[1, 2, 3, 10, 16, 17, 38, 40, 44].map((family): [string, number, number] => [
+        'socket',
+        family,
+        1,
+      ]),
+      ['socketpair', 1, 1],
+      ['io_uring_setup', 8, 0],
+      ['memfd_create', 0, 0],
+      ['inotify_init1', 0],
+      ['mq_open', 0, 0o102],
+      ['shmget', 0, 4096, 0o1600],
+    ]
+    const numbers = calls.map(([name, ...args]) => [numberOf(name), ...args])
+    const seen = await outcomeOf<(number | boolean)[]>(
+      `return [call(${numberOf('getpid')}) > 0, ...${JSON.stringify(numbers)}.map(([number, ...args]) => call(number, ...args))]`,
+    )
+    // The first shows that calls are made at all.
+    expect(seen).toEqual([true, ...calls.map(() => -1)])
+  })
+
+  test('reach anything by Bun and node', async () => {
+    const seen = await outcomeOf<[string, unknown][]>(`
+      const net = await import('node:net')
+      const dgram = await import('node:dgram')
+      const dns = await import('node:dns/promises')
+      const byNode = (options) => new Promise((resolve, reject) => { net.connect(options).once('connect', () => resolve('connected')).once('error', reject) })
+      return await Promise.all([
+        attempt(() => Bun.fetch('http://127.0.0.1:1/')), attempt(() => Bun.fetch('http://169.254.169.254/')),
+        attempt(() => Bun.connect({ hostname: '127.0.0.1', port: 22, socket: { data() {} } })),
+        attempt(() => Bun.serve({ port: 0, fetch: () => new Response() }).port),
+        attempt(() => byNode({ host: '127.0.0.1', port: 22 })),
+        attempt(() => byNode({ path: '/run/bmm/c/call.sock' })),
+        attempt(() => new Promise((resolve, reject) => { const s = dgram.createSocket('udp4'); s.once('error', reject); s.bind(0, () => resolve('bound')) })),
+        attempt(() => dns.lookup('example.com')),
+      ])`)
+    expect(seen.map(([result]) => result)).toEqual(seen.map(() => 'refused'))
+  })
+
+  test('dial the runner or the broker a second time', async () => {
+    await hostile(
+      `return await Promise.all(['/run/bmm/c/call.sock', '/run/bmm/e/egress.sock'].map((unix) => attempt(() => Bun.connect({ unix, socket: { data() {} } }))))`,
+      async (sandbox, run) => {
+        const seen = (await run()) as [string, unknown][]
+        expect(seen.map(([result]) => result)).toEqual(['refused', 'refused'])
+        // The wall behind the wall: nobody listens any more.
+        for (const side of ['c/call.sock', 'e/egress.sock']) {
+          expect(existsSync(`${stack.slotsDir}/${sandbox.slot}/${side}`)).toBe(false)
+        }
+      },
+    )
+  })
+
+  test('start a process or take rights', async () => {
+    const calls: [string, ...number[]][] = [
+      ['clone', 0x11],
+      ['clone', 0x10000000 | 0x10000],
+      ['unshare', 0x10000000],
+      ['setns', 3, 0],
+      ['mount', 0, 0, 0],
+      ['pivot_root', 0, 0],
+      ['chroot', 0],
+      ['ptrace', 16, 1],
+      ['bpf', 0],
+      ['perf_event_open', 0],
+      ['keyctl', 0],
+      ['userfaultfd', 0],
+      ['setuid', 0],
+      ['pidfd_open', 1, 0],
+      ['process_vm_readv', 1],
+      ['prlimit64', 0, 7, 0, 0],
+      ['sendmsg', 3, 0],
+      ['execve', 0, 0, 0],
+    ]
+    const numbers = calls.map(([name, ...args]) => [numberOf(name), ...args])
+    const seen = await outcomeOf<{ raw: number[]; spawn: string[] }>(`
+      return { raw: ${JSON.stringify(numbers)}.map(([number, ...args]) => call(number, ...args)),
+        spawn: [await attempt(() => Bun.spawnSync(['/bin/bun', '--version']).exitCode), await attempt(async () => (await import('node:child_process')).execSync('/bin/bun --version'))] }`)
+    expect(seen.raw).toEqual(calls.map(() => -1))
+    expect(seen.spawn.map(([result]) => result)).toEqual(['refused', 'refused'])
+  })
+
+  test('write anywhere', async () => {
+    const directories = [
+      '/',
+      '/app',
+      '/bin',
+      '/lib',
+      '/tmp',
+      '/dev',
+      '/dev/shm',
+      '/dev/mqueue',
+      '/run',
+      '/run/bmm/c',
+      '/run/bmm/e',
+      '/proc',
+      '/var/tmp',
+    ]
+    const seen = await outcomeOf<[string, string][]>(`
+      return await Promise.all([
+        ...${JSON.stringify(directories)}.map((path) => attempt(() => fs.writeFileSync(path + '/x', 'x'))),
+        ...['/app/guest.js', '/bin/bun', '/proc/sys/kernel/core_pattern', '/proc/sysrq-trigger'].map((path) => attempt(() => fs.writeFileSync(path, 'x'))),
+        attempt(() => fs.mkdirSync('/app/d')), attempt(() => fs.unlinkSync('/app/guest.js')), attempt(() => fs.symlinkSync('/etc', '/app/l')), attempt(() => fs.chmodSync('/bin/bun', 0o777)),
+      ])`)
+    expect(seen.filter(([result]) => result !== 'refused')).toEqual([])
+  })
+
+  test('open more than 64 files, or raise that', async () => {
+    const seen = await outcomeOf<{ opened: number; code: string }>(`
+      const open = []
+      try { for (;;) open.push(fs.openSync('/app/guest.js')) } catch (error) { for (const fd of open) fs.closeSync(fd); return { opened: open.length, code: error.code } }`)
+    expect(seen.code).toBe('EMFILE')
+    expect(seen.opened).toBeLessThan(64)
+  })
+
+  test('signal, inspect or touch what belongs to another slot', async () => {
+    const [victim] = stack.processesOf(NEIGHBOUR_SLOT)
+    const seen = await outcomeOf<[string, string][]>(`
+      return await Promise.all([
+        attempt(() => process.kill(${victim}, 0)), attempt(() => fs.readFileSync('/proc/${victim}/status')),
+        attempt(() => fs.readdirSync('${stack.slotsDir}/${NEIGHBOUR_SLOT}')), attempt(() => fs.readdirSync('/run/bmm/c/../../../../${NEIGHBOUR_SLOT}')),
+      ])`)
+    expect(seen.map(([result]) => result)).toEqual(seen.map(() => 'refused'))
+  })
+})
+
+test('each sandbox has its own uid, no capability, no new privileges and two filters', async () => {
+  await hostile('return null', async (sandbox) => {
+    const uids = [sandbox.slot, NEIGHBOUR_SLOT].map((slot) => {
+      const statuses = stack
+        .processesOf(slot)
+        .map((pid) => readFileSync(`/proc/${pid}/status`, 'utf8'))
+      const guest = statuses.find((status) => /^Name:\tbun$/m.test(status)) ?? ''
+      expect(guest).toMatch(/^CapEff:\t0+$/m)
+      expect(guest).toMatch(/^CapPrm:\t0+$/m)
+      expect(guest).toMatch(/^CapBnd:\t0+$/m)
+      expect(guest).toMatch(/^NoNewPrivs:\t1$/m)
+      expect(guest).toMatch(/^Seccomp:\t2$/m)
+      expect(guest).toMatch(/^Seccomp_filters:\t2$/m)
+      const uid = stack.slotUidBase + slot
+      expect(guest).toMatch(new RegExp(`^Uid:\t${uid}\t${uid}\t${uid}\t${uid}$`, 'm'))
+      expect(guest).toMatch(new RegExp(`^Gid:\t${uid}\t${uid}\t${uid}\t${uid}$`, 'm'))
+      return uid
+    })
+    expect(new Set(uids).size).toBe(2)
+  })
+})
+
+describe('what a tool can only break for itself', () => {
+  test('by threads: at most 100, and the neighbour goes on', async () => {
+    await hostile(
+      `const url = URL.createObjectURL(new Blob(['setInterval(() => {}, 1000)']))
+       const workers = []
+       for (let n = 0; n < 400; n++) { try { workers.push(new Worker(url)) } catch {} }
+       await Bun.sleep(60_000)`,
+      async (sandbox) => {
+        const bomb = callTool(sandbox, 'run', {}, { timeoutMs: 3_000 })
+        await Bun.sleep(2_000)
+        for (const group of stack
+          .groupsOf(sandbox.slot)
+          .filter((path) => path.includes('/pids/'))) {
+          expect(Number(readFileSync(`${group}/pids.current`, 'utf8'))).toBeLessThanOrEqual(100)
+        }
+        const answer = await callTool(
+          neighbour,
+          'echo',
+          { text: 'meanwhile' },
+          { timeoutMs: 60_000 },
+        )
+        expect(answer.result.content[0]?.text).toBe('meanwhile')
+        expect((await bomb).outcome.code).not.toBe('ok')
+      },
+    )
+  })
+
+  test('by memory: ended for it, and told so', async () => {
+    await hostile(
+      `const hog = []; for (;;) { hog.push(new Uint8Array(8 * 1024 * 1024).fill(1)); await Bun.sleep(0) }`,
+      async (sandbox) => {
+        const answer = await callTool(sandbox, 'run', {}, { timeoutMs: 60_000 })
+        expect(answer.outcome).toEqual({
+          code: 'sandbox_failed',
+          message: 'The sandbox needed more than its 128 MB of memory and was ended.',
+        })
+        expect(await sandbox.gone).toMatchObject({ code: 'oom' })
+      },
+    )
+  })
+
+  test('by processor time: held to half a core', async () => {
+    await hostile('for (;;) {}', async (sandbox) => {
+      const spin = callTool(sandbox, 'run', {}, { timeoutMs: 4_000 })
+      await Bun.sleep(500)
+      const cpuMs = () => {
+        const [pid] = stack
+          .processesOf(sandbox.slot)
+          .filter((id) => readFileSync(`/proc/${id}/comm`, 'utf8').trim() === 'bun')
+        const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? []
+        return (Number(fields[11]) + Number(fields[12])) * 10
+      }
+      const before = { cpu: cpuMs(), at: performance.now() }
+      await Bun.sleep(2_000)
+      const share = (cpuMs() - before.cpu) / (performance.now() - before.at)
+      expect(share).toBeLessThan(0.7)
+      expect((await spin).outcome.code).toBe('deadline')
+      expect(await sandbox.gone).toMatchObject({ code: 'deadline' })
+    })
+  })
+
+  test('by writing to its error stream: 64 KB stay behind at most', async () => {
+    await hostile(
+      `for (let n = 0; n < 1000; n++) fs.writeSync(2, 'x'.repeat(10_000))`,
+      async (sandbox) => {
+        await callTool(sandbox, 'run')
+        expect(statSync(`${stack.slotsDir}/${sandbox.slot}/stderr`).size).toBeLessThanOrEqual(
+          65_536,
+        )
+      },
+    )
+  })
+
+  test('by ending its process', async () => {
+    await hostile(`process.kill(process.pid, 'SIGKILL')`, async (sandbox) => {
+      expect((await callTool(sandbox, 'run')).outcome.code).toBe('sandbox_failed')
+    })
+  })
+})
+
+describe('forged frames', () => {
+  /** Writes bytes to every descriptor; the socket of the runner is one of them. */
+  const forge = (bytes: Uint8Array) => `
+    const bytes = new Uint8Array(${JSON.stringify([...bytes])})
+    for (let fd = 3; fd < 64; fd++) { try { fs.writeSync(fd, bytes) } catch {} }
+    await Bun.sleep(30_000)`
+  const frame = (type: number, call: number, payload = '') => {
+    const bytes = Buffer.from(payload)
+    const head = Buffer.alloc(9)
+    head.writeUInt32BE(bytes.length + 5)
+    head.writeUInt8(type, 4)
+    head.writeUInt32BE(call, 5)
+    return Buffer.concat([head, bytes])
+  }
+  const cases: [string, Uint8Array][] = [
+    ['an answer of a call that is not its own', frame(21, 4_000)],
+    ['another hello', frame(1, 0, '{"token":"x","protocol":1}')],
+    ['another sealed', frame(2, 0)],
+    ['another loaded', frame(4, 0, '{"tools":[]}')],
+    ['a verb of the keeper', frame(80, 1, '{"class":"standard","slot":9}')],
+    ['an assignment', frame(70, 1, '{}')],
+    ['a pong that nobody asked for', frame(51, 77)],
+    ['a log line that is not JSON', frame(31, 1, '{')],
+    ['a log line for no call', frame(31, 99, '{"line":"x"}')],
+    ['a failure with a code of its own', frame(22, 1, '{"code":"unknown_server","message":""}')],
+    ['garbage', crypto.getRandomValues(new Uint8Array(500)).fill(0xee, 0, 4)],
+  ]
+
+  test.each(cases)('%s: ends that sandbox with a clear error', async (_, bytes) => {
+    await hostile(forge(bytes), async (sandbox) => {
+      const answer = await callTool(sandbox, 'run', {}, { timeoutMs: 20_000 })
+      expect(answer.outcome).toEqual({
+        code: 'sandbox_failed',
+        message: 'The sandbox ended in the middle of its work.',
+      })
+      expect(await sandbox.gone).toMatchObject({ code: 'protocol' })
+    })
+  })
+
+  test('half a frame: ends the sandbox within its deadline', async () => {
+    await hostile(forge(frame(31, 1, 'x'.repeat(100)).subarray(0, 50)), async (sandbox) => {
+      const answer = await callTool(sandbox, 'run', {}, { timeoutMs: 20_000 })
+      expect(answer.outcome).toMatchObject({ code: 'sandbox_failed' })
+      expect((await sandbox.gone).detail).toContain('did not arrive whole within 5000 ms')
+    })
+  })
+
+  test('a flood of log lines: ends the sandbox', async () => {
+    const bytes = Buffer.concat(Array.from({ length: 50 }, () => frame(31, 1, '{"line":"x"}')))
+    const body = `
+      const bytes = new Uint8Array(${JSON.stringify([...bytes])})
+      const sockets = fs.readdirSync('/proc/self/fd').map(Number)
+        .filter((fd) => { try { return fs.readlinkSync('/proc/self/fd/' + fd).startsWith('socket:') } catch { return false } })
+      const runner = Math.max(...sockets)
+      for (let n = 0; n < 1000; n++) { try { fs.writeSync(runner, bytes) } catch {} await Bun.sleep(0) }
+      await Bun.sleep(30_000)`
+    await hostile(body, async (sandbox) => {
+      const answer = await callTool(sandbox, 'run', {}, { timeoutMs: 20_000 })
+      expect(answer.outcome.code).toBe('sandbox_failed')
+      expect((await sandbox.gone).detail).toContain('too much progress or log')
+    })
+  })
+
+  test('a result larger than eight megabytes in small pieces: ends the sandbox', async () => {
+    const bytes = Buffer.concat(Array.from({ length: 40 }, () => frame(20, 1, 'x')))
+    await hostile(forge(bytes), async (sandbox) => {
+      const answer = await callTool(sandbox, 'run', {}, { timeoutMs: 20_000 })
+      expect(answer.outcome.code).toBe('sandbox_failed')
+      expect((await sandbox.gone).detail).toContain('too large')
+    })
+  })
+})
+
+test('a sandbox that never says hello is ended, and its slot is usable again', async () => {
+  // The token is missing, so the guest exits before it dials.
+  const starting = stack.sandbox(13, { times: { startMs: 60_000 } })
+  writeFileSync(`${stack.slotsDir}/13/c/token`, '')
+  await expect(starting).rejects.toThrow('ended')
+  const sandbox = await stack.sandbox(13)
+  sandbox.stop()
+  await sandbox.gone
+})
