@@ -145,7 +145,7 @@ export const toolSchema = z
     message: 'has exactly one of implementation and operation',
   })
   .refine((tool) => isPlainObjectSchema(tool.inputSchema), {
-    message: 'inputSchema must have type "object" at its root, without anyOf, oneOf or allOf',
+    message: 'inputSchema must have type "object" at its root, without anyOf or oneOf',
     path: ['inputSchema'],
   })
 export type ToolSpec = z.infer<typeof toolSchema>
@@ -227,7 +227,5 @@ function isOrigin(value: string): boolean {
 }
 
 function isPlainObjectSchema(schema: Record<string, unknown>): boolean {
-  return (
-    schema.type === 'object' && !('anyOf' in schema) && !('oneOf' in schema) && !('allOf' in schema)
-  )
+  return schema.type === 'object' && !('anyOf' in schema) && !('oneOf' in schema)
 }
