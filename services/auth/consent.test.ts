@@ -283,6 +283,6 @@ describe('access', () => {
   test('under a rule that cannot be read is an error, not a grant', async () => {
     const client = await register(auth)
     const resource = { ...testResource(owner.orgId), access: '{"kind":"everyone"}' }
-    expect(getCode(auth, owner, client.client_id, resource)).rejects.toThrow('internal error')
+    await expect(getCode(auth, owner, client.client_id, resource)).rejects.toThrow('internal error')
   })
 })

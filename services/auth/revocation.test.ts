@@ -227,7 +227,7 @@ describe('signing keys', () => {
   test('do not open under another key-encryption key', async () => {
     const { sql } = auth.database
     const kek = Buffer.alloc(32, 7)
-    expect(openSigningKeys({ sql, kek, now: Date.now })).rejects.toThrow()
+    await expect(openSigningKeys({ sql, kek, now: Date.now })).rejects.toThrow()
   })
 })
 
