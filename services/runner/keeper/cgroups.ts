@@ -29,6 +29,8 @@ export interface Cgroups {
   destroy(slot: number): Promise<boolean>
   /** Destroys every group that an earlier keeper left. */
   sweep(): Promise<number>
+  /** Removes the stack's own group; for a stop that leaves nothing. */
+  remove(): void
 }
 
 /** No sound control groups: the message says why, for people. */
@@ -84,6 +86,7 @@ function versionOne(name: string, mounts: { memory: string; pids: string; cpu: s
       number(join(inside(mounts.memory, slot), 'memory.max_usage_in_bytes')),
     destroy: (slot) => destroy(parents.map((parent) => join(parent, String(slot)))),
     sweep: () => sweep(parents),
+    remove: () => removeAll(parents),
   }
 }
 
@@ -119,6 +122,7 @@ function versionTwo(name: string, mount: string): Cgroups {
     memoryPeakBytes: (slot) => number(join(inside(slot), 'memory.peak')),
     destroy: (slot) => destroy([inside(slot)]),
     sweep: () => sweep([parent]),
+    remove: () => removeAll([parent]),
   }
 }
 
@@ -199,6 +203,12 @@ async function sweep(parents: string[]): Promise<number> {
     if (!gone) throw new Error(`the control group of slot ${slot} cannot be emptied`)
   }
   return slots.size
+}
+
+function removeAll(parents: string[]): void {
+  for (const parent of parents) {
+    if (existsSync(parent)) rmdirSync(parent)
+  }
 }
 
 function readText(path: string): string {

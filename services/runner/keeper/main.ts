@@ -30,6 +30,7 @@ log.info(
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {
   process.once(signal, async () => {
     await keeper.stop()
+    cgroups.remove()
     process.exit(0)
   })
 }

@@ -1,5 +1,4 @@
 /** Whether bubblewrap sandboxes work on this machine, and why not: tried, not guessed. */
-import { rmdirSync } from 'node:fs'
 import type { Programs } from './bwrap.ts'
 import { NoCgroups, openCgroups } from './cgroups.ts'
 
@@ -39,7 +38,7 @@ export async function probeBwrap(): Promise<ProbeResult> {
       return { ok: false, reason: `bubblewrap 0.8 or newer is needed; this is ${version.text}.` }
     }
     const cgroups = openCgroups(`bmm-probe-${process.pid}`)
-    for (const file of cgroups.joinFiles(0)) rmdirSync(file.replace(/\/0\/cgroup\.procs$/, ''))
+    cgroups.remove()
     const tried = await run(trial(programs))
     if (tried.code !== 0) {
       const why = `bubblewrap cannot make a sandbox here: ${tried.text}`

@@ -42,7 +42,7 @@ export interface TestStack {
   runDirectory: string
   slotsDir: string
   slotUidBase: number
-  keeper: Subprocess
+  readonly keeper: Subprocess
   link: KeeperLink
   /** Control group directories of a slot that exist now. */
   groupsOf(slot: number): string[]
@@ -52,6 +52,8 @@ export interface TestStack {
     slot: number,
     options?: { class?: SandboxClass; upstream?: TestUpstream; times?: SandboxOptions['times'] },
   ): Promise<Sandbox>
+  /** Starts a keeper again with the same folders; resolves when the link is connected to it. */
+  restartKeeper(): Promise<void>
   stop(): Promise<void>
 }
 
@@ -84,41 +86,53 @@ export async function startTestStack(name: string): Promise<TestStack> {
   const uidBase = 0x7e000000 + (process.pid % 2_048) * 1_024
   const slotUidBase = uidBase + 64
   mkdirSync(runDirectory, { recursive: true, mode: 0o755 })
-  const keeper = Bun.spawn([process.execPath, join(import.meta.dirname, 'main.ts')], {
-    env: {
-      PATH: '/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin',
-      BMM_LOG_LEVEL: 'error',
-      BMM_KEEPER_SOCKET: socket,
-      BMM_SLOTS_DIR: slotsDir,
-      BMM_SLOTS: String(SLOTS),
-      BMM_SLOT_UID_BASE: String(slotUidBase),
-      BMM_RUNNER_UID: String(uidBase + 4),
-      BMM_BROKER_UID: String(uidBase + 5),
-      BMM_ROOTFS: join(stateDirectory, 'rootfs'),
-      BMM_CGROUP: cgroup,
-    },
-    stdio: ['ignore', 'inherit', 'inherit'],
-  })
+  const startKeeper = () =>
+    Bun.spawn([process.execPath, join(import.meta.dirname, 'main.ts')], {
+      env: {
+        PATH: '/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin',
+        BMM_LOG_LEVEL: 'error',
+        BMM_KEEPER_SOCKET: socket,
+        BMM_SLOTS_DIR: slotsDir,
+        BMM_SLOTS: String(SLOTS),
+        BMM_SLOT_UID_BASE: String(slotUidBase),
+        BMM_RUNNER_UID: String(uidBase + 4),
+        BMM_BROKER_UID: String(uidBase + 5),
+        BMM_ROOTFS: join(stateDirectory, 'rootfs'),
+        BMM_CGROUP: cgroup,
+      },
+      stdio: ['ignore', 'inherit', 'inherit'],
+    })
+  let keeper = startKeeper()
   const listeners: FrameListener[] = []
-  const connected = Promise.withResolvers<void>()
+  let connected = Promise.withResolvers<void>()
   const link = dialKeeper({
     socket,
-    onConnected: connected.resolve,
+    onConnected: () => connected.resolve(),
     onLost: () => {},
     log: createLog('test', 'silent'),
   })
-  await Promise.race([
-    connected.promise,
-    keeper.exited.then(() => Promise.reject(new Error('the keeper did not start'))),
-    Bun.sleep(READY_TIMEOUT_MS).then(() => Promise.reject(new Error('the keeper is not ready'))),
-  ])
+  const ready = () =>
+    Promise.race([
+      connected.promise,
+      keeper.exited.then(() => Promise.reject(new Error('the keeper did not start'))),
+      Bun.sleep(READY_TIMEOUT_MS).then(() => Promise.reject(new Error('the keeper is not ready'))),
+    ])
+  await ready()
   const groupsOf = (slot: number) =>
     CONTROLLERS.map((controller) => `/sys/fs/cgroup/${controller}/${cgroup}/${slot}`).filter(
       (path) => existsSync(path),
     )
 
   return {
-    ...{ runDirectory, slotsDir, slotUidBase, keeper, link, groupsOf },
+    ...{ runDirectory, slotsDir, slotUidBase, link, groupsOf },
+    get keeper() {
+      return keeper
+    },
+    async restartKeeper() {
+      connected = Promise.withResolvers()
+      keeper = startKeeper()
+      await ready()
+    },
     processesOf(slot) {
       const ids = groupsOf(slot).flatMap((group) =>
         readFileSync(join(group, 'cgroup.procs'), 'utf8').split('\n').filter(Boolean).map(Number),
