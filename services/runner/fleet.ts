@@ -70,6 +70,8 @@ export function createFleet(options: FleetOptions): Fleet {
   const { pool, desk, broker, log, now } = options
   const awake = new Map<string, Resident>()
   const waking = new Map<string, Waking>()
+  /** Residents that the admission desk counts. */
+  const counted = new Set<Resident>()
   const crashLoop = createCrashLoop(now)
   const sweep = setInterval(endIdle, SWEEP_MS)
 
@@ -80,9 +82,16 @@ export function createFleet(options: FleetOptions): Fleet {
     }
   }
 
+  function release(resident: Resident) {
+    if (!counted.delete(resident)) return
+    desk.release(resident.deployment.statement.orgId)
+  }
+
   /** Not findable from this moment, whatever the processes still do. */
   function leave(resident: Resident, failure: CallFailure): void {
     if (awake.get(resident.key) === resident) awake.delete(resident.key)
+    // Its place may be given away at once; the slot follows when the keeper has emptied it.
+    release(resident)
     for (const call of [...resident.calls]) call.fail(failure)
     resident.sandbox.stop()
   }
@@ -149,6 +158,7 @@ export function createFleet(options: FleetOptions): Fleet {
     }
     const calls = new Set<RunningCall>()
     const resident: Resident = { key, deployment, sandbox, calls, lastUsedAt: now() }
+    counted.add(resident)
     void sandbox.gone.then((end) => onGone(resident, end))
     awake.set(key, resident)
     return resident
@@ -175,7 +185,7 @@ export function createFleet(options: FleetOptions): Fleet {
   function onGone(resident: Resident, end: SandboxEnd) {
     const { key, deployment } = resident
     if (awake.get(key) === resident) awake.delete(key)
-    desk.release(deployment.statement.orgId)
+    release(resident)
     if (end.code === 'stopped') return
     crashLoop.crashed(key)
     log.warn({ key, end }, 'a sandbox ended by itself')

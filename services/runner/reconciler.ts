@@ -56,6 +56,7 @@ export function createReconciler(options: {
   let stopped = true
   let running: Promise<void> | undefined
   let timer: ReturnType<typeof setTimeout> | undefined
+  let dueAt = 0
 
   async function apply(notice: ServingNotice): Promise<void> {
     const known = deployments.find(notice.serverId)
@@ -129,9 +130,15 @@ export function createReconciler(options: {
     })
     return running
   }
+  /** Never puts off what is due sooner: pokes may come faster than rounds. */
   function schedule(delayMs: number) {
+    if (stopped || (timer !== undefined && dueAt <= now() + delayMs)) return
     clearTimeout(timer)
-    if (!stopped) timer = setTimeout(() => void round().catch(() => {}), delayMs)
+    dueAt = now() + delayMs
+    timer = setTimeout(() => {
+      timer = undefined
+      void round().catch(() => {})
+    }, delayMs)
   }
 
   return {

@@ -1,0 +1,291 @@
+/** A whole runner for tests: a real keeper, real sandboxes, a stand-in for the broker, and a gateway to call from. */
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { connectFrames, type FrameConnection, listenFrames } from '@bmm/lib/frame-connection'
+import { callIds, FRAME, type Frame, parseControl } from '@bmm/lib/frames'
+import type { TestIdentities } from '@bmm/lib/testing'
+import type { Subprocess } from 'bun'
+import { SLOT_SOCKET_MODE, SLOT_TOKEN_MODE, slotDirectory, slotFiles } from './sandbox-limits.ts'
+
+const CONTROLLERS = ['memory', 'pids', 'cpu', 'unified', '.']
+const READY_TIMEOUT_MS = 60_000
+const LOOK_AGAIN_MS = 10
+
+export interface TestKeeper {
+  readonly process: Subprocess
+  runDirectory: string
+  slotsDir: string
+  socket: string
+  slots: number
+  /** Slots in whose control groups something is. */
+  occupied(): number[]
+  /** Starts a new keeper process after the old one was killed. */
+  restart(): Promise<void>
+  stop(): Promise<void>
+}
+
+/** Waits until the condition holds; rejects with what was waited for. */
+export async function until(
+  condition: () => boolean | Promise<boolean>,
+  what: string,
+  timeoutMs = 30_000,
+): Promise<void> {
+  const deadline = performance.now() + timeoutMs
+  while (!(await condition())) {
+    if (performance.now() > deadline) throw new Error(`timed out waiting: ${what}`)
+    await Bun.sleep(LOOK_AGAIN_MS)
+  }
+}
+
+/** A keeper process of its own; needs root, bubblewrap and control groups, and fails without them. */
+export async function startTestKeeper(slots: number): Promise<TestKeeper> {
+  const id = `r${process.pid}-${Math.random().toString(36).slice(2, 8)}`
+  const runDirectory = `/run/bmm-test-${id}`
+  const stateDirectory = `/var/lib/bmm/test-${id}`
+  const cgroup = `bmm-test-${id}`
+  const slotsDir = join(runDirectory, 'slots')
+  const socket = join(runDirectory, 'keeper.sock')
+  // Far above the blocks that stacks take, and another one for each test process.
+  const uidBase = 0x7e00_0000 + (process.pid % 2_048) * 1_024 + 512
+  mkdirSync(runDirectory, { recursive: true, mode: 0o755 })
+  const spawn = () =>
+    Bun.spawn([process.execPath, join(import.meta.dirname, 'keeper/main.ts')], {
+      env: {
+        PATH: '/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin',
+        BMM_LOG_LEVEL: 'error',
+        BMM_KEEPER_SOCKET: socket,
+        BMM_SLOTS_DIR: slotsDir,
+        BMM_SLOTS: String(slots),
+        BMM_SLOT_UID_BASE: String(uidBase + 64),
+        BMM_RUNNER_UID: String(uidBase + 4),
+        BMM_BROKER_UID: String(uidBase + 5),
+        BMM_ROOTFS: join(stateDirectory, 'rootfs'),
+        BMM_CGROUP: cgroup,
+      },
+      stdio: ['ignore', 'inherit', 'inherit'],
+    })
+  const ready = async (keeper: Subprocess) => {
+    await until(
+      () => existsSync(socket) || keeper.exitCode !== null,
+      'the keeper to listen',
+      READY_TIMEOUT_MS,
+    )
+    if (keeper.exitCode !== null) throw new Error('the keeper did not start')
+  }
+  const groups = () =>
+    CONTROLLERS.map((controller) => `/sys/fs/cgroup/${controller}/${cgroup}`).filter(existsSync)
+  let keeper = spawn()
+  await ready(keeper)
+  return {
+    ...{ runDirectory, slotsDir, socket, slots },
+    get process() {
+      return keeper
+    },
+    occupied() {
+      const names = groups().flatMap((group) => readdirSync(group).filter((n) => /^\d+$/.test(n)))
+      return [...new Set(names.map(Number))].sort((a, b) => a - b)
+    },
+    async restart() {
+      rmSync(socket, { force: true })
+      keeper = spawn()
+      await ready(keeper)
+    },
+    async stop() {
+      keeper.kill('SIGTERM')
+      await keeper.exited
+      rmSync(runDirectory, { recursive: true, force: true })
+      rmSync(stateDirectory, { recursive: true, force: true })
+      for (const group of groups()) rmdirSync(group)
+    },
+  }
+}
+
+export interface TestAssignment {
+  slot: number
+  token: string
+  statement: string
+  userId: string
+  sandboxKey: string
+}
+
+export interface TestBroker {
+  assignments: TestAssignment[]
+  released: number[]
+  /** What the runner says about a call of a slot. */
+  isInFlight(slot: number, call: number): Promise<boolean>
+  /** Requests that sandboxes sent, by slot. */
+  fetches: { slot: number; call: number; url: string }[]
+  stop(): void
+}
+
+/** Speaks the broker's part of the link, greets sandboxes, and answers every request with its URL. */
+export async function startTestBroker(
+  socket: string,
+  slotsDir: string,
+  identities: TestIdentities,
+): Promise<TestBroker> {
+  const assignments: TestAssignment[] = []
+  const released: number[] = []
+  const fetches: TestBroker['fetches'] = []
+  const questions = new Map<number, (inFlight: boolean) => void>()
+  const guests = new Set<FrameConnection>()
+  const ids = callIds()
+  function onFrame(frame: Frame, link: FrameConnection) {
+    const value = parseControl(frame.payload, 1024 * 1024)
+    if (frame.type === FRAME.EXPECT) {
+      const { slot, token } = value as { slot: number; token: string }
+      expectGuest(slotDirectory(slotsDir, slot, 'e'), token, guests, (call, url) =>
+        fetches.push({ slot, call, url }),
+      )
+      link.sendControl(FRAME.EXPECTED, frame.call, { slot })
+    } else if (frame.type === FRAME.ASSIGN) {
+      assignments.push(value as TestAssignment)
+      link.sendControl(FRAME.ASSIGNED, frame.call, { slot: (value as TestAssignment).slot })
+    } else if (frame.type === FRAME.RELEASE) {
+      released.push((value as { slot: number }).slot)
+      link.sendControl(FRAME.RELEASED, frame.call, value)
+    } else {
+      questions.get(frame.call)?.((value as { inFlight: boolean }).inFlight)
+    }
+  }
+  const link = await connectFrames({
+    unix: socket,
+    accept: [FRAME.EXPECT, FRAME.ASSIGN, FRAME.RELEASE, FRAME.IN_FLIGHT_ANSWER],
+    onFrame,
+    onEnd() {
+      for (const guest of [...guests]) guest.end('the broker is gone')
+    },
+  })
+  const jwt = await identities.of('broker').sign('runner', '/frames/link')
+  link.sendControl(FRAME.HELLO, 0, { jwt })
+  return {
+    ...{ assignments, released, fetches },
+    isInFlight(slot, call) {
+      const question = ids.next()
+      link.sendControl(FRAME.IN_FLIGHT, question, { slot, call })
+      return new Promise((resolve) => questions.set(question, resolve))
+    },
+    stop: () => link.end('the test is over'),
+  }
+}
+
+function expectGuest(
+  directory: string,
+  token: string,
+  guests: Set<FrameConnection>,
+  onFetch: (call: number, url: string) => void,
+) {
+  const tokenFile = join(directory, slotFiles.token)
+  writeFileSync(tokenFile, token)
+  chmodSync(tokenFile, SLOT_TOKEN_MODE)
+  const listener = listenFrames({
+    unix: join(directory, slotFiles.egress),
+    mode: SLOT_SOCKET_MODE,
+    onConnection() {
+      listener.stop()
+      return {
+        accept: [FRAME.HELLO, FRAME.FETCH, FRAME.FETCH_BODY, FRAME.FETCH_END, FRAME.CANCEL],
+        onOpen: (guest) => guests.add(guest),
+        onEnd: (_, guest) => guests.delete(guest),
+        onFrame(frame, guest) {
+          if (frame.type === FRAME.HELLO) rmSync(tokenFile, { force: true })
+          if (frame.type !== FRAME.FETCH) return
+          const { call, url } = parseControl(frame.payload) as { call: number; url: string }
+          onFetch(call, url)
+          guest.sendControl(FRAME.RESPONSE, frame.call, { status: 200, headers: [] })
+          guest.send(FRAME.RESPONSE_BODY, frame.call, new TextEncoder().encode(url))
+          guest.send(FRAME.RESPONSE_END, frame.call)
+        },
+      }
+    },
+  })
+}
+
+export interface TestCall {
+  serverId: string
+  epoch: number
+  tool: string
+  userId: string
+  orgId: string
+  timeoutMs?: number
+  progress?: boolean
+  input?: unknown
+}
+
+export interface TestOutcome {
+  /** `ok`, or the code of FAILED. */
+  code: string
+  message: string
+  /** First text of the result. */
+  text: string
+  bytes: number
+  progress: unknown[]
+  elapsedMs: number
+}
+
+export interface TestGateway {
+  connection: FrameConnection
+  /** `id` is the call's, for cancelling it. */
+  call(call: TestCall): { id: number; outcome: Promise<TestOutcome> }
+  cancel(id: number): void
+}
+
+/** A gateway's end of the call leg. */
+export async function dialAsGateway(socket: string, jwt: string): Promise<TestGateway> {
+  const ids = callIds()
+  const open = new Map<number, (frame: Frame) => void>()
+  const lost = new Set<(reason: string) => void>()
+  const connection = await connectFrames({
+    unix: socket,
+    accept: [FRAME.RESULT_PART, FRAME.RESULT_END, FRAME.FAILED, FRAME.PROGRESS],
+    onFrame: (frame) => open.get(frame.call)?.(frame),
+    onEnd: (reason) => {
+      for (const tell of lost) tell(reason)
+    },
+  })
+  connection.sendControl(FRAME.HELLO, 0, { jwt })
+  return {
+    connection,
+    call({ input = {}, ...given }) {
+      const id = ids.next()
+      const header = { timeoutMs: 20_000, progress: false, requestId: `req-${id}`, ...given }
+      const startedAt = performance.now()
+      const parts: Uint8Array[] = []
+      const progress: unknown[] = []
+      const { promise, resolve } = Promise.withResolvers<TestOutcome>()
+      function finish(code: string, message: string) {
+        open.delete(id)
+        const bytes = Buffer.concat(parts)
+        const elapsedMs = performance.now() - startedAt
+        resolve({ code, message, text: firstText(bytes), bytes: bytes.length, progress, elapsedMs })
+      }
+      lost.add((reason) => finish('lost', reason))
+      open.set(id, (frame) => {
+        if (frame.type === FRAME.RESULT_PART) parts.push(frame.payload.slice())
+        else if (frame.type === FRAME.RESULT_END) finish('ok', '')
+        else if (frame.type === FRAME.PROGRESS) progress.push(parseControl(frame.payload))
+        else {
+          const { code, message } = parseControl(frame.payload) as { code: string; message: string }
+          finish(code, message)
+        }
+      })
+      connection.sendCall(id, header, new TextEncoder().encode(JSON.stringify(input)))
+      return { id, outcome: promise }
+    },
+    cancel: (id) => void connection.send(FRAME.CANCEL, id),
+  }
+}
+
+function firstText(bytes: Buffer): string {
+  if (bytes.length === 0) return ''
+  const { content } = JSON.parse(bytes.toString()) as { content: { text?: string }[] }
+  return content[0]?.text ?? ''
+}
