@@ -71,6 +71,21 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true })
 })
 
+function environment(rpcDir: string): Record<string, string> {
+  return {
+    BMM_ENV: 'development',
+    BMM_RPC_DIR: rpcDir,
+    BMM_SERVICE_KEY: join(folder, 'service.pem'),
+    BMM_SERVICE_PUBLIC_KEYS: join(folder, 'public-keys.json'),
+    BMM_USER_TOKEN_KEY: join(folder, 'user.pem'),
+    BMM_AUTH_KEK: join(folder, 'kek'),
+    BMM_DATABASE_URL: database.url,
+    BMM_REDIS_URL: redis.url,
+    BMM_PUBLIC_URL: issuer,
+    BMM_MAILBOX_DIR: join(folder, 'mailbox'),
+  }
+}
+
 /** Starts the real process and waits until it says that it is healthy. */
 async function start(name: string): Promise<void> {
   const rpcDir = join(folder, name)
@@ -78,18 +93,7 @@ async function start(name: string): Promise<void> {
   const child = Bun.spawn([process.execPath, join(import.meta.dir, 'main.ts')], {
     stdout: Bun.file(join(folder, `${name}.log`)),
     stderr: 'inherit',
-    env: {
-      BMM_ENV: 'development',
-      BMM_RPC_DIR: rpcDir,
-      BMM_SERVICE_KEY: join(folder, 'service.pem'),
-      BMM_SERVICE_PUBLIC_KEYS: join(folder, 'public-keys.json'),
-      BMM_USER_TOKEN_KEY: join(folder, 'user.pem'),
-      BMM_AUTH_KEK: join(folder, 'kek'),
-      BMM_DATABASE_URL: database.url,
-      BMM_REDIS_URL: redis.url,
-      BMM_PUBLIC_URL: issuer,
-      BMM_MAILBOX_DIR: join(folder, 'mailbox'),
-    },
+    env: environment(rpcDir),
   })
   children.push(child)
   const unix = join(rpcDir, 'auth', 'rpc.sock')
@@ -229,4 +233,26 @@ describe('two processes', () => {
       expect(logs.join('')).not.toContain(secret)
     }
   })
+})
+
+test('the process refuses to start with another key-encryption key, and in production without a sender', async () => {
+  const rpcDir = join(folder, 'refused')
+  mkdirSync(join(rpcDir, 'auth'), { recursive: true })
+  writeFileSync(join(folder, 'other-kek'), randomBytes(32))
+  const starting = async (changes: Record<string, string>) => {
+    const child = Bun.spawn([process.execPath, join(import.meta.dir, 'main.ts')], {
+      stdout: 'ignore',
+      stderr: 'pipe',
+      env: { ...environment(rpcDir), ...changes },
+      timeout: START_TIMEOUT_MS,
+    })
+    const text = await new Response(child.stderr).text()
+    return { code: await child.exited, text }
+  }
+  const foreign = await starting({ BMM_AUTH_KEK: join(folder, 'other-kek') })
+  expect(foreign.code).toBe(1)
+  expect(foreign.text).toContain('BMM_AUTH_KEK is not the key')
+  const production = await starting({ BMM_ENV: 'production' })
+  expect(production.code).toBe(1)
+  expect(production.text).toContain('BMM_SMTP_URL')
 })

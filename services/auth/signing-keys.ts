@@ -42,7 +42,7 @@ export async function openSigningKeys(options: SigningKeysOptions): Promise<Sign
   const open = (stored: StoredSigningKey): SigningKey => {
     const known = opened.get(stored.kid)
     if (known !== undefined) return { kid: stored.kid, key: known }
-    const der = unwrap(kek, wrapName(stored.kid), stored.wrappedPrivateKey)
+    const der = unwrapKey(kek, stored)
     const key = createPrivateKey({ key: der, format: 'der', type: 'pkcs8' })
     opened.clear()
     opened.set(stored.kid, key)
@@ -106,6 +106,14 @@ async function generate(kek: Buffer) {
     kid,
     publicJwk: { ...jwk, kid, alg: 'ES256', use: 'sig' },
     wrappedPrivateKey: wrap(kek, wrapName(kid), der),
+  }
+}
+
+function unwrapKey(kek: Buffer, stored: StoredSigningKey): Buffer {
+  try {
+    return unwrap(kek, wrapName(stored.kid), stored.wrappedPrivateKey)
+  } catch (cause) {
+    throw new Error('BMM_AUTH_KEK is not the key that wrapped the stored signing key', { cause })
   }
 }
 
