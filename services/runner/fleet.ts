@@ -6,7 +6,7 @@ import type { BrokerLink } from './broker-link.ts'
 import { CallFailure, callFailureFrom } from './call-failure.ts'
 import { createCrashLoop } from './crash-loop.ts'
 import type { Deployment, ServingDeployment } from './deployment.ts'
-import { type Pool, PoolBusy } from './pool.ts'
+import type { Pool } from './pool.ts'
 import { LoadFailed, type Sandbox, type SandboxEnd } from './sandbox.ts'
 import { sandboxKey } from './sandbox-key.ts'
 
@@ -259,7 +259,6 @@ function replacedBy(deployment: Deployment): CallFailure {
 
 function failureOf(thrown: unknown, replaced: AbortSignal): CallFailure {
   if (replaced.aborted && replaced.reason instanceof CallFailure) return replaced.reason
-  if (thrown instanceof PoolBusy) return new CallFailure('busy', thrown.message)
   if (thrown instanceof DOMException && thrown.name === 'TimeoutError') {
     return new CallFailure('busy', 'No sandbox became ready in time. Try again shortly.')
   }

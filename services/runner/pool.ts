@@ -2,6 +2,7 @@
 import { errorFrom } from '@bmm/lib/errors'
 import type { Log } from '@bmm/lib/log'
 import { createArrivals, poolTarget } from './arrivals.ts'
+import { CallFailure } from './call-failure.ts'
 import { createFairQueue } from './fair-queue.ts'
 import type { Sandbox } from './sandbox.ts'
 
@@ -19,7 +20,8 @@ export interface PoolBounds {
 }
 
 export interface Pool {
-  /** A sandbox that nobody has used. Rejects when none can be started, when too many wait, or with the signal. */
+  /** A sandbox that nobody has used. Rejects with CallFailure when none can be
+   * started or too many wait, or with the signal's reason. */
   take(orgId: string, signal: AbortSignal): Promise<Sandbox>
   /** Starts are possible from now on. */
   open(): void
@@ -51,7 +53,7 @@ export function createPool(options: {
   const arrivals = createArrivals(options.now)
   const warm: Sandbox[] = []
   const line = createFairQueue<Waiter>({ total: MAX_WAITING, perOrg: MAX_WAITING_PER_ORG })
-  let closedBecause: string | undefined = 'the runner is starting'
+  let closedBecause: string | undefined = 'The runner is starting. Try again.'
   let starting = 0
   let failures = 0
   let backOff: ReturnType<typeof setTimeout> | undefined
@@ -122,7 +124,9 @@ export function createPool(options: {
     const { promise, resolve, reject } = Promise.withResolvers<Sandbox>()
     const waiter = { resolve, reject }
     if (!line.push(orgId, waiter)) {
-      return Promise.reject(new PoolBusy('Too many calls wait for a sandbox. Try again shortly.'))
+      return Promise.reject(
+        new CallFailure('busy', 'Too many calls wait for a sandbox. Try again shortly.'),
+      )
     }
     const onAbort = () => {
       if (line.remove(orgId, waiter)) reject(errorFrom(signal.reason))
@@ -134,7 +138,7 @@ export function createPool(options: {
 
   return {
     async take(orgId, signal) {
-      if (closedBecause !== undefined) throw new Error(closedBecause)
+      if (closedBecause !== undefined) throw new CallFailure('sandbox_failed', closedBecause)
       signal.throwIfAborted()
       arrivals.note()
       if (line.length > 0) return wait(orgId, signal)
@@ -152,7 +156,7 @@ export function createPool(options: {
       closedBecause = why
       for (const sandbox of warm.splice(0)) sandbox.stop()
       for (let waiter = line.shift(); waiter !== undefined; waiter = line.shift()) {
-        waiter.reject(new Error(why))
+        waiter.reject(new CallFailure('sandbox_failed', why))
       }
     },
     roomMade: settle,
@@ -165,12 +169,7 @@ export function createPool(options: {
     stop() {
       clearInterval(resize)
       clearTimeout(backOff)
-      this.close('the runner is stopping')
+      this.close('The runner is stopping. Try again.')
     },
   }
-}
-
-/** The waiting line is full: the caller may try again. */
-export class PoolBusy extends Error {
-  override name = 'PoolBusy'
 }

@@ -103,8 +103,21 @@ export async function startTestKeeper(slots: number): Promise<TestKeeper> {
       await keeper.exited
       rmSync(runDirectory, { recursive: true, force: true })
       rmSync(stateDirectory, { recursive: true, force: true })
-      for (const group of groups()) rmdirSync(group)
+      await until(() => groups().every(isRemoved), 'the control groups to be empty')
     },
+  }
+}
+
+/** A group goes when its last process does, which a killed keeper does not wait for. */
+function isRemoved(group: string): boolean {
+  try {
+    for (const name of readdirSync(group)) {
+      if (/^\d+$/.test(name)) rmdirSync(join(group, name))
+    }
+    rmdirSync(group)
+    return true
+  } catch {
+    return !existsSync(group)
   }
 }
 

@@ -1,6 +1,7 @@
 /** Trying a version: a sandbox that nobody is assigned to loads it, is asked what it found, and is thrown away. */
-import { errorFrom, limited } from '@bmm/lib/errors'
+import { errorFrom, limited, unavailable } from '@bmm/lib/errors'
 import type { Log } from '@bmm/lib/log'
+import { CallFailure } from './call-failure.ts'
 import { type Artefacts, loadArtefact, parsedSpec } from './deployment.ts'
 import type { Pool } from './pool.ts'
 import { LoadFailed, type Sandbox } from './sandbox.ts'
@@ -14,7 +15,8 @@ const TRIAL_ORG = 'trials'
 const MAX_MESSAGE = 2_000
 const REHEARSAL_TIMEOUT_MS = 5_000
 
-/** Answers what is wrong as a sentence, or an empty message. Throws `spec_invalid` and `too_many_trials`. */
+/** Answers what is wrong as a sentence, or an empty message. Throws `spec_invalid`, `no_sandbox` and
+ * `too_many_trials`. */
 export function createTrials(pool: Pool) {
   let running = 0
   const waiting: (() => void)[] = []
@@ -48,6 +50,7 @@ export function createTrials(pool: Pool) {
         elapsedMs: performance.now() - startedAt,
       }
     } catch (error) {
+      if (error instanceof CallFailure) throw unavailable('no_sandbox', error.message)
       if (!(error instanceof LoadFailed)) throw error
       const message = `The code could not be loaded: ${error.message}`.slice(0, MAX_MESSAGE)
       return { message, elapsedMs: performance.now() - startedAt }
