@@ -40,16 +40,20 @@ export interface TestFeed {
   down: boolean
 }
 
-export interface World extends AsyncDisposable {
+/** What a runner needs around it; secrets and generator are stand-ins. */
+export interface Neighbours extends AsyncDisposable {
   database: TestDatabase
   identities: TestIdentities
   rpc: TestRpc
   keeper: TestKeeper
   feed: TestFeed
+  socketDir: string
+}
+
+export interface World extends Neighbours {
   runner: Runner
   broker: TestBroker
   gateway: TestGateway
-  socketDir: string
   sandboxes: EngineConfig
   /** Another gateway's connection. */
   dial(): Promise<TestGateway>
@@ -65,10 +69,7 @@ export interface DeployedServer extends TestServer {
   userId: string
 }
 
-export async function openWorld(
-  changes: Partial<EngineConfig> = {},
-  inFlight?: InFlightLimits,
-): Promise<World> {
+export async function openNeighbours(): Promise<Neighbours> {
   const database = await testDatabase('runner', join(import.meta.dir, 'migrations'))
   const identities = await testIdentities()
   const rpc = testRpc(identities)
@@ -78,6 +79,22 @@ export async function openWorld(
   const feed: TestFeed = { servings: [], artefacts: new Map(), down: false }
   rpc.serve('secrets', secretsRoutes)
   rpc.serve('generator', generatorRoutes(feed))
+  return {
+    ...{ database, identities, rpc, keeper, feed, socketDir },
+    async [Symbol.asyncDispose]() {
+      await rpc[Symbol.asyncDispose]()
+      await keeper.stop()
+      await database[Symbol.asyncDispose]()
+    },
+  }
+}
+
+export async function openWorld(
+  changes: Partial<EngineConfig> = {},
+  inFlight?: InFlightLimits,
+): Promise<World> {
+  const neighbours = await openNeighbours()
+  const { database, identities, rpc, keeper, socketDir } = neighbours
   const sandboxes: EngineConfig = {
     keeperSocket: keeper.socket,
     slotsDir: keeper.slotsDir,
@@ -117,7 +134,8 @@ export async function openWorld(
   let serving = rpc.serve('runner', runner.routes)
   await runner.start()
   const world: World = {
-    ...{ database, identities, rpc, keeper, feed, runner, socketDir, sandboxes, dial },
+    ...neighbours,
+    ...{ runner, sandboxes, dial },
     broker: await dialBroker(),
     gateway: await dial(),
     async reopen() {
@@ -144,9 +162,7 @@ export async function openWorld(
       world.gateway.connection.end('the test is over')
       await world.runner.stop()
       world.broker.stop()
-      await rpc[Symbol.asyncDispose]()
-      await keeper.stop()
-      await database[Symbol.asyncDispose]()
+      await neighbours[Symbol.asyncDispose]()
     },
   }
   await whole()
