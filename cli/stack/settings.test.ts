@@ -1,0 +1,85 @@
+import { afterAll, beforeAll, expect, test } from 'bun:test'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { CommandFault } from '../fault.ts'
+import { stackOptions } from './options.ts'
+import { findSettings, openSettings } from './settings.ts'
+
+const own = { postgres: 'embedded', redis: 'own' } as const
+let folder: string
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'bmm-settings-'))
+})
+afterAll(() => rmSync(folder, { recursive: true }))
+
+function faultOf(work: () => unknown): CommandFault {
+  try {
+    work()
+  } catch (error) {
+    if (error instanceof CommandFault) return error
+    throw error
+  }
+  throw new Error('nothing was refused')
+}
+
+test('the port of the first start stays', () => {
+  const data = mkdtempSync(join(folder, 'stays-'))
+  const { port } = openSettings(data, 0, own)
+  expect(port).toBeGreaterThan(1023)
+  expect(openSettings(data, undefined, own).port).toBe(port)
+  expect(openSettings(data, 0, own).port).toBe(port)
+  expect(openSettings(data, port, own).port).toBe(port)
+})
+
+test('another port for the same data is refused with the reason', () => {
+  const data = mkdtempSync(join(folder, 'other-'))
+  const { port } = openSettings(data, 0, own)
+  const fault = faultOf(() => openSettings(data, port === 9000 ? 9001 : 9000, own))
+  expect([fault.code, fault.exitCode]).toEqual(['port_fixed', 1])
+  expect(fault.message).toContain(String(port))
+})
+
+test.each(['127.0.0.1', '::1'])('a port that is taken on %s is not chosen', (hostname) => {
+  const data = mkdtempSync(join(folder, 'taken-'))
+  const listener = Bun.listen({ hostname, port: 0, socket: { data() {} } })
+  try {
+    expect(faultOf(() => openSettings(data, listener.port, own)).code).toBe('port_taken')
+    expect(findSettings(data)).toBeUndefined()
+  } finally {
+    listener.stop(true)
+  }
+})
+
+test('data of the embedded Postgres is not silently left for another one, nor the other way round', () => {
+  const data = mkdtempSync(join(folder, 'origin-'))
+  openSettings(data, 0, own)
+  const fault = faultOf(() => openSettings(data, undefined, { ...own, postgres: 'external' }))
+  expect(fault.message).toContain('DATABASE_URL')
+})
+
+test('settings that somebody broke are named', () => {
+  const data = mkdtempSync(join(folder, 'broken-'))
+  writeFileSync(join(data, 'config.json'), '{"port":"many"}')
+  expect(faultOf(() => findSettings(data)).code).toBe('settings_broken')
+})
+
+test.each([
+  [{ BMM_ENV: 'staging' }, /BMM_ENV/],
+  [{ RUNNER_DRIVER: 'docker' }, /only bwrap/],
+  [{ BMM_PUBLIC_URL: 'http://example.com' }, /https/],
+  [{ BMM_PUBLIC_URL: 'https://example.com/path' }, /without a path/],
+])('an environment that cannot be meant is refused: %p', (env, sentence) => {
+  const fault = faultOf(() => stackOptions({ data: folder, port: undefined }, env))
+  expect(fault.exitCode).toBe(2)
+  expect(fault.message).toMatch(sentence)
+})
+
+test('only the named variables of the operator reach a service', () => {
+  const options = stackOptions(
+    { data: folder, port: undefined },
+    { BMM_LOG_LEVEL: 'debug', AWS_SECRET_ACCESS_KEY: 'x', DATABASE_URL: '' },
+  )
+  expect(options.passed).toEqual({ BMM_LOG_LEVEL: 'debug' })
+  expect(options.databaseUrl).toBeUndefined()
+})

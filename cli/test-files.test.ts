@@ -1,0 +1,40 @@
+import { describe, expect, test } from 'bun:test'
+import { CommandFault } from './fault.ts'
+import { findTestFiles, resultOf } from './test-files.ts'
+
+const junit = (tests: number, failures: number, skipped: number) =>
+  `<?xml version="1.0"?>\n<testsuites name="bun test" tests="${tests}" assertions="9" failures="${failures}" skipped="${skipped}" time="0.1">`
+
+describe('what came out of a file', () => {
+  test.each([
+    ['all passed', 0, junit(3, 0, 0), 3, 0],
+    ['one failed', 1, junit(3, 1, 0), 2, 1],
+    ['a skipped test is not known to work', 0, junit(3, 0, 1), 2, 1],
+    ['an error beside passing tests', 1, junit(3, 0, 0), 3, 1],
+    ['no test at all', 0, junit(0, 0, 0), 0, 1],
+    ['a crash leaves no report', 139, undefined, 0, 1],
+  ])('%s', (_name, code, report, passed, failed) => {
+    expect(resultOf(code, report)).toEqual({ passed, failed })
+  })
+})
+
+describe('which files', () => {
+  test('journeys come first, since they take longest', async () => {
+    const files = await findTestFiles([])
+    const journeys = files.filter((file) => file.includes('.journey.'))
+    expect(journeys.length).toBeGreaterThan(0)
+    expect(files.slice(0, journeys.length)).toEqual(journeys)
+  })
+
+  test('a folder or a file chooses', async () => {
+    expect(await findTestFiles(['./cli/test-files.test.ts'])).toEqual(['cli/test-files.test.ts'])
+    const files = await findTestFiles(['lib/'])
+    expect(files.every((file) => file.startsWith('lib/'))).toBe(true)
+  })
+
+  test('a path without a test is a wrong use, never an empty success', async () => {
+    const fault = await findTestFiles(['no/such']).catch((error: unknown) => error)
+    expect(fault).toBeInstanceOf(CommandFault)
+    expect(fault).toMatchObject({ exitCode: 2 })
+  })
+})
