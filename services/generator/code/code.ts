@@ -6,6 +6,8 @@ import { MAX_MODULE_BYTES } from './compile.ts'
 
 const program = new URL('child.ts', import.meta.url).pathname
 const ATTEMPTS = 2
+const doing = { read: 'Reading', resolve: 'Resolving', scan: 'Scanning', compile: 'Compiling' }
+type Task = 'read' | 'resolve' | 'scan' | 'compile'
 const MAX_REPORT_BYTES = 1024 * 1024
 
 export const codeLimits: ChildLimits = {
@@ -34,6 +36,31 @@ const refusalSchema = z.object({ path: z.string(), message: z.string() })
 
 export type CodeOptions = { signal?: AbortSignal | undefined; limits?: ChildLimits }
 
+const resolvedSchema = z.object({
+  tools: z.number(),
+  codeTools: z.number(),
+  origins: z.array(z.string()),
+  credentials: z.array(z.string()),
+})
+export type Resolved = z.infer<typeof resolvedSchema>
+
+/** The spec of hostile bytes as the bytes to show: well formed, bounded in depth. Throws CodeError. */
+export async function readSpecBytes(
+  bytes: Uint8Array,
+  options: CodeOptions = {},
+): Promise<Uint8Array> {
+  return (await attempt('read', bytes, options)).output
+}
+
+/** What a spec would build. Throws CodeError when it contradicts itself or is out of bounds. */
+export async function resolveSpecBytes(
+  spec: Uint8Array,
+  options: CodeOptions = {},
+): Promise<Resolved> {
+  const { output } = await attempt('resolve', spec, options)
+  return resolvedSchema.parse(JSON.parse(Buffer.from(output).toString('utf8')))
+}
+
 /** What the scan finds in a spec. Throws CodeError when it cannot be scanned. */
 export async function scanSpecBytes(
   spec: Uint8Array,
@@ -52,7 +79,7 @@ export async function compileSpecBytes(
 }
 
 async function attempt(
-  task: 'scan' | 'compile',
+  task: Task,
   spec: Uint8Array,
   { signal, limits = codeLimits }: CodeOptions,
 ): Promise<Extract<ChildEnding, { kind: 'done' }>> {
@@ -68,7 +95,7 @@ async function attempt(
         throw new CodeError(path, message)
       }
       case 'over':
-        throw new CodeError('', `The ${task} of the spec was stopped. ${ending.sentence}`)
+        throw new CodeError('', `${doing[task]} the spec was stopped. ${ending.sentence}`)
       case 'crashed':
         note = ending.note
         break
@@ -76,5 +103,5 @@ async function attempt(
         ending satisfies never
     }
   }
-  throw new CodeError(note, `The ${task} of the spec crashed twice. It is not tried again.`)
+  throw new CodeError(note, `${doing[task]} the spec crashed twice. It is not tried again.`)
 }

@@ -22,7 +22,7 @@ const fieldStyles = ['form', 'spaceDelimited', 'pipeDelimited', 'deepObject'] as
 
 /**
  * Undefined where the body stays whole under one key: it is no object with named fields, a union, an open map,
- * may be null, has too many fields, or a field's key is already a parameter's.
+ * has too many fields, or a field's key is already a parameter's.
  */
 export function flattenedBody(
   body: BodySource,
@@ -69,7 +69,7 @@ export function flattenedBody(
 }
 
 function isFlattenable({ merged, recursive, never }: Seen): boolean {
-  if (never || recursive || merged.nullable || merged.patterns.size > 0) return false
+  if (never || recursive !== undefined || merged.patterns.size > 0) return false
   if (merged.types?.length !== 1 || merged.types[0] !== 'object') return false
   if (merged.additional === true || Array.isArray(merged.additional)) return false
   return merged.unions.every((members) => members.every(isConstraint))

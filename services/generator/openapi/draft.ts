@@ -11,7 +11,7 @@ import { type OpenApiDocument, readDocument } from './document.ts'
 import { operationFilter } from './filter.ts'
 import { ImportError } from './import-error.ts'
 import { isObject, type JsonObject, listAt, objectAt, own, pointerTo, textAt } from './json.ts'
-import { type Notice, type Notices, notices } from './notices.ts'
+import { MAX_PATH, type Notice, type Notices, notices } from './notices.ts'
 import { asksForAuthorization } from './parameter.ts'
 import { line, prose } from './prose.ts'
 import { ReferenceFault, type References, referencesOf } from './reference.ts'
@@ -90,6 +90,9 @@ export function draftInParts(
   }
   const ready = readyOperations(wanted, context, options, refusals)
   const credentials = credentialsFor(ready.map(askedBy), context.notices)
+  if (credentials.list.length === 0) {
+    context.notices.warn('', 'The document asks for no credential: calls go out without one.')
+  }
   const { tags, egress } = makeTools(ready, credentials, context, refusals, keep)
   const first = refusals[0]
   if (egress.length === 0) {
@@ -229,7 +232,9 @@ function operationsOf(
         : [],
   )
   return [...standard, ...additional].flatMap(({ method, operation, at }) => {
-    const tags = listAt(operation, 'tags').filter((tag) => typeof tag === 'string')
+    const tags = listAt(operation, 'tags').flatMap((tag) =>
+      typeof tag === 'string' ? [line(tag, MAX_NAME)] : [],
+    )
     if (isHttpMethod(method)) {
       return [{ method, path, pointer: at, pathItem, operation, tags }]
     }
@@ -259,6 +264,9 @@ function readyOperations(
       if (Object.keys(objectAt(operation, 'callbacks')).length > 0) {
         notices.warn(pointer, 'Callbacks are calls to you, not to the API: they were left out.')
       }
+      if (hasLinks(operation)) {
+        notices.warn(pointer, 'Links between operations were left out.')
+      }
       const server = servers.serverOf(pathItem, operation)
       if (origins.size >= MAX_ORIGINS && !origins.has(server.origin)) {
         throw new Refused(`The document names more than ${MAX_ORIGINS} hosts. Import a part of it.`)
@@ -277,6 +285,12 @@ function readyOperations(
     })
     return ready === undefined ? [] : [ready]
   })
+}
+
+function hasLinks(operation: JsonObject): boolean {
+  return Object.values(objectAt(operation, 'responses')).some(
+    (response) => isObject(response) && own(response, 'links') !== undefined,
+  )
 }
 
 /** Documents without security that ask for the Authorization header as a parameter mean a credential. */
@@ -325,12 +339,12 @@ function titles(
 }
 
 function shortList(refusals: readonly Refusal[]): Refusal[] {
-  if (refusals.length <= MAX_REFUSALS) return [...refusals]
   const more = refusals.length - MAX_REFUSALS
-  return [
-    ...refusals.slice(0, MAX_REFUSALS),
-    { path: '', message: `${more} more operations were refused.` },
-  ]
+  const shown = refusals
+    .slice(0, MAX_REFUSALS)
+    .map((refusal) => ({ ...refusal, path: line(refusal.path, MAX_PATH) }))
+  if (more <= 0) return shown
+  return [...shown, { path: '', message: `${more} more operations were refused.` }]
 }
 
 function nothing(message: string, path: string): ImportError {

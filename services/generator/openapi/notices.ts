@@ -1,5 +1,7 @@
 /** What an import has to tell: warnings, grouped so that a thousand operations do not say a thing a thousand times. */
 
+import { line } from './prose.ts'
+
 /** Something that became less than the document says. `path` is a JSON pointer. */
 export type Notice = { path: string; message: string }
 
@@ -9,6 +11,8 @@ export type Notices = {
 }
 
 const MAX_NOTICES = 500
+/** Of a JSON pointer that is shown. */
+export const MAX_PATH = 500
 
 /** The same sentence about many places is told once, with the first place and the number of others. */
 export function notices(): Notices {
@@ -24,7 +28,7 @@ export function notices(): Notices {
     },
     list() {
       const told = [...places].map(([message, { path, others }]) => ({
-        path,
+        path: line(path, MAX_PATH),
         message: others.size === 0 ? message : `${message} (And in ${others.size} more places.)`,
       }))
       if (untold > 0) told.push({ path: '', message: `${untold} more warnings were left out.` })

@@ -1,6 +1,6 @@
 /** Parameters of an operation, of any dialect, and how each travels in the request. */
 import type { ParameterSpec } from '@bmm/spec/server-spec'
-import { isObject, type JsonObject, listAt, own, pointerTo, textAt } from './json.ts'
+import { isObject, type JsonObject, listAt, own, textAt } from './json.ts'
 import type { Notices } from './notices.ts'
 import type { References } from './reference.ts'
 import type { Part } from './schema-leaf.ts'
@@ -35,7 +35,7 @@ const allowedStyles: Readonly<Record<ParameterSpec['in'], readonly string[]>> = 
   header: ['simple'],
   cookie: ['form'],
 }
-const MAX_WIRE_NAME = 256
+export const MAX_WIRE_NAME = 256
 /** Headers that describe the message or the connection: the serialiser and the broker write them. */
 const ownHeaders = new Set([
   'accept',
@@ -209,9 +209,4 @@ export function asksForAuthorization(
       textAt(parameter, 'name')?.toLowerCase() === 'authorization'
     )
   })
-}
-
-/** JSON pointer of an operation. */
-export function operationPointer(path: string, method: string): string {
-  return pointerTo('/paths', path, method)
 }

@@ -1,6 +1,7 @@
 /** `$ref` inside one document: resolved lazily, never fetched. */
 import type { OpenApiDocument } from './document.ts'
 import { isObject, type JsonObject, own, pointerSegments, textAt } from './json.ts'
+import { line } from './prose.ts'
 
 const MAX_REFERENCE_CHAIN = 30
 
@@ -36,14 +37,14 @@ export function referencesOf(document: OpenApiDocument, documentUrl?: string): R
     const base = before === '' || names.includes(before) ? document.root : identified(before)
     if (base === undefined) {
       throw new ReferenceFault(
-        `The reference "${ref.slice(0, 200)}" leads out of the document. External references are not followed: bundle the document into one file first.`,
+        `The reference "${line(ref, 200)}" leads out of the document. External references are not followed: bundle the document into one file first.`,
         true,
       )
     }
     const segments = pointerSegments(fragment)
     const value = segments === undefined ? identified(`#${fragment}`) : valueAt(base, segments)
     if (value === undefined) {
-      throw new ReferenceFault(`The reference "${ref.slice(0, 200)}" points to nothing.`, false)
+      throw new ReferenceFault(`The reference "${line(ref, 200)}" points to nothing.`, false)
     }
     found.set(ref, value)
     return value
@@ -60,7 +61,7 @@ export function referencesOf(document: OpenApiDocument, documentUrl?: string): R
     for (let step = 0; isObject(current) && typeof current.$ref === 'string'; step += 1) {
       if (step >= MAX_REFERENCE_CHAIN) {
         throw new ReferenceFault(
-          `The reference "${current.$ref.slice(0, 200)}" leads in a circle.`,
+          `The reference "${line(current.$ref, 200)}" leads in a circle.`,
           false,
         )
       }

@@ -13,8 +13,8 @@ export type Leaves = {
   leaves: Leaf[]
   /** The value may also be null. */
   nullable: boolean
-  /** A reference came back to where it started: the value is described by its type only. */
-  recursive: boolean
+  /** The reference that came back to where it started: the value is described by its type only. */
+  recursive: string | undefined
   /** References that point to nothing; external ones throw instead. */
   dangling: string[]
   /** The schema `false`: no value fits. */
@@ -28,7 +28,7 @@ export function leavesOf(parts: readonly Part[], references: References): Leaves
   const result: Leaves = {
     leaves: [],
     nullable: false,
-    recursive: false,
+    recursive: undefined,
     dangling: [],
     never: false,
   }
@@ -77,7 +77,7 @@ function referenced(ref: string, trail: Trail, references: References, result: L
   }
   for (let step = trail; step !== undefined; step = step.up) {
     if (step.ref !== ref) continue
-    result.recursive = true
+    result.recursive = ref
     const type = isObject(source) ? source.type : undefined
     return type === undefined ? [] : [{ source: { type }, trail }]
   }

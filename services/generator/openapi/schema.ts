@@ -2,7 +2,7 @@
 import type { RenameSpec } from '@bmm/spec/server-spec'
 import { type KeyRing, keyRing } from './input-key.ts'
 import type { JsonObject } from './json.ts'
-import { prose } from './prose.ts'
+import { line, prose } from './prose.ts'
 import type { References } from './reference.ts'
 import { type Leaves, leavesOf, type Part } from './schema-leaf.ts'
 import { type Merged, merged } from './schema-merge.ts'
@@ -20,7 +20,12 @@ export type SchemaBuilder = {
 }
 
 /** A value's schema with its references opened and its parts merged. */
-export type Seen = { merged: Merged; readOnly: boolean; recursive: boolean; never: boolean }
+export type Seen = {
+  merged: Merged
+  readOnly: boolean
+  recursive: string | undefined
+  never: boolean
+}
 
 export type SchemaReport = {
   renames: RenameSpec[]
@@ -36,6 +41,7 @@ type Task = { seen: Seen; out: JsonObject; at: readonly string[]; depth: number 
 
 const MAX_DEPTH = 12
 const MAX_PROPERTIES = 300
+const MAX_REQUIRED = 1_000
 const MAX_ALTERNATIVES = 30
 const MAX_ENUM = 250
 const MAX_ENUM_BYTES = 6_000
@@ -70,10 +76,10 @@ export function schemaBuilder(references: References, budget: SchemaBudget): Sch
 
   function write(seen: Seen, at: readonly string[], description?: string, depth = 0): JsonObject {
     const out: JsonObject = {}
-    if (seen.recursive) report.recursive += 1
+    if (seen.recursive !== undefined) report.recursive += 1
     const { types, nullable } = seen.merged
     if (types !== undefined) out.type = typeKeyword(types, nullable)
-    const said = description ?? seen.merged.plain.description
+    const said = description ?? seen.merged.plain.description ?? againSentence(seen.recursive)
     if (typeof said === 'string') {
       const text = prose(said, DESCRIPTION_LIMITS[depth] ?? DEEP_DESCRIPTION)
       if (text !== '') out.description = text
@@ -131,15 +137,15 @@ export function schemaBuilder(references: References, budget: SchemaBudget): Sch
     let count = 0
     let isWhole = true
     for (const [wire, parts] of namedProperties(schema)) {
-      const seen = look(parts)
-      if (seen.readOnly) continue
       const isRequired = schema.required.has(wire)
       count += 1
-      if (!isRequired && (count > MAX_PROPERTIES || left <= 0)) {
+      if (count > (isRequired ? MAX_REQUIRED : MAX_PROPERTIES) || (left <= 0 && !isRequired)) {
         report.shortened += 1
         isWhole = false
         continue
       }
+      const seen = look(parts)
+      if (seen.readOnly) continue
       const key = ring.keyFor(wire)
       if (key !== wire && !rename([...at, key], wire)) {
         isWhole = false
@@ -191,6 +197,12 @@ export function namedProperties(schema: Merged): Map<string, readonly Part[]> {
 
 function isReadOnly(leaves: Leaves): boolean {
   return leaves.leaves.some(({ schema }) => schema.readOnly === true)
+}
+
+/** `#/components/schemas/Author` → what the model should know of an author inside an author. */
+function againSentence(ref: string | undefined): string | undefined {
+  const name = ref === undefined ? '' : line(ref.split('/').at(-1) ?? '', 60)
+  return name === '' ? undefined : `Once more as ${name} above.`
 }
 
 function isComposite(schema: Merged): boolean {

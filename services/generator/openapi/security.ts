@@ -4,7 +4,7 @@ import type { OpenApiDocument } from './document.ts'
 import { numbered } from './input-key.ts'
 import { isObject, type JsonObject, objectAt, own, textAt } from './json.ts'
 import { prose } from './prose.ts'
-import type { References } from './reference.ts'
+import { ReferenceFault, type References } from './reference.ts'
 import { Refused } from './refused.ts'
 
 /** How a scheme's value travels. Schemes with an equal `slot` would overwrite each other on one origin. */
@@ -41,7 +41,7 @@ export function securitySchemes(
       : objectAt(objectAt(root, 'components'), 'securitySchemes')
   const schemes = new Map<string, SecurityScheme | string>()
   for (const [name, value] of Object.entries(definitions)) {
-    schemes.set(name, schemeFrom(name, references.follow(value)))
+    schemes.set(name, schemeFrom(name, followed(value, references)))
   }
 
   function demandOf(operation: JsonObject): Demand {
@@ -72,6 +72,16 @@ export function securitySchemes(
   }
 
   return { demandOf }
+}
+
+/** A scheme that cannot be resolved matters only to the operations that name it. */
+function followed(value: unknown, references: References): unknown {
+  try {
+    return references.follow(value)
+  } catch (error) {
+    if (error instanceof ReferenceFault) return undefined
+    throw error
+  }
 }
 
 /** The document asks for the Authorization header as an ordinary parameter and names no scheme. */

@@ -1,6 +1,7 @@
 /** Where an operation is: servers, their variables, base URL, and the URL template of the operation. */
 
 import type { OpenApiDocument } from './document.ts'
+import { safeKey } from './input-key.ts'
 import { isObject, type JsonObject, listAt, objectAt, own, textAt } from './json.ts'
 import type { Notices } from './notices.ts'
 import { Refused } from './refused.ts'
@@ -162,7 +163,7 @@ export type UrlTemplate = {
   /** Absolute, with `{name}` or `{+name}` for path parameters. */
   url: string
   origin: string
-  /** Path part of `url`, for the list of allowed operations. */
+  /** Path part of `url` for the list of allowed operations, its placeholders named in the safe alphabet. */
   path: string
   /** The names in braces, by wire name; true where the value may span several segments. */
   names: Map<string, boolean>
@@ -191,7 +192,11 @@ export function urlTemplate(
     throw new Refused(`The address is longer than ${MAX_URL_TEMPLATE} characters.`)
   }
   const { origin } = server
-  const rest = url.slice(origin.length).split('?', 1)[0] ?? ''
+  const shown = url.replaceAll(
+    /\{(\+?)([^{}]+)\}/g,
+    (_match, plus, name) => `{${plus}${safeKey(name)}}`,
+  )
+  const rest = shown.slice(origin.length).split('?', 1)[0] ?? ''
   return { url, origin, path: rest.startsWith('/') ? rest : `/${rest}`, names }
 }
 

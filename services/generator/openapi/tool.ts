@@ -13,7 +13,7 @@ import type { OpenApiDocument } from './document.ts'
 import { type KeyRing, keyRing, safeKey } from './input-key.ts'
 import { isObject, type JsonObject, objectAt, own, textAt } from './json.ts'
 import type { Notices } from './notices.ts'
-import { type ParameterSource, parametersOf } from './parameter.ts'
+import { MAX_WIRE_NAME, type ParameterSource, parametersOf } from './parameter.ts'
 import { hasHidden, line, prose } from './prose.ts'
 import type { References } from './reference.ts'
 import { Refused } from './refused.ts'
@@ -140,6 +140,9 @@ function wantedParameters(
     }
     notices.warn(at, 'A path parameter that is not declared became a required string.')
     wanted.push(undeclared(name, spans))
+  }
+  if (wanted.some(({ name }) => name.length > MAX_WIRE_NAME)) {
+    throw new Refused('The name of a path parameter is too long.')
   }
   const order = ['path', 'query', 'header', 'cookie']
   return wanted.sort((a, b) => order.indexOf(a.in) - order.indexOf(b.in))
@@ -280,14 +283,14 @@ function description(source: Operation, note: string | undefined, notices: Notic
   }
   const head = prose(summary, MAX_SUMMARY)
   const rest = prose(long, MAX_DESCRIPTION)
-  const isRepeated = rest.startsWith(head.replace(/\.$/, ''))
+  const isRepeated = head !== '' && rest.startsWith(head.replace(/\.$/, ''))
+  const said = [isRepeated ? '' : head, rest].filter((part) => part !== '')
   const parts = [
     own(source.operation, 'deprecated') === true ? 'Deprecated.' : '',
-    isRepeated ? '' : head,
-    rest,
+    ...(said.length > 0 ? said : [`${source.method} ${prose(source.path, MAX_SUMMARY)}`]),
     note ?? '',
-  ].filter((part) => part !== '')
-  return parts.length === 0 ? `${source.method} ${prose(source.path, 300)}` : parts.join('\n\n')
+  ]
+  return parts.filter((part) => part !== '').join('\n\n')
 }
 
 function tellShortcomings(

@@ -1,11 +1,12 @@
 /** Where a text stops being YAML: the fast native parser tells no position, so the slow one is asked. */
-import { LineCounter, parseDocument } from 'yaml'
+import { type Document, LineCounter, parseDocument } from 'yaml'
 import { pointerTo } from './json.ts'
-import type { TextFault } from './json-fault.ts'
+import { lineAndColumn, type TextFault } from './json-fault.ts'
 
 /** The slow parser takes some 80 bytes of memory for each byte: larger texts are narrowed down first. */
 const MAX_SLOW_PARSE = 1024 * 1024
 const MAX_NARROWING = 8
+const MAX_ALIASES = 1_000
 
 export type SlowParse = { value: unknown } | { fault: TextFault }
 
@@ -20,7 +21,7 @@ export function parseYamlSlowly(text: string): SlowParse {
   })
   const error = document.errors[0]
   if (error === undefined) {
-    if (section.text === text) return { value: document.toJS({ maxAliasCount: 1_000 }) }
+    if (section.text === text) return valueOf(document, text)
     return { fault: { message: 'the YAML is malformed', line: section.line, column: 1, path: '' } }
   }
   const { line, col } = lines.linePos(error.pos[0])
@@ -32,6 +33,21 @@ export function parseYamlSlowly(text: string): SlowParse {
       column: col,
       path: yamlPathAt(text, whole),
     },
+  }
+}
+
+/** Aliases are resolved last: one without an anchor, or a thousand of one another, is found only here. */
+function valueOf(document: Document.Parsed, text: string): SlowParse {
+  try {
+    return { value: document.toJS({ maxAliasCount: MAX_ALIASES }) }
+  } catch (error) {
+    if (!(error instanceof ReferenceError)) throw error
+    const name = /: ([^\s:]+)$/.exec(error.message)?.[1]
+    const index = name === undefined ? -1 : text.indexOf(`*${name}`)
+    const at = lineAndColumn(text, Math.max(0, index))
+    const message =
+      index === -1 ? 'its aliases cannot be resolved' : 'an alias (*) has no anchor (&)'
+    return { fault: { message, ...at, path: index === -1 ? '' : yamlPathAt(text, at.line) } }
   }
 }
 

@@ -1,0 +1,207 @@
+/** Making a server from a confirmed draft: everything that can be refused is refused before anything is written. */
+import { asUser } from '@bmm/lib/client'
+import { conflict, denied, invalid, notFound, precondition } from '@bmm/lib/errors'
+import type { UserClaims } from '@bmm/lib/identity'
+import { newId } from '@bmm/lib/ids'
+import type { JobQueue } from '@bmm/lib/jobs'
+import type { Log } from '@bmm/lib/log'
+import { inTransaction, type Sql } from '@bmm/lib/sql'
+import { digestOf } from '@bmm/spec/digest'
+import { resourceUrl, slugFault } from '@bmm/spec/resource-url'
+import { MAX_BUILD_TOOLS, MAX_SPEC_BYTES } from '@bmm/spec/server-spec'
+import { accessSchema } from '@bmm/spec/statement'
+import { appendEvent, insertBuild } from './build-store.ts'
+import type { Downstream } from './downstream.ts'
+import { type DraftRow, findDraft } from './draft-store.ts'
+import type { Hints } from './hints.ts'
+import * as store from './server-store.ts'
+
+const SHOWN_TAGS = 20
+
+export type CreationWish = {
+  draftId: string
+  specDigest: string
+  slug: string
+  access: string
+  idempotencyKey: string
+}
+
+export type Created = { serverId: string; buildId: string }
+
+export type CreationOptions = {
+  sql: Sql
+  statements: Downstream['statements']
+  builds: JobQueue
+  hints: Hints
+  publicUrl: string
+  log: Log
+  now: () => Date
+}
+
+/** Throws `not_confirmed`, `draft_not_found`, `draft_changed`, `slug_invalid`, `slug_taken`, `too_many_tools`, `no_tools`, `spec_too_large`, `access_invalid`, `idempotency_key_reused`. */
+export async function createServer(
+  options: CreationOptions,
+  user: UserClaims,
+  wish: CreationWish,
+): Promise<Created> {
+  const { sql, statements, hints, publicUrl } = options
+  const requestDigest = digestOf(JSON.stringify(wish))
+  const repeated = await findRepeated(sql, user, wish, requestDigest)
+  if (repeated !== undefined) return repeated
+  const access = accessFrom(wish.access)
+  const draft = await confirmedDraft(options, user, wish)
+  const fault = slugFault(wish.slug)
+  if (fault !== undefined) throw invalid('slug_invalid', fault)
+  if (await store.isSlugTaken(sql, wish.slug)) {
+    // Perhaps by this very request, sent twice at once.
+    const twin = await findRepeated(sql, user, wish, requestDigest)
+    if (twin !== undefined) return twin
+    throw slugTaken(wish.slug)
+  }
+  const ids = { serverId: newId('srv'), buildId: newId('bld'), confirmationId: newId('cnf') }
+  const url = resourceUrl(publicUrl, wish.slug)
+  // Recorded before the server exists: a confirmation of a server that never came to be signs nothing.
+  await statements.recordConfirmation(
+    {
+      confirmationId: ids.confirmationId,
+      serverId: ids.serverId,
+      specDigest: draft.specDigest,
+      spec: draft.spec,
+      resourceUrl: url,
+      access,
+    },
+    asUser(user.token),
+  )
+  const created = await inTransaction(sql, async (transaction) => {
+    if (wish.idempotencyKey !== '') {
+      const row = { requestDigest, serverId: ids.serverId, buildId: ids.buildId }
+      const taken = await store.takeIdempotencyKey(
+        transaction,
+        user.orgId,
+        wish.idempotencyKey,
+        row,
+      )
+      if (taken !== undefined) return sameRequest(taken, requestDigest)
+    }
+    await insertAll(transaction, user, draft, { ...ids, slug: wish.slug, access, url })
+    return ids
+  })
+  hints.serverUpdated(created.serverId)
+  await enqueue(options, created.buildId)
+  return { serverId: created.serverId, buildId: created.buildId }
+}
+
+async function findRepeated(
+  sql: Sql,
+  { orgId }: UserClaims,
+  { idempotencyKey }: CreationWish,
+  requestDigest: string,
+): Promise<Created | undefined> {
+  if (idempotencyKey === '') return undefined
+  const taken = await store.findIdempotencyKey(sql, orgId, idempotencyKey)
+  return taken === undefined ? undefined : sameRequest(taken, requestDigest)
+}
+
+function sameRequest(taken: store.RepeatedRow, requestDigest: string): Created {
+  if (taken.requestDigest === requestDigest) return taken
+  throw conflict('idempotency_key_reused', 'The idempotency key was used for another request.')
+}
+
+function accessFrom(text: string): string {
+  if (text === '') return JSON.stringify({ kind: 'org' })
+  try {
+    return JSON.stringify(accessSchema.parse(JSON.parse(text)))
+  } catch {
+    throw invalid('access_invalid', 'The access rule is one of org, people and anyone.')
+  }
+}
+
+async function confirmedDraft(
+  { sql, now }: CreationOptions,
+  user: UserClaims,
+  wish: CreationWish,
+): Promise<DraftRow> {
+  if (user.confirmDigest !== wish.specDigest) {
+    throw denied('not_confirmed', 'The person did not confirm these bytes.')
+  }
+  const draft = await findDraft(sql, user.orgId, wish.draftId, now())
+  if (draft === undefined) {
+    throw notFound('draft_not_found', 'There is no such draft, or it is older than 24 hours.')
+  }
+  if (draft.specDigest !== wish.specDigest || digestOf(draft.spec) !== wish.specDigest) {
+    throw precondition('draft_changed', 'The draft is not the one that was confirmed.')
+  }
+  if (draft.tools === 0) throw invalid('no_tools', 'The draft has no tools.')
+  if (draft.tools > MAX_BUILD_TOOLS) throw invalid('too_many_tools', tooManyTools(draft))
+  if (draft.spec.length > MAX_SPEC_BYTES) {
+    throw invalid('spec_too_large', 'The spec is larger than 8 MB. Choose a part of the API.')
+  }
+  return draft
+}
+
+/** With tags and counts, and how to filter. */
+export function tooManyTools({ tools, tags }: Pick<DraftRow, 'tools' | 'tags'>): string {
+  const listed = tags.slice(0, SHOWN_TAGS).map((tag) => `${tag.name} (${tag.tools})`)
+  const rest = tags.length > SHOWN_TAGS ? `, and ${tags.length - SHOWN_TAGS} more` : ''
+  const choice = listed.length === 0 ? '' : ` Its tags: ${listed.join(', ')}${rest}.`
+  return (
+    `The draft has ${tools} tools; a server has ${MAX_BUILD_TOOLS} at most, because models fail on longer lists.` +
+    `${choice} Draft again with a part of it: by tag (tag:NAME), by path (/path/*) or one by one (GET /path).`
+  )
+}
+
+async function insertAll(
+  transaction: Parameters<typeof appendEvent>[0],
+  user: UserClaims,
+  draft: DraftRow,
+  chosen: {
+    serverId: string
+    buildId: string
+    confirmationId: string
+    slug: string
+    access: string
+    url: string
+  },
+): Promise<void> {
+  const { serverId, buildId, confirmationId, slug, access, url } = chosen
+  const inserted = await store.insertServer(transaction, {
+    id: serverId,
+    orgId: user.orgId,
+    slug,
+    name: draft.name,
+    access,
+    resourceUrl: url,
+    latestBuildId: buildId,
+    createdBy: user.userId,
+  })
+  if (!inserted) throw slugTaken(slug)
+  await store.insertVersion(transaction, {
+    serverId,
+    version: 1,
+    name: draft.name,
+    tools: draft.tools,
+    spec: draft.spec,
+    specDigest: draft.specDigest,
+    confirmationId,
+    createdBy: user.userId,
+  })
+  const build = { id: buildId, serverId, orgId: user.orgId, version: 1, createdBy: user.userId }
+  await insertBuild(transaction, build)
+  await appendEvent(transaction, buildId, { state: 'queued', elapsedMs: 0 })
+}
+
+/** A build without a job is found by the sweep: a queue that is away delays it, nothing more. */
+async function enqueue({ builds, log }: CreationOptions, buildId: string): Promise<void> {
+  try {
+    await builds.add(buildId)
+  } catch (error) {
+    log.warn({ err: error, buildId }, 'a build waits for the sweep')
+  }
+}
+
+function slugTaken(slug: string) {
+  return conflict(
+    'slug_taken',
+    `The slug "${slug}" is taken, or was once: slugs are never given away again.`,
+  )
+}

@@ -1,0 +1,204 @@
+/** Making drafts: hostile documents become shown bytes with notes, and are kept for 24 hours. */
+import { invalid, limited } from '@bmm/lib/errors'
+import type { UserClaims } from '@bmm/lib/identity'
+import { newId } from '@bmm/lib/ids'
+import type { Log } from '@bmm/lib/log'
+import { inTransaction, type Sql } from '@bmm/lib/sql'
+import { digestOf } from '@bmm/spec/digest'
+import { parseServerSpec, type ServerSpec, serverSpecBytes } from '@bmm/spec/server-spec'
+import { CodeError, readSpecBytes, scanSpecBytes } from './code/code.ts'
+import type { DocumentSource } from './document-source.ts'
+import * as store from './draft-store.ts'
+import { importDocument } from './openapi/import-document.ts'
+import { ImportError } from './openapi/import-error.ts'
+import { cleanSpec } from './scan/clean-spec.ts'
+
+const DRAFT_HOURS = 24
+const MAX_DRAFTS_OF_ORG = 50
+const MAX_NOTES = 1_000
+const MAX_TAGS = 1_000
+/** What one message between services carries, with room to spare. */
+const MAX_DRAFT_BYTES = 40 * 1024 * 1024
+/** Children at a time, and drafts waiting for one. */
+const MAX_AT_ONCE = 2
+const MAX_WAITING = 20
+
+export type DraftSource =
+  | { kind: 'document'; document: Uint8Array }
+  | { kind: 'url'; url: string }
+  | { kind: 'spec'; spec: Uint8Array }
+
+export type DraftWish = {
+  source: DraftSource
+  baseUrl: string
+  only: readonly string[]
+  name: string
+}
+
+export type Drafting = (
+  user: UserClaims,
+  wish: DraftWish,
+  signal: AbortSignal,
+) => Promise<store.DraftRow>
+
+type Content = { spec: ServerSpec; notes: store.DraftNote[]; tags: store.DraftTag[] }
+
+export type DraftingOptions = {
+  sql: Sql
+  fetchDocument: DocumentSource
+  log: Log
+  now: () => Date
+}
+
+/** Throws `document_invalid`, `document_too_large`, `nothing_selected`, `option_invalid`, `spec_invalid`, `fetch_refused`, `fetch_failed`, `too_many_drafts`. */
+export function drafting({ sql, fetchDocument, log, now }: DraftingOptions): Drafting {
+  const turn = turnstile(MAX_AT_ONCE, MAX_WAITING)
+  return async (user, wish, signal) => {
+    const { spec, notes, tags } = await turn(async () => {
+      signal.throwIfAborted()
+      return wish.source.kind === 'spec'
+        ? fromSpec(wish.source.spec, signal)
+        : fromDocument(wish, user.orgId, fetchDocument, signal)
+    })
+    const { spec: shown, changed } = cleanSpec(spec)
+    if (changed > 0) {
+      notes.push(warning('', `Invisible characters were taken out of ${changed} texts.`))
+    }
+    const bytes = serverSpecBytes(shown)
+    if (bytes.length > MAX_DRAFT_BYTES) {
+      throw invalid('document_too_large', 'The draft is too large. Choose a part of the API.')
+    }
+    const found = await turn(() => scanNotes(bytes, shown, signal, log))
+    const draft: store.DraftRow = {
+      id: newId('dft'),
+      orgId: user.orgId,
+      createdBy: user.userId,
+      name: shown.name,
+      tools: shown.tools.length,
+      spec: bytes,
+      specDigest: digestOf(bytes),
+      notes: [...found, ...notes].slice(0, MAX_NOTES),
+      tags: tags.slice(0, MAX_TAGS),
+      expiresAt: new Date(now().getTime() + DRAFT_HOURS * 3_600_000),
+    }
+    await inTransaction(sql, async (transaction) => {
+      await store.insertDraft(transaction, draft)
+      await store.trimDrafts(transaction, user.orgId, MAX_DRAFTS_OF_ORG)
+    })
+    return draft
+  }
+}
+
+async function fromDocument(
+  wish: DraftWish,
+  orgId: string,
+  fetchDocument: DocumentSource,
+  signal: AbortSignal,
+): Promise<Content> {
+  const fetched =
+    wish.source.kind === 'url' ? await fetchDocument(wish.source.url, orgId, signal) : undefined
+  const document =
+    fetched?.document ?? (wish.source.kind === 'document' ? wish.source.document : new Uint8Array())
+  try {
+    const draft = await importDocument(document, {
+      documentUrl: fetched?.url,
+      baseUrl: wish.baseUrl === '' ? undefined : wish.baseUrl,
+      name: wish.name === '' ? undefined : wish.name,
+      only: wish.only.length === 0 ? undefined : wish.only,
+    })
+    return {
+      spec: draft.spec,
+      notes: [
+        ...draft.refusals.map(({ path, operation, message }) => ({
+          refused: true,
+          path,
+          message: operation === undefined ? message : `${operation}: ${message}`,
+        })),
+        ...draft.warnings.map(({ path, message }) => warning(path, message)),
+      ],
+      tags: draft.tags.map(({ name, count }) => ({ name, tools: count })),
+    }
+  } catch (error) {
+    throw error instanceof ImportError ? importFault(error) : error
+  }
+}
+
+async function fromSpec(bytes: Uint8Array, signal: AbortSignal): Promise<Content> {
+  try {
+    return { spec: parseServerSpec(await readSpecBytes(bytes, { signal })), notes: [], tags: [] }
+  } catch (error) {
+    if (!(error instanceof CodeError)) throw error
+    const { path, message } = error
+    throw invalid('spec_invalid', message, { fields: [{ path, message }] })
+  }
+}
+
+/** What a build would be refused for, told early. A scan that fails is told as well: the build scans again. */
+async function scanNotes(
+  bytes: Uint8Array,
+  spec: ServerSpec,
+  signal: AbortSignal,
+  log: Log,
+): Promise<store.DraftNote[]> {
+  try {
+    const findings = await scanSpecBytes(bytes, { signal })
+    return findings.map(({ path, message }) =>
+      warning('', `${placeIn(spec, path)} would be refused: ${message}`),
+    )
+  } catch (error) {
+    if (!(error instanceof CodeError)) throw error
+    log.warn({ fault: error.message }, 'a draft could not be scanned')
+    return [warning('', `The draft could not be scanned. ${error.message}`)]
+  }
+}
+
+/** `/tools/3/description` as people say it. */
+function placeIn(spec: ServerSpec, path: string): string {
+  const [, index, rest] = /^\/tools\/(\d+)\/(.*)$/.exec(path) ?? []
+  const tool = index === undefined ? undefined : spec.tools[Number(index)]
+  return tool === undefined ? path : `Tool ${tool.name}, ${rest}:`
+}
+
+function warning(path: string, message: string): store.DraftNote {
+  return { refused: false, path, message }
+}
+
+function importFault(error: ImportError) {
+  const { code, message, path, line, column } = error
+  const place = line === undefined ? '' : ` (line ${line}, column ${column ?? 1})`
+  const fields = path === undefined ? [] : [{ path, message }]
+  return invalid(reasons[code], `${message}${place}`, { fields })
+}
+
+const reasons = {
+  document_empty: 'document_invalid',
+  document_malformed: 'document_invalid',
+  not_openapi: 'document_invalid',
+  import_failed: 'document_invalid',
+  document_too_large: 'document_too_large',
+  nothing_to_import: 'nothing_selected',
+  bad_option: 'option_invalid',
+} as const
+
+/** Lets a few through at a time, a few more wait, and turns the rest away. */
+function turnstile(atOnce: number, waiting: number) {
+  let inside = 0
+  const queue: (() => void)[] = []
+  return async <Result>(work: () => Promise<Result>): Promise<Result> => {
+    if (inside >= atOnce) {
+      if (queue.length >= waiting) {
+        throw limited('too_many_drafts', 'Many drafts are being made. Try again in a moment.', {
+          retryAfterSeconds: 5,
+        })
+      }
+      await new Promise<void>((resolve) => queue.push(resolve))
+    } else inside++
+    try {
+      return await work()
+    } finally {
+      const next = queue.shift()
+      if (next === undefined) inside--
+      else next()
+    }
+  }
+}

@@ -1,0 +1,83 @@
+/** Hints through Redis: ids of what changed, so that others look again at once. Losing one costs a moment, nothing else. */
+import type { Log } from '@bmm/lib/log'
+import { openRedis, subscribe } from '@bmm/lib/redis'
+
+const SERVER_UPDATED = 'server.updated'
+const BUILD_STEP = 'build.step'
+
+export type Bell = {
+  /** Resolves when it rang since the last call, after `limitMs`, or when the signal aborts. */
+  wait(limitMs: number, signal: AbortSignal): Promise<void>
+  close(): void
+}
+
+export type Hints = AsyncDisposable & {
+  /** A server's serving or state changed. */
+  serverUpdated(serverId: string): void
+  /** A build has a new event, or was asked to stop. */
+  buildStep(buildId: string): void
+  /** Rings with each hint about that build. */
+  buildBell(buildId: string): Bell
+}
+
+/** Connects in the background: without Redis everything works, only later. */
+export function openHints(redisUrl: string, log: Log): Hints {
+  const redis = openRedis(redisUrl, { log })
+  const rings = new Map<string, Set<() => void>>()
+  const ring = (buildId: string) => {
+    for (const each of rings.get(buildId) ?? []) each()
+  }
+  const subscription = subscribe(redis, BUILD_STEP, ring).catch(() => undefined)
+  const publish = (channel: string, id: string) => {
+    redis.publish(channel, id).catch((error: Error) => {
+      log.debug({ fault: error.message, channel }, 'a hint was lost')
+    })
+  }
+  return {
+    serverUpdated: (serverId) => publish(SERVER_UPDATED, serverId),
+    buildStep: (buildId) => publish(BUILD_STEP, buildId),
+    buildBell(buildId) {
+      const bell = newBell()
+      const others = rings.get(buildId) ?? new Set()
+      rings.set(buildId, others.add(bell.ring))
+      return {
+        wait: bell.wait,
+        close() {
+          others.delete(bell.ring)
+          if (others.size === 0) rings.delete(buildId)
+        },
+      }
+    },
+    async [Symbol.asyncDispose]() {
+      redis.disconnect()
+      await Promise.race([subscription, Promise.resolve()]).then((open) =>
+        open?.[Symbol.asyncDispose](),
+      )
+    },
+  }
+}
+
+function newBell(): { ring: () => void; wait: Bell['wait'] } {
+  let rung = false
+  let wake: (() => void) | undefined
+  return {
+    ring() {
+      rung = true
+      wake?.()
+    },
+    async wait(limitMs, signal) {
+      if (!rung && !signal.aborted) {
+        const { promise, resolve } = Promise.withResolvers<void>()
+        const onAbort = () => resolve()
+        const timer = setTimeout(resolve, limitMs)
+        signal.addEventListener('abort', onAbort)
+        wake = resolve
+        await promise
+        clearTimeout(timer)
+        signal.removeEventListener('abort', onAbort)
+        wake = undefined
+      }
+      rung = false
+    },
+  }
+}

@@ -1,0 +1,58 @@
+/** The generator's process: wiring only. */
+import { join } from 'node:path'
+import { rpcClient } from '@bmm/lib/client'
+import { openIdentity } from '@bmm/lib/identity'
+import { openQueue, openWorker } from '@bmm/lib/jobs'
+import { createLog } from '@bmm/lib/log'
+import { untilStopped } from '@bmm/lib/process'
+import { serveRpc } from '@bmm/lib/server'
+import { migrate, openSql, ping, readMigrations } from '@bmm/lib/sql'
+import { OAuthService } from '@bmm/proto/auth/v1/oauth_service'
+import { TargetService } from '@bmm/proto/broker/v1/broker_service'
+import { DeploymentService } from '@bmm/proto/runner/v1/runner_service'
+import { SecretsService, StatementService } from '@bmm/proto/secrets/v1/secrets_service'
+import { buildWatch } from './build-watch.ts'
+import { BUILD_QUEUE, BUILDS_AT_ONCE, buildWorker, PATIENCE_MS } from './build-worker.ts'
+import { configFrom } from './config.ts'
+import { documentSource } from './document-source.ts'
+import { statementCheck } from './downstream.ts'
+import { drafting } from './drafting.ts'
+import { openHints } from './hints.ts'
+import { generatorRoutes } from './service.ts'
+import { stopping } from './stopping.ts'
+import { startSweeping } from './sweep.ts'
+
+const { rpcDir, publicUrl, redisUrl, ownListeners, ...config } = configFrom()
+const log = createLog('generator', config.logLevel)
+const identity = await openIdentity({ name: 'generator', ...config })
+await using closing = new AsyncDisposableStack()
+const sql = openSql(config.databaseUrl, { schema: 'generator' })
+closing.defer(() => sql.end({ timeout: 5 }))
+await migrate(sql, 'generator', readMigrations(join(import.meta.dir, 'migrations')))
+
+const downstream = {
+  statements: rpcClient(StatementService, { identity, rpcDir, to: 'secrets' }),
+  secrets: rpcClient(SecretsService, { identity, rpcDir, to: 'secrets' }),
+  deployments: rpcClient(DeploymentService, { identity, rpcDir, to: 'runner' }),
+  grants: rpcClient(OAuthService, { identity, rpcDir, to: 'auth' }),
+}
+const targets = rpcClient(TargetService, { identity, rpcDir, to: 'broker' })
+const now = () => new Date()
+const hints = closing.use(openHints(redisUrl, log))
+const builds = closing.use(openQueue(BUILD_QUEUE, redisUrl, log))
+const check = statementCheck(downstream.statements)
+const shared = { sql, hints, log, now, downstream, check, builds, publicUrl }
+const stops = stopping(shared)
+const draft = drafting({ ...shared, fetchDocument: documentSource(targets, ownListeners) })
+const watch = buildWatch(shared)
+const { statements } = downstream
+const routes = generatorRoutes({ ...shared, stopping: stops, draft, watch, statements })
+const socket = join(rpcDir, 'generator', 'rpc.sock')
+closing.use(
+  serveRpc({ identity, socket, routes, log, fault: () => ping(sql).then(() => undefined) }),
+)
+const worker = buildWorker({ ...shared, patienceMs: PATIENCE_MS })
+closing.use(openWorker(BUILD_QUEUE, redisUrl, log, BUILDS_AT_ONCE, worker.work))
+closing.use(startSweeping({ ...shared, stopping: stops }))
+closing.defer(worker.stop)
+await untilStopped(log)

@@ -1,0 +1,43 @@
+/** What a spec may say only together: every operation and credential stays within the origins that the person sees (pure). */
+import type { ServerSpec } from '@bmm/spec/server-spec'
+
+export type SpecFault = { path: string; message: string }
+
+/** The origin of a URL template; templates may stand in path and query only. */
+const templateOrigin = /^(https?:\/\/[^/?#{}\\@\s]+)(\/[^?]*)?/
+
+/** The first contradiction, or undefined. */
+export function consistencyFault(spec: ServerSpec): SpecFault | undefined {
+  const egress = new Map(spec.egress.map((entry) => [entry.origin, entry]))
+  for (const [index, { name, operation }] of spec.tools.entries()) {
+    if (operation === undefined) continue
+    const path = `/tools/${index}/operation/url`
+    const [, origin = '', urlPath = '/'] = templateOrigin.exec(operation.url) ?? []
+    if (!URL.canParse(origin) || new URL(origin).origin !== origin) {
+      return { path, message: `The tool ${name} has a URL without a plain origin.` }
+    }
+    const allowed = egress.get(origin)
+    if (allowed === undefined) {
+      return { path, message: `The tool ${name} calls ${origin}, which is not in egress.` }
+    }
+    const { operations } = allowed
+    const { method } = operation
+    const isListed = operations?.some((o) => o.method === method && o.path === urlPath) ?? true
+    if (!isListed) {
+      return {
+        path,
+        message: `The tool ${name} calls ${method} ${urlPath}, which egress leaves out.`,
+      }
+    }
+  }
+  for (const [index, { name, origins }] of spec.credentials.entries()) {
+    const foreign = origins.findIndex((origin) => !egress.has(origin))
+    if (foreign !== -1) {
+      return {
+        path: `/credentials/${index}/origins/${foreign}`,
+        message: `The credential ${name} goes to ${origins[foreign]}, which is not in egress.`,
+      }
+    }
+  }
+  return undefined
+}
