@@ -13,6 +13,8 @@ const MAX_WAITING_PER_ORG = 200
 const FIRST_BACK_OFF_MS = 100
 const LONGEST_BACK_OFF_MS = 10_000
 const RESIZE_MS = 5_000
+/** A start costs processor time that the sandbox just taken needs for its first call. */
+const REFILL_DELAY_MS = 100
 
 export interface PoolBounds {
   min: number
@@ -57,6 +59,7 @@ export function createPool(options: {
   let starting = 0
   let failures = 0
   let backOff: ReturnType<typeof setTimeout> | undefined
+  let refill: ReturnType<typeof setTimeout> | undefined
   const resize = setInterval(settle, RESIZE_MS)
 
   /** Starts what is missing and ends what is too much. */
@@ -144,7 +147,10 @@ export function createPool(options: {
       if (line.length > 0) return wait(orgId, signal)
       const sandbox = takeWarm()
       if (sandbox === undefined) return wait(orgId, signal)
-      setImmediate(settle)
+      refill ??= setTimeout(() => {
+        refill = undefined
+        settle()
+      }, REFILL_DELAY_MS)
       return sandbox
     },
     open() {
@@ -169,6 +175,7 @@ export function createPool(options: {
     stop() {
       clearInterval(resize)
       clearTimeout(backOff)
+      clearTimeout(refill)
       this.close('The runner is stopping. Try again.')
     },
   }
