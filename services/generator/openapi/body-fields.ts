@@ -34,7 +34,10 @@ export function flattenedBody(
   const seen = builder.look(body.parts)
   if (!isFlattenable(seen)) return undefined
   const { merged } = seen
-  const named = [...namedProperties(merged)].map(([name, parts]) => ({
+  const all = namedProperties(merged)
+  // Among so many some may be read-only, but not all but a hundred.
+  if (all.size > MAX_FIELDS * 3) return undefined
+  const named = [...all].map(([name, parts]) => ({
     name,
     seen: builder.look(parts),
     parts,

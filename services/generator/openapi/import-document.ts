@@ -27,8 +27,10 @@ const HARD_CPU_SECONDS = 20
 const HARD_DATA_FACTOR = 8
 const ATTEMPTS = 2
 
+type ChildAnswer = { fault: ImportFault } | { draft: Draft }
+
 type Ending =
-  | { kind: 'answer'; text: string }
+  | { kind: 'answer'; answer: ChildAnswer }
   | { kind: 'crash' }
   | { kind: 'over'; sentence: string }
 
@@ -51,7 +53,7 @@ export async function importDocument(
   for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
     const ending = await runChild(bytes, options, limits)
     if (ending.kind === 'over') throw failed(ending.sentence)
-    if (ending.kind === 'answer') return draftOf(ending.text)
+    if (ending.kind === 'answer') return draftOf(ending.answer)
   }
   throw failed('The document made the importer crash twice. It is not tried again.')
 }
@@ -95,7 +97,8 @@ async function runChild(
     ])
     const code = await child.exited
     if (over !== undefined) return { kind: 'over', sentence: `${over} Import a part of the API.` }
-    return code === 0 ? { kind: 'answer', text } : { kind: 'crash' }
+    const answer = code === 0 ? answerFrom(text) : undefined
+    return answer === undefined ? { kind: 'crash' } : { kind: 'answer', answer }
   } finally {
     clearTimeout(deadline)
     clearInterval(watch)
@@ -150,8 +153,16 @@ async function cappedText(
   return parts.join('') + decoder.decode()
 }
 
-function draftOf(text: string): Draft {
-  const answer: { fault: ImportFault } | { draft: Draft } = JSON.parse(text)
+/** Our own child's words, or undefined when it ended before it had said them all. */
+function answerFrom(text: string): ChildAnswer | undefined {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
+function draftOf(answer: ChildAnswer): Draft {
   if ('fault' in answer) throw new ImportError(answer.fault)
   return answer.draft
 }

@@ -21,7 +21,7 @@ export function parseYamlSlowly(text: string): SlowParse {
   })
   const error = document.errors[0]
   if (error === undefined) {
-    if (section.text === text) return valueOf(document, text)
+    if (section.text === text) return resolvedValue(document, text)
     return { fault: { message: 'the YAML is malformed', line: section.line, column: 1, path: '' } }
   }
   const { line, col } = lines.linePos(error.pos[0])
@@ -37,7 +37,7 @@ export function parseYamlSlowly(text: string): SlowParse {
 }
 
 /** Aliases are resolved last: one without an anchor, or a thousand of one another, is found only here. */
-function valueOf(document: Document.Parsed, text: string): SlowParse {
+function resolvedValue(document: Document.Parsed, text: string): SlowParse {
   try {
     return { value: document.toJS({ maxAliasCount: MAX_ALIASES }) }
   } catch (error) {
