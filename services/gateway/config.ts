@@ -1,22 +1,10 @@
 /** The environment of the gateway, read once. */
-import { type Env, readEnv, serviceEnv } from '@bmm/lib/env'
-import type { LogLevel } from '@bmm/lib/log'
+import { readFileSync } from 'node:fs'
+import { type Env, readEnv, readSecretSource, serviceEnv } from '@bmm/lib/env'
 import { z } from 'zod'
 import { trustedProxies } from './client-ip.ts'
 
-export type Config = {
-  production: boolean
-  logLevel: LogLevel
-  rpcDir: string
-  serviceKey: string
-  servicePublicKeys: string
-  redisUrl: string
-  /** An origin without a trailing slash: issuer of tokens and the only host that is answered. */
-  publicUrl: string
-  port: number
-  /** Addresses and ranges whose `X-Forwarded-For` is believed. */
-  trustedProxies: string[]
-}
+export type Config = ReturnType<typeof configFrom>
 
 /** Plain http is for this machine only: everywhere else cookies and tokens would travel in clear. */
 const publicUrlSchema = z.string().refine((value) => {
@@ -29,35 +17,40 @@ const publicUrlSchema = z.string().refine((value) => {
 const shape = {
   ...serviceEnv,
   BMM_REDIS_URL: z.string().min(1),
+  /** Issuer of tokens and the only host that is answered. */
   BMM_PUBLIC_URL: publicUrlSchema,
   BMM_PORT: z.coerce.number().int().min(0).max(65_535),
-  BMM_TRUSTED_PROXIES: z
-    .string()
-    .default('')
-    .transform((list) => list.split(',').flatMap((entry) => entry.trim() || []))
-    .refine(isProxyList, 'must be IP addresses or ranges such as 10.0.0.0/8, parted by commas'),
+  /** Addresses and ranges, parted by commas, whose `X-Forwarded-For` is believed. */
+  BMM_TRUSTED_PROXIES: z.string().default('').refine(isProxyList, {
+    error: 'must be IP addresses or ranges such as 10.0.0.0/8, parted by commas',
+  }),
 }
 
 /** Throws ConfigError that names every fault. */
-export function configFrom(env: Env): Config {
-  const read = readEnv(shape, env)
-  const production = read.BMM_ENV === 'production'
+export function configFrom(env: Env = process.env) {
+  const vars = readEnv(shape, env)
   return {
-    production,
-    logLevel: read.BMM_LOG_LEVEL,
-    rpcDir: read.BMM_RPC_DIR,
-    serviceKey: read.BMM_SERVICE_KEY,
-    servicePublicKeys: read.BMM_SERVICE_PUBLIC_KEYS,
-    redisUrl: read.BMM_REDIS_URL,
-    publicUrl: read.BMM_PUBLIC_URL,
-    port: read.BMM_PORT,
-    trustedProxies: read.BMM_TRUSTED_PROXIES,
+    logLevel: vars.BMM_LOG_LEVEL,
+    rpcDir: vars.BMM_RPC_DIR,
+    privateKeyPem: readSecretSource(vars.BMM_SERVICE_KEY, 'BMM_SERVICE_KEY').toString('utf8'),
+    publicKeys: readFileSync(vars.BMM_SERVICE_PUBLIC_KEYS, 'utf8'),
+    redisUrl: vars.BMM_REDIS_URL,
+    publicUrl: vars.BMM_PUBLIC_URL,
+    port: vars.BMM_PORT,
+    trusted: trustedProxies(entriesOf(vars.BMM_TRUSTED_PROXIES)),
   }
 }
 
-function isProxyList(entries: readonly string[]): boolean {
+function entriesOf(list: string): string[] {
+  return list
+    .split(',')
+    .map((entry) => entry.trim())
+    .filter((entry) => entry !== '')
+}
+
+function isProxyList(list: string): boolean {
   try {
-    trustedProxies(entries)
+    trustedProxies(entriesOf(list))
     return true
   } catch (thrown) {
     if (thrown instanceof RangeError) return false

@@ -36,3 +36,8 @@ test('many keys do not grow the memory: the oldest is forgotten', () => {
   expect(take('a')).toBe(0)
   expect(take('c')).toBeGreaterThan(0)
 })
+
+test('looking costs nothing and tells when the bucket is empty', () => {
+  const take = rateLimiter({ burst: 1, perMinute: 60 }, { now: () => 0 })
+  expect([take('a', 'look'), take('a', 'look'), take('a'), take('a', 'look')]).toEqual([0, 0, 0, 1])
+})

@@ -12,8 +12,8 @@ const MINUTE_MS = 60_000
 
 type Bucket = { tokens: number; at: number }
 
-/** Takes one token of `key`; answers 0, or the seconds after which one is there again. */
-export type RateLimiter = (key: string) => number
+/** Takes a token of `key`, or with `look` only looks for one; answers 0, or the seconds until one is there again. */
+export type RateLimiter = (key: string, how?: 'take' | 'look') => number
 
 /** The least recently used key is forgotten first, so memory is bounded whoever comes. */
 export function rateLimiter(
@@ -22,13 +22,13 @@ export function rateLimiter(
 ): RateLimiter {
   const { now = Date.now, maxBuckets = MAX_BUCKETS } = options
   const buckets = new Map<string, Bucket>()
-  return (key) => {
+  return (key, how = 'take') => {
     const at = now()
     const last = buckets.get(key) ?? { tokens: limit.burst, at }
     const back = ((at - last.at) / MINUTE_MS) * limit.perMinute
     const tokens = Math.min(limit.burst, last.tokens + back)
     buckets.delete(key)
-    buckets.set(key, { tokens: tokens < 1 ? tokens : tokens - 1, at })
+    buckets.set(key, { tokens: tokens < 1 || how === 'look' ? tokens : tokens - 1, at })
     if (buckets.size > maxBuckets) {
       for (const oldest of buckets.keys()) {
         buckets.delete(oldest)

@@ -14,9 +14,14 @@ const KEEP_MS = 20 * 60_000
 const OVERLAP_MS = 10_000
 const PAGE = 1_000
 
+export type Standing = 'good' | 'revoked' | 'unknown'
+
 export type Revocations = AsyncDisposable & {
+  /** What is known by now, without asking anybody. */
   isRevoked(grantId: string): boolean
-  /** False when no answer came for ten seconds: calls are refused then. */
+  /** Asks Redis when the authorization server was not seen for ten seconds; unknown when neither can say. */
+  standing(grantId: string): Promise<Standing>
+  /** False when the authorization server was not seen for ten seconds. */
   isFresh(): boolean
   /** Look again now. */
   hint(): Promise<void>
@@ -28,6 +33,8 @@ export async function openRevocations(options: {
   log: Log
   /** Called once for each newly ended grant. */
   onRevoked: (grantId: string) => void
+  /** Whether Redis holds the mark of an ended grant; rejects when it cannot be asked. */
+  findMark?: (grantId: string) => Promise<boolean>
   now?: () => number
   intervalMs?: number
 }): Promise<Revocations> {
@@ -60,9 +67,20 @@ export async function openRevocations(options: {
     ...(options.intervalMs === undefined ? {} : { intervalMs: options.intervalMs }),
   })
   await feed.hint()
+  const isFresh = () => feed.ageMs() <= MAX_AGE_MS
   return {
     isRevoked: (grantId) => revoked.has(grantId),
-    isFresh: () => feed.ageMs() <= MAX_AGE_MS,
+    isFresh,
+    async standing(grantId) {
+      if (revoked.has(grantId)) return 'revoked'
+      if (isFresh()) return 'good'
+      if (options.findMark === undefined) return 'unknown'
+      try {
+        return (await options.findMark(grantId)) ? 'revoked' : 'good'
+      } catch {
+        return 'unknown'
+      }
+    },
     hint: () => feed.hint(),
     [Symbol.asyncDispose]: () => feed[Symbol.asyncDispose](),
   }

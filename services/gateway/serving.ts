@@ -56,6 +56,7 @@ export async function openServings(options: ServingsOptions): Promise<Servings> 
   const byServer = new Map<string, Served & { digest: string }>()
   const serverBySlug = new Map<string, string>()
   const misses = new Map<string, number>()
+  const questions = new Map<string, Promise<Served | undefined>>()
   let cursor = 0n
 
   async function admit(candidate: Serving): Promise<void> {
@@ -111,7 +112,6 @@ export async function openServings(options: ServingsOptions): Promise<Servings> 
   }
 
   async function ask(slug: string): Promise<Served | undefined> {
-    if ((misses.get(slug) ?? 0) > now()) return undefined
     try {
       const { serving: found } = await serving.getServing({ slug })
       if (found !== undefined) await admit(found)
@@ -121,6 +121,14 @@ export async function openServings(options: ServingsOptions): Promise<Servings> 
     const served = known(slug)
     if (served === undefined) rememberMiss(misses, slug, now())
     return served
+  }
+
+  /** One question a slug at a time, however many wait for its answer. */
+  function askOnce(slug: string): Promise<Served | undefined> {
+    if ((misses.get(slug) ?? 0) > now()) return Promise.resolve(undefined)
+    const asking = questions.get(slug) ?? ask(slug).finally(() => questions.delete(slug))
+    questions.set(slug, asking)
+    return asking
   }
 
   const feed: Feed = openFeed({
@@ -134,7 +142,7 @@ export async function openServings(options: ServingsOptions): Promise<Servings> 
   return {
     known,
     knownServer: (serverId) => byServer.get(serverId),
-    find: async (slug) => known(slug) ?? (await ask(slug)),
+    find: async (slug) => known(slug) ?? (await askOnce(slug)),
     hint: () => feed.hint(),
     ageMs: () => feed.ageMs(),
     [Symbol.asyncDispose]: () => feed[Symbol.asyncDispose](),

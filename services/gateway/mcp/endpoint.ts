@@ -68,6 +68,7 @@ export async function serveMcp(
     arrival.stayOpen()
     return await answerPost(body, {
       ...options,
+      newestEpoch: () => newestEpoch(options.servings, served.serverId),
       request,
       listed,
       served,
@@ -82,6 +83,13 @@ export async function serveMcp(
     for (const [name, value] of Object.entries(thrown.headers)) response.headers.set(name, value)
     return response
   }
+}
+
+/** The epoch to try again with when the runner knows another one; undefined when the server is not live any more. */
+async function newestEpoch(servings: Servings, serverId: string): Promise<number | undefined> {
+  await servings.hint()
+  const served = servings.knownServer(serverId)
+  return served?.state === 'live' ? served.epoch : undefined
 }
 
 const retrySoon = { 'retry-after': '2' }
@@ -106,13 +114,16 @@ async function liveServer(options: McpOptions, slug: string, arrival: Arrival): 
   if (!slugPattern.test(slug)) throw unknown
   let served = options.servings.known(slug)
   if (served === undefined) {
-    takeStranger(options, arrival)
+    takeStranger(options, arrival, 'look')
     served = await options.servings.find(slug).catch((thrown: unknown) => {
       options.log.warn({ fault: errorFrom(thrown).message, slug }, 'a server cannot be looked up')
       throw new Refusal(503, 'Servers cannot be looked up right now. Try again.', retrySoon)
     })
   }
-  if (served === undefined) throw unknown
+  if (served === undefined) {
+    takeStranger(options, arrival)
+    throw unknown
+  }
   if (served.state === 'live') return served
   switch (served.reason) {
     case 'paused':
@@ -148,14 +159,12 @@ async function authorize(
           options.log.warn({ fault: errorFrom(thrown).message }, 'tokens cannot be verified')
           throw new Refusal(503, 'Tokens cannot be verified right now. Try again.', retrySoon)
         })
-  if (!revocations.isFresh()) {
+  const standing =
+    claims?.serverId === served.serverId ? await revocations.standing(claims.grantId) : 'revoked'
+  if (standing === 'unknown') {
     throw new Refusal(503, 'Revoked tokens cannot be told apart right now. Try again.', retrySoon)
   }
-  const good =
-    claims !== undefined &&
-    claims.serverId === served.serverId &&
-    !revocations.isRevoked(claims.grantId)
-  if (!good) {
+  if (claims === undefined || standing === 'revoked') {
     takeStranger(options, arrival)
     throw badToken(publicUrl, served.slug)
   }
@@ -208,8 +217,8 @@ export function mayCall(
   }
 }
 
-function takeStranger(options: McpOptions, arrival: Arrival): void {
-  const wait = options.strangers(limitKey(arrival.clientIp))
+function takeStranger(options: McpOptions, arrival: Arrival, how?: 'look'): void {
+  const wait = options.strangers(limitKey(arrival.clientIp), how)
   if (wait > 0) {
     throw new Refusal(429, 'Too many attempts. Wait a moment.', { 'retry-after': String(wait) })
   }

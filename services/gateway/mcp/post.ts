@@ -28,6 +28,7 @@ export type Post = {
   inFlight: InFlight
   requestId: string
   takesEvents: boolean
+  newestEpoch: CallContext['newestEpoch']
   callTimeoutMs?: number
 }
 
@@ -118,6 +119,7 @@ function callContext(post: Post, id: RequestId): CallContext {
     caller: { userId: claims.userId, orgId: claims.orgId, grantId: claims.grantId },
     target: { serverId: served.serverId, epoch: served.epoch, serverInfo: listed.info },
     requestId: post.requestId,
+    newestEpoch: post.newestEpoch,
     ...(cancelKey === undefined ? {} : { cancelKey }),
     ...(post.callTimeoutMs === undefined ? {} : { timeoutMs: post.callTimeoutMs }),
   }

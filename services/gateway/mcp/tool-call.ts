@@ -11,6 +11,8 @@ const RUNNER_GRACE_MS = 5_000
 /** An answer that takes longer becomes a stream, so that nothing on the way takes the silence for a dead peer. */
 const QUIET_MS = 5_000
 const KEEP_ALIVE_MS = 15_000
+const EPOCH_TRIES = 4
+const EPOCH_PAUSE_MS = 250
 
 export type CallContext = {
   runner: RunnerLink
@@ -18,6 +20,8 @@ export type CallContext = {
   caller: { userId: string; orgId: string; grantId: string }
   target: { serverId: string; epoch: number; serverInfo: string }
   requestId: string
+  /** Looks the server up again; undefined when it is not live any more. */
+  newestEpoch: () => Promise<number | undefined>
   /** What a later `notifications/cancelled` of the same client names. */
   cancelKey?: string
   timeoutMs?: number
@@ -150,12 +154,29 @@ async function finish(
   }
   const late = new AbortController()
   const timer = setTimeout(() => late.abort(), timeoutMs + RUNNER_GRACE_MS)
-  const outcome = await context.runner.call(header, encoder.encode(JSON.stringify(call.args)), {
-    signal: AbortSignal.any([running.signal, late.signal]),
-    onProgress,
-  })
+  const signal = AbortSignal.any([running.signal, late.signal])
+  const outcome = await place(call, context, header, { signal, onProgress })
   clearTimeout(timer)
   return answerText(call, context.target.serverInfo, settled(outcome, running.signal, late.signal))
+}
+
+/** While a new version goes live, gateway and runner learn of it moments apart: nothing ran yet, so try again. */
+async function place(
+  call: ToolCall,
+  context: CallContext,
+  header: CallHeader,
+  options: { signal: AbortSignal; onProgress: (progress: Progress) => void },
+): Promise<CallOutcome> {
+  const args = encoder.encode(JSON.stringify(call.args))
+  let outcome = await context.runner.call(header, args, options)
+  for (let tries = 0; tries < EPOCH_TRIES; tries++) {
+    if (outcome.kind !== 'failed' || outcome.code !== 'stale_epoch') break
+    await Bun.sleep(EPOCH_PAUSE_MS * tries)
+    const epoch = await context.newestEpoch()
+    if (epoch === undefined || options.signal.aborted) break
+    outcome = await context.runner.call({ ...header, epoch }, args, options)
+  }
+  return outcome
 }
 
 /** A cancelled outcome says nothing of why: the signals do. */

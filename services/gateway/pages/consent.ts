@@ -40,8 +40,8 @@ export function consentPage(
 <button class="second" type="submit" name="decision" value="deny">Deny</button>
 </div>
 </form>
-<p class="quiet">You are signed in as ${consent.userEmail}.
-<form class="inline" method="post" action="/logout"><input type="hidden" name="return_to" value="${returnTo}"><button class="link" type="submit">Use another account</button></form></p>`,
+<div class="quiet">You are signed in as ${consent.userEmail}.
+<form class="inline" method="post" action="/logout"><input type="hidden" name="return_to" value="${returnTo}"><button class="link" type="submit">Use another account</button></form></div>`,
   })
 }
 

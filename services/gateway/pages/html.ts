@@ -1,6 +1,6 @@
 /** HTML from templates that escape everything which is not HTML itself. */
 
-/** Text that is HTML already; made by `html` only. */
+/** Text that is HTML already; made by `html`, or from constants. */
 export class Html {
   constructor(readonly text: string) {}
 }

@@ -1,0 +1,108 @@
+/** REST: builds, and their events over one WebSocket. */
+import { watch } from '@bmm/lib/client'
+import { errorFrom } from '@bmm/lib/errors'
+import type { Log } from '@bmm/lib/log'
+import type { BuildService } from '@bmm/proto/generator/v1/generator_service'
+import type { CallOptions, Client } from '@connectrpc/connect'
+import { Elysia } from 'elysia'
+import { z } from 'zod'
+import type { Arrivals, SocketEvents } from '../arrival.ts'
+import { problem } from '../problem.ts'
+import { sessionOf } from '../session-cookie.ts'
+import { buildAnswer, buildEventJson, buildJson } from './answer.ts'
+import type { People } from './person.ts'
+
+export type BuildRoutesOptions = {
+  builds: Client<typeof BuildService>
+  people: People
+  arrivals: Arrivals
+  log: Log
+}
+
+const afterSchema = z.object({ after: z.coerce.number().int().min(0).optional() })
+
+export function buildRoutes(options: BuildRoutesOptions) {
+  const { builds, people } = options
+  return new Elysia({ name: 'build-routes', prefix: '/v1', normalize: false })
+    .get(
+      '/builds/:build',
+      async ({ request, params }) => {
+        const person = await people.as(request, ['generator'])
+        return buildJson((await builds.getBuild({ buildId: params.build }, person)).build)
+      },
+      { response: { 200: buildAnswer }, detail: { summary: 'A build', tags: ['builds'] } },
+    )
+    .post(
+      '/builds/:build/cancel',
+      async ({ request, params }) => {
+        const person = await people.as(request, ['generator'])
+        return buildJson((await builds.cancelBuild({ buildId: params.build }, person)).build)
+      },
+      {
+        parse: 'none',
+        response: { 200: buildAnswer },
+        detail: { summary: 'Cancel a build that has not deployed', tags: ['builds'] },
+      },
+    )
+    .get(
+      '/builds/:build/events',
+      ({ request, params, query }) =>
+        followBuild(request, params.build, BigInt(query.after ?? 0), options),
+      {
+        query: afterSchema,
+        detail: {
+          summary: 'Follow a build over a WebSocket',
+          description: 'One `BuildEvent` as JSON a message; closes with 1000 when the build ends.',
+          tags: ['builds'],
+        },
+      },
+    )
+}
+
+/** Session, organisation and Origin are checked before the upgrade: a refusal is a plain HTTP answer. */
+async function followBuild(
+  request: Request,
+  buildId: string,
+  afterSeq: bigint,
+  options: BuildRoutesOptions,
+): Promise<Response> {
+  const { builds, people, arrivals } = options
+  if (sessionOf(request).kind === 'cookie' && request.headers.get('origin') === null) {
+    throw problem(403, 'origin_refused', 'A WebSocket with a cookie must say its Origin.')
+  }
+  const person = await people.as(request, ['generator'])
+  await builds.getBuild({ buildId }, person)
+  const upgraded = arrivals.of(request).upgrade(buildSocket(buildId, afterSeq, person, options))
+  if (upgraded) return new Response(null)
+  throw problem(426, 'upgrade_required', 'Build events are a WebSocket.')
+}
+
+function buildSocket(
+  buildId: string,
+  afterSeq: bigint,
+  person: CallOptions,
+  options: BuildRoutesOptions,
+): SocketEvents {
+  const { builds, log } = options
+  const gone = new AbortController()
+  return {
+    close: () => gone.abort(),
+    async open(socket) {
+      try {
+        const events = watch(
+          builds.watchBuild,
+          { buildId, afterSeq },
+          { ...person, signal: gone.signal },
+        )
+        for await (const { event } of events) {
+          if (event !== undefined) socket.send(JSON.stringify(buildEventJson(event)))
+        }
+        socket.close(1000, 'The build has ended.')
+      } catch (thrown) {
+        if (gone.signal.aborted) return
+        log.warn({ fault: errorFrom(thrown).message, buildId }, 'a build cannot be followed')
+        socket.close(1011, 'The events broke off. Connect again.')
+      }
+    },
+  }
+}

@@ -1,0 +1,81 @@
+/** REST: drafts, from a document to a spec that can be looked at. */
+import type { DraftService } from '@bmm/proto/generator/v1/generator_service'
+import type { Client } from '@connectrpc/connect'
+import { Elysia } from 'elysia'
+import { z } from 'zod'
+import { draftAnswer, draftJson } from './answer.ts'
+import { jsonBody } from './json-body.ts'
+import type { People } from './person.ts'
+
+/** A document of 32 MiB as a JSON text, in which many characters take two. */
+const MAX_DRAFT_BODY_BYTES = 64 * 1024 * 1024
+const MAX_DOCUMENT_CHARACTERS = 32 * 1024 * 1024
+const DRAFT_TIMEOUT_MS = 60_000
+
+const draftBody = z
+  .strictObject({
+    document: z
+      .string()
+      .min(1)
+      .max(MAX_DOCUMENT_CHARACTERS)
+      .optional()
+      .describe('An OpenAPI document, JSON or YAML, as text.'),
+    url: z.url().max(2_000).optional().describe('Where to fetch the document.'),
+    spec: z
+      .record(z.string(), z.unknown())
+      .optional()
+      .describe('A spec of your own instead of a document.'),
+    baseUrl: z.string().max(2_000).optional().describe('Completes or replaces `servers`.'),
+    name: z.string().max(120).optional(),
+    only: z
+      .array(z.string().min(1).max(500))
+      .max(200)
+      .optional()
+      .describe('`tag:T`, `/path/*` or `GET /path`; absent for everything.'),
+  })
+  .refine(
+    ({ document, url, spec }) =>
+      [document, url, spec].filter((source) => source !== undefined).length === 1,
+    'Give exactly one of document, url and spec.',
+  )
+
+export function draftRoutes(options: { drafts: Client<typeof DraftService>; people: People }) {
+  const { drafts, people } = options
+  return new Elysia({ name: 'draft-routes', prefix: '/v1', normalize: false })
+    .post(
+      '/drafts',
+      async ({ request, body, set }) => {
+        const { baseUrl = '', name = '', only = [] } = body
+        const answer = await drafts.createDraft(
+          { source: sourceOf(body), baseUrl, name, only },
+          { ...(await people.as(request, ['generator'])), timeoutMs: DRAFT_TIMEOUT_MS },
+        )
+        set.status = 201
+        return draftJson(answer.draft)
+      },
+      {
+        parse: [jsonBody(MAX_DRAFT_BODY_BYTES)],
+        body: draftBody,
+        response: { 201: draftAnswer },
+        detail: { summary: 'Draft a spec from an OpenAPI document', tags: ['drafts'] },
+      },
+    )
+    .get(
+      '/drafts/:draft',
+      async ({ request, params }) => {
+        const person = await people.as(request, ['generator'])
+        return draftJson((await drafts.getDraft({ draftId: params.draft }, person)).draft)
+      },
+      {
+        response: { 200: draftAnswer },
+        detail: { summary: 'A draft, for 24 hours', tags: ['drafts'] },
+      },
+    )
+}
+
+function sourceOf({ document, url, spec }: z.infer<typeof draftBody>) {
+  const encoder = new TextEncoder()
+  if (document !== undefined) return { case: 'document' as const, value: encoder.encode(document) }
+  if (url !== undefined) return { case: 'url' as const, value: url }
+  return { case: 'spec' as const, value: encoder.encode(JSON.stringify(spec)) }
+}

@@ -1,0 +1,113 @@
+/** REST: what the tools of a server logged, by page and as it happens. */
+import { watch } from '@bmm/lib/client'
+import { errorFrom } from '@bmm/lib/errors'
+import type { Log } from '@bmm/lib/log'
+import type { ServerService } from '@bmm/proto/generator/v1/generator_service'
+import type { LogService } from '@bmm/proto/runner/v1/runner_service'
+import type { CallOptions, Client } from '@connectrpc/connect'
+import { Elysia } from 'elysia'
+import { z } from 'zod'
+import type { Arrivals } from '../arrival.ts'
+import { logLineAnswer, logLineJson } from './answer.ts'
+import type { People } from './person.ts'
+import { serverIdOf } from './server-reference.ts'
+
+const KEEP_ALIVE_MS = 15_000
+/** A follower signs in anew after this, so that an ended session does not read on for ever. */
+const MAX_FOLLOW_MS = 15 * 60_000
+
+export type LogRoutesOptions = {
+  logs: Client<typeof LogService>
+  servers: Client<typeof ServerService>
+  people: People
+  arrivals: Arrivals
+  log: Log
+}
+
+const cursorSchema = z.coerce.number().int().min(0).optional()
+
+export function logRoutes(options: LogRoutesOptions) {
+  const { logs, servers, people } = options
+  return new Elysia({ name: 'log-routes', prefix: '/v1', normalize: false })
+    .get(
+      '/servers/:server/logs',
+      async ({ request, params, query }) => {
+        const person = await people.as(request, ['generator', 'runner'])
+        const serverId = await serverIdOf(params.server, servers, person)
+        const afterSeq = BigInt(query.cursor ?? 0)
+        const page = await logs.listLogs({ serverId, afterSeq, limit: query.limit ?? 0 }, person)
+        const lines = page.lines.map(logLineJson)
+        return { lines, nextCursor: lines.at(-1)?.seq ?? query.cursor ?? 0 }
+      },
+      {
+        query: z.object({
+          cursor: cursorSchema.describe('Lines after this one; absent for the newest.'),
+          limit: z.coerce.number().int().min(1).max(1_000).optional(),
+        }),
+        response: {
+          200: z.object({ lines: z.array(logLineAnswer), nextCursor: z.number().int() }),
+        },
+        detail: { summary: 'Log lines, newest last', tags: ['logs'] },
+      },
+    )
+    .get(
+      '/servers/:server/logs/follow',
+      async ({ request, params, query }) => {
+        const person = await people.as(request, ['generator', 'runner'])
+        const serverId = await serverIdOf(params.server, servers, person)
+        const last = Number(request.headers.get('last-event-id') ?? Number.NaN)
+        const after = Number.isSafeInteger(last) && last >= 0 ? last : (query.cursor ?? 0)
+        options.arrivals.of(request).stayOpen()
+        return new Response(followed(serverId, BigInt(after), person, options), {
+          headers: {
+            'content-type': 'text/event-stream',
+            'cache-control': 'no-store',
+            'x-accel-buffering': 'no',
+          },
+        })
+      },
+      {
+        query: z.object({ cursor: cursorSchema }),
+        detail: {
+          summary: 'Follow the log as server-sent events',
+          description: 'One `LogLine` as JSON an event, its `seq` as the event’s id.',
+          tags: ['logs'],
+        },
+      },
+    )
+}
+
+function followed(
+  serverId: string,
+  afterSeq: bigint,
+  person: CallOptions,
+  options: LogRoutesOptions,
+): ReadableStream<Uint8Array> {
+  const encoder = new TextEncoder()
+  const gone = new AbortController()
+  return new ReadableStream({
+    async start(controller) {
+      const send = (text: string) => {
+        if (!gone.signal.aborted) controller.enqueue(encoder.encode(text))
+      }
+      send(': following\n\n')
+      const keepAlive = setInterval(() => send(': quiet\n\n'), KEEP_ALIVE_MS)
+      const signal = AbortSignal.any([gone.signal, AbortSignal.timeout(MAX_FOLLOW_MS)])
+      try {
+        const lines = watch(options.logs.watchLogs, { serverId, afterSeq }, { ...person, signal })
+        for await (const { line } of lines) {
+          if (line === undefined) continue
+          send(`id: ${line.seq}\ndata: ${JSON.stringify(logLineJson(line))}\n\n`)
+        }
+      } catch (thrown) {
+        if (!signal.aborted) {
+          options.log.warn({ fault: errorFrom(thrown).message, serverId }, 'a log broke off')
+        }
+      } finally {
+        clearInterval(keepAlive)
+        if (!gone.signal.aborted) controller.close()
+      }
+    },
+    cancel: () => gone.abort(),
+  })
+}

@@ -1,0 +1,30 @@
+/** The REST API `/v1/*` and its description. */
+import { Elysia } from 'elysia'
+import { type BuildRoutesOptions, buildRoutes } from './builds.ts'
+import { type CredentialRoutesOptions, credentialRoutes } from './credentials.ts'
+import { draftRoutes } from './drafts.ts'
+import { type LogRoutesOptions, logRoutes } from './logs.ts'
+import { openApiDocument } from './openapi.ts'
+import { type ServerRoutesOptions, serverRoutes } from './servers.ts'
+import { type SessionRoutesOptions, sessionRoutes } from './session-routes.ts'
+
+export type ConsoleOptions = BuildRoutesOptions &
+  CredentialRoutesOptions &
+  LogRoutesOptions &
+  ServerRoutesOptions &
+  SessionRoutesOptions
+
+export function consolePlugin(options: ConsoleOptions) {
+  const routes = new Elysia({ name: 'console', normalize: false })
+    .use(sessionRoutes(options))
+    .use(draftRoutes(options))
+    .use(serverRoutes(options))
+    .use(credentialRoutes(options))
+    .use(buildRoutes(options))
+    .use(logRoutes(options))
+  const document = JSON.stringify(openApiDocument(routes.routes, options.publicUrl))
+  return routes.get(
+    '/openapi.json',
+    () => new Response(document, { headers: { 'content-type': 'application/json' } }),
+  )
+}

@@ -1,0 +1,119 @@
+/** REST: signing in and out, and who one is. */
+import type { SessionService } from '@bmm/proto/auth/v1/auth_service'
+import type { Client } from '@connectrpc/connect'
+import { Elysia } from 'elysia'
+import { z } from 'zod'
+import type { Arrivals } from '../arrival.ts'
+import { limitKey } from '../client-ip.ts'
+import { problem } from '../problem.ts'
+import type { RateLimiter } from '../rate-limit.ts'
+import { expiredSessionCookie, originFault } from '../session-cookie.ts'
+import { present, timeText } from './answer.ts'
+import { jsonBody } from './json-body.ts'
+import type { People } from './person.ts'
+
+const MAX_USER_AGENT = 1_000
+
+export type SessionRoutesOptions = {
+  sessions: Client<typeof SessionService>
+  people: People
+  arrivals: Arrivals
+  publicUrl: string
+  /** Requests without a session, by visitor. */
+  visitors: RateLimiter
+}
+
+const userAnswer = z.object({ id: z.string(), email: z.string() }).meta({ id: 'User' })
+
+export function sessionRoutes(options: SessionRoutesOptions) {
+  const { sessions, people, arrivals } = options
+  return new Elysia({ name: 'session-routes', prefix: '/v1', normalize: false })
+    .post(
+      '/login',
+      async ({ request, body, set }) => {
+        admit(request, options)
+        const { clientIp } = arrivals.of(request)
+        await sessions.startMagicLink({ email: body.email, clientIp, returnTo: '' })
+        set.status = 202
+        return { message: 'If the address can receive mail, a link is on its way.' }
+      },
+      {
+        parse: [jsonBody()],
+        body: z.strictObject({ email: z.email().max(254) }),
+        response: { 202: z.object({ message: z.string() }) },
+        detail: { summary: 'Mail a sign-in link', tags: ['session'], security: [] },
+      },
+    )
+    .post(
+      '/login/finish',
+      async ({ request, body }) => {
+        admit(request, options)
+        const finished = await sessions.finishMagicLink({
+          token: body.token,
+          clientIp: arrivals.of(request).clientIp,
+          userAgent: (request.headers.get('user-agent') ?? '').slice(0, MAX_USER_AGENT),
+        })
+        const { id, email } = present(finished.session?.user)
+        return { session: finished.sessionToken, user: { id, email } }
+      },
+      {
+        parse: [jsonBody()],
+        body: z.strictObject({ token: z.string().min(1).max(200) }),
+        response: {
+          200: z.object({
+            session: z.string().describe('The bearer of this API for 30 days, shown once.'),
+            user: userAnswer,
+          }),
+        },
+        detail: { summary: 'Redeem a sign-in link', tags: ['session'], security: [] },
+      },
+    )
+    .post(
+      '/logout',
+      async ({ request, set }) => {
+        await sessions.revokeSession({ sessionToken: people.token(request) })
+        set.headers['set-cookie'] = expiredSessionCookie
+        return { message: 'Signed out.' }
+      },
+      {
+        parse: 'none',
+        response: { 200: z.object({ message: z.string() }) },
+        detail: { summary: 'End this session', tags: ['session'] },
+      },
+    )
+    .get(
+      '/me',
+      async ({ request }) => {
+        const session = await people.session(request)
+        const { user, org } = { user: present(session.user), org: present(session.org) }
+        return {
+          user: { id: user.id, email: user.email },
+          org: { id: org.id, name: org.name },
+          role: session.role,
+          session: { id: session.id, expiresAt: timeText(session.expiresAt) },
+        }
+      },
+      {
+        response: {
+          200: z.object({
+            user: userAnswer,
+            org: z.object({ id: z.string(), name: z.string() }),
+            role: z.string(),
+            session: z.object({ id: z.string(), expiresAt: z.iso.datetime({ precision: 3 }) }),
+          }),
+        },
+        detail: { summary: 'Who is signed in', tags: ['session'] },
+      },
+    )
+}
+
+function admit(request: Request, options: SessionRoutesOptions): void {
+  const fault = originFault(request, options.publicUrl, 'none')
+  if (fault !== undefined) throw problem(403, 'origin_refused', fault)
+  const wait = options.visitors(limitKey(options.arrivals.of(request).clientIp))
+  if (wait > 0) {
+    throw problem(429, 'rate_limited', 'Too many requests. Wait a moment.', {
+      retryAfterSeconds: wait,
+    })
+  }
+}

@@ -1,0 +1,155 @@
+/** The whole gateway from its connections to its listeners, without the environment. */
+import type { BlockList } from 'node:net'
+import { join } from 'node:path'
+import { rpcClient } from '@bmm/lib/client'
+import type { Identity, ServiceName } from '@bmm/lib/identity'
+import type { Log } from '@bmm/lib/log'
+import { type Redis, subscribe } from '@bmm/lib/redis'
+import { SessionService } from '@bmm/proto/auth/v1/auth_service'
+import { OAuthService } from '@bmm/proto/auth/v1/oauth_service'
+import {
+  BuildService,
+  DraftService,
+  ServerService,
+  ServingService,
+} from '@bmm/proto/generator/v1/generator_service'
+import { LogService } from '@bmm/proto/runner/v1/runner_service'
+import { SecretsService, StatementService } from '@bmm/proto/secrets/v1/secrets_service'
+import type { DescService } from '@bufbuild/protobuf'
+import { accessTokens } from './access-token.ts'
+import { openArrivals } from './arrival.ts'
+import { openPeople } from './console/person.ts'
+import { consolePlugin } from './console/plugin.ts'
+import { edge } from './edge.ts'
+import { type Checks, healthPlugin, serviceFault } from './health.ts'
+import { inFlight } from './in-flight.ts'
+import { keySet } from './key-set.ts'
+import { listen } from './listener.ts'
+import { openListings } from './listing.ts'
+import { mcpPlugin } from './mcp/plugin.ts'
+import { oauthPlugin } from './oauth/plugin.ts'
+import { pagesPlugin } from './pages/plugin.ts'
+import { rateLimiter } from './rate-limit.ts'
+import { openRevocations } from './revocation.ts'
+import { openRunnerLink } from './runner-link.ts'
+import { openServings } from './serving.ts'
+
+/** Hints of other services: look again. The messages are ids. */
+const SERVER_UPDATED = 'bmm:server.updated'
+const TOKEN_REVOKED = 'bmm:token.revoked'
+/** Set by the authorization server while tokens of an ended grant could still be presented. */
+const revokedMark = (grantId: string) => `bmm:revoked:${grantId}`
+
+const visitorLimit = { burst: 60, perMinute: 120 }
+const strangerLimit = { burst: 60, perMinute: 60 }
+const MAX_SERVINGS_AGE_MS = 30_000
+
+export type GatewayOptions = {
+  identity: Identity
+  rpcDir: string
+  redis?: Redis
+  publicUrl: string
+  port: number
+  trusted: BlockList
+  log: Log
+  /** Shorter in tests. */
+  feedIntervalMs?: number
+  callTimeoutMs?: number
+  pageTools?: number
+}
+
+export type Gateway = AsyncDisposable & {
+  port: number
+  /** By name of the dependency; empty when all is well. */
+  checks: Checks
+}
+
+/** Asks for revocations and servings, then listens. Disposing lets answers under way finish for a moment. */
+export async function openGateway(options: GatewayOptions): Promise<Gateway> {
+  const { identity, rpcDir, redis, publicUrl, log } = options
+  const client = <Desc extends DescService>(service: Desc, to: ServiceName) =>
+    rpcClient(service, { identity, rpcDir, to })
+  const oauth = client(OAuthService, 'auth')
+  const sessions = client(SessionService, 'auth')
+  const serving = client(ServingService, 'generator')
+  const secrets = client(SecretsService, 'secrets')
+  const servers = client(ServerService, 'generator')
+  const interval =
+    options.feedIntervalMs === undefined ? {} : { intervalMs: options.feedIntervalMs }
+
+  const running = inFlight()
+  const arrivals = openArrivals()
+  const revocations = await openRevocations({
+    ...{ oauth, log, ...interval },
+    onRevoked: (grantId) => running.endGrant(grantId),
+    ...(redis === undefined
+      ? {}
+      : { findMark: async (grantId) => (await redis.exists(revokedMark(grantId))) === 1 }),
+  })
+  const servings = await openServings({
+    ...{ serving, publicUrl, log, ...interval },
+    statements: client(StatementService, 'secrets'),
+  })
+  const hints =
+    redis === undefined
+      ? []
+      : await Promise.all([
+          subscribe(redis, SERVER_UPDATED, () => void servings.hint()),
+          subscribe(redis, TOKEN_REVOKED, () => void revocations.hint()),
+        ])
+  const runner = openRunnerLink({
+    ...{ identity, log },
+    socket: join(rpcDir, 'runner', 'calls.sock'),
+  })
+  const listings = openListings({
+    serving,
+    ...(options.pageTools === undefined ? {} : { pageTools: options.pageTools }),
+  })
+  const fetchJwks = async () => (await oauth.getJwks({})).jwks
+  const tokens = accessTokens({ issuer: publicUrl, keys: keySet({ fetchJwks }) })
+  const visitors = rateLimiter(visitorLimit)
+  const people = openPeople({ sessions, publicUrl, arrivals })
+  const checks: Checks = {
+    auth: () => serviceFault(rpcDir, 'auth'),
+    secrets: () => serviceFault(rpcDir, 'secrets'),
+    generator: () => serviceFault(rpcDir, 'generator'),
+    runner: () => serviceFault(rpcDir, 'runner'),
+    calls: () => (runner.isConnected() ? undefined : 'is not connected'),
+    revocations: () => (revocations.isFresh() ? undefined : 'were not seen lately'),
+    servings: () => (servings.ageMs() < MAX_SERVINGS_AGE_MS ? undefined : 'were not seen lately'),
+    ...(redis === undefined ? {} : { redis: () => redis.ping().then(() => undefined) }),
+  }
+  const shared = { publicUrl, servings, listings, arrivals, log, oauth, sessions, visitors }
+  const app = edge({ arrivals, log })
+    .use(healthPlugin(checks))
+    .use(
+      mcpPlugin({
+        ...{ ...shared, tokens, revocations, runner, inFlight: running },
+        strangers: rateLimiter(strangerLimit),
+        ...(options.callTimeoutMs === undefined ? {} : { callTimeoutMs: options.callTimeoutMs }),
+      }),
+    )
+    .use(oauthPlugin(shared))
+    .use(pagesPlugin(shared))
+    .use(
+      consolePlugin({
+        ...{ ...shared, people, secrets, servers },
+        drafts: client(DraftService, 'generator'),
+        builds: client(BuildService, 'generator'),
+        logs: client(LogService, 'runner'),
+      }),
+    )
+    .compile()
+  const { port, trusted } = options
+  const listener = listen({ app, arrivals, publicUrl, port, trusted, log })
+  return {
+    port: listener.port,
+    checks,
+    async [Symbol.asyncDispose]() {
+      await listener.stop(() => running.endAll())
+      for (const resource of [...hints, runner, servings, revocations]) {
+        await resource[Symbol.asyncDispose]()
+      }
+    },
+  }
+}

@@ -1,0 +1,40 @@
+/** The gateway's process: wiring only. */
+import { join } from 'node:path'
+import { openIdentity } from '@bmm/lib/identity'
+import { createLog } from '@bmm/lib/log'
+import { untilStopped } from '@bmm/lib/process'
+import { openRedis } from '@bmm/lib/redis'
+import { serveRpc } from '@bmm/lib/server'
+import { configFrom } from './config.ts'
+import { openGateway } from './gateway.ts'
+import { findFaults } from './health.ts'
+
+const config = configFrom()
+const log = createLog('gateway', config.logLevel)
+const identity = await openIdentity({
+  name: 'gateway',
+  privateKeyPem: config.privateKeyPem,
+  publicKeys: config.publicKeys,
+})
+const redis = openRedis(config.redisUrl, { log })
+const { rpcDir, publicUrl, port, trusted } = config
+const gateway = await openGateway({ identity, rpcDir, redis, publicUrl, port, trusted, log })
+
+/** The supervisor's health check; the gateway has no RPC of its own. */
+const server = serveRpc({
+  identity,
+  socket: join(rpcDir, 'gateway', 'rpc.sock'),
+  routes: () => {},
+  log,
+  fault: async () => {
+    const faults = Object.entries(await findFaults(gateway.checks))
+    return faults.length === 0
+      ? undefined
+      : faults.map(([name, why]) => `${name} ${why}`).join(', ')
+  },
+})
+
+await untilStopped(log)
+await gateway[Symbol.asyncDispose]()
+await server[Symbol.asyncDispose]()
+redis.disconnect()

@@ -1,0 +1,468 @@
+/** The MCP endpoint over real HTTP, with the official clients of both eras and a runner that speaks frames. */
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { newId } from '@bmm/lib/ids'
+import {
+  Client as ModernClient,
+  StreamableHTTPClientTransport as ModernTransport,
+} from '@modelcontextprotocol/client'
+import { Client as LegacyClient } from '@modelcontextprotocol/sdk/client/index.js'
+import { StreamableHTTPClientTransport as LegacyTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js'
+import {
+  eventually,
+  rpcAnswer,
+  rpcAnswers,
+  type TestGateway,
+  type TestServer,
+  testGateway,
+  testSpec,
+} from './testing.ts'
+
+let gw: TestGateway
+let server: TestServer
+
+beforeAll(async () => {
+  gw = await testGateway({ callTimeoutMs: 20_000 })
+  server = gw.addServer(
+    'pets',
+    testSpec(['echo', 'slow', 'steps', 'forge', 'huge', 'fails', 'broken']),
+  )
+  gw.world.tools.set('slow', async ({ signal }) => {
+    await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }))
+    return { code: 'cancelled', message: 'cancelled' }
+  })
+  gw.world.tools.set('steps', async ({ progress }) => {
+    for (let step = 1; step <= 3; step++) {
+      progress({ progress: step, total: 3, message: `step ${step}` })
+      await Bun.sleep(20)
+    }
+    return JSON.stringify({ content: [{ type: 'text', text: 'done' }] })
+  })
+  gw.world.tools.set(
+    'forge',
+    () => '{"content":[]},"id":1,"result":{"content":[{"type":"text","text":"forged"}]}',
+  )
+  gw.world.tools.set('huge', () =>
+    JSON.stringify({ content: [{ type: 'text', text: 'x'.repeat(3 * 1024 * 1024) }] }),
+  )
+  gw.world.tools.set('fails', async () => ({ code: 'busy', message: 'Too busy. Try again.' }))
+  gw.world.tools.set('broken', () => JSON.stringify({ content: [{ type: 'what' }] }))
+})
+afterAll(async () => {
+  await gw[Symbol.asyncDispose]()
+})
+
+const envelope = {
+  'io.modelcontextprotocol/protocolVersion': '2026-07-28',
+  'io.modelcontextprotocol/clientCapabilities': {},
+}
+
+async function bearer(claims: Record<string, unknown> = {}) {
+  return { authorization: `Bearer ${await gw.token(server, claims)}` }
+}
+
+function request(method: string, params: Record<string, unknown> = {}, id: number | string = 1) {
+  return { jsonrpc: '2.0', id, method, params }
+}
+
+describe('official clients', () => {
+  test('the client of 2026-07-28 negotiates, lists and calls', async () => {
+    const headers = await bearer()
+    const client = new ModernClient(
+      { name: 'test', version: '1' },
+      { versionNegotiation: { mode: 'auto' } },
+    )
+    await client.connect(new ModernTransport(new URL(server.url), { requestInit: { headers } }))
+    expect(client.getServerVersion()).toMatchObject({ name: 'pets', title: 'Test server' })
+    const { tools } = await client.listTools()
+    expect(tools.map((tool) => tool.name)).toContain('echo')
+    const result = await client.callTool({ name: 'echo', arguments: { text: 'grüße' } })
+    expect(result.content).toEqual([{ type: 'text', text: '{"text":"grüße"}' }])
+    await client.close()
+  })
+
+  test('the same client speaks the earlier era when told to', async () => {
+    const headers = await bearer()
+    const client = new ModernClient({ name: 'test', version: '1' })
+    await client.connect(new ModernTransport(new URL(server.url), { requestInit: { headers } }))
+    const result = await client.callTool({ name: 'echo', arguments: {} })
+    expect(result.content).toEqual([{ type: 'text', text: '{}' }])
+    await client.close()
+  })
+
+  test('the client of SDK v1 initializes, lists, calls and sees progress', async () => {
+    const headers = await bearer()
+    const client = new LegacyClient({ name: 'test', version: '1' })
+    await client.connect(new LegacyTransport(new URL(server.url), { requestInit: { headers } }))
+    expect((await client.listTools()).tools).toHaveLength(7)
+    const seen: number[] = []
+    const result = await client.callTool({ name: 'steps', arguments: {} }, undefined, {
+      onprogress: ({ progress }) => void seen.push(progress),
+    })
+    expect(result.content).toEqual([{ type: 'text', text: 'done' }])
+    expect(seen).toEqual([1, 2, 3])
+    await client.ping()
+    await client.close()
+  })
+})
+
+describe('messages', () => {
+  const modernHeaders = (method: string, name?: string) => ({
+    'mcp-protocol-version': '2026-07-28',
+    'mcp-method': method,
+    ...(name === undefined ? {} : { 'mcp-name': name }),
+  })
+
+  test('a modern call answers with a result type and the name of the server', async () => {
+    const response = await gw.post(
+      server,
+      request('tools/call', { name: 'echo', arguments: { a: 1 }, _meta: envelope }, 'x-1'),
+      { ...(await bearer()), ...modernHeaders('tools/call', 'echo') },
+    )
+    expect(response.status).toBe(200)
+    expect(response.headers.get('x-request-id')).toMatch(/^req_[0-9a-z]{26}$/)
+    expect<unknown>(await rpcAnswer(response)).toEqual({
+      jsonrpc: '2.0',
+      id: 'x-1',
+      result: {
+        resultType: 'complete',
+        _meta: {
+          'io.modelcontextprotocol/serverInfo': {
+            name: 'pets',
+            title: 'Test server',
+            version: '1',
+          },
+        },
+        content: [{ type: 'text', text: '{"a":1}' }],
+      },
+    })
+  })
+
+  test('the runner is told server, epoch, person, organisation and the request id', async () => {
+    const response = await gw.post(server, request('tools/call', { name: 'echo' }), await bearer())
+    const header = gw.world.calls.at(-1)
+    expect(header).toMatchObject({
+      serverId: server.serverId,
+      epoch: 1,
+      tool: 'echo',
+      userId: gw.person.userId,
+      orgId: gw.person.orgId,
+      progress: false,
+      timeoutMs: 20_000,
+    })
+    expect(response.headers.get('x-request-id')).toBe(header?.requestId ?? '')
+  })
+
+  test('an id from outside is never taken for the request id', async () => {
+    const response = await gw.post(server, request('ping'), {
+      ...(await bearer()),
+      'x-request-id': 'req_forged',
+    })
+    expect(response.headers.get('x-request-id')).not.toBe('req_forged')
+  })
+
+  test('a mismatch of header and body is refused before the runner hears of it', async () => {
+    const before = gw.world.calls.length
+    const response = await gw.post(
+      server,
+      request('tools/call', { name: 'slow', arguments: {}, _meta: envelope }),
+      { ...(await bearer()), ...modernHeaders('tools/call', 'echo') },
+    )
+    expect(response.status).toBe(400)
+    expect((await rpcAnswer(response)).error.code).toBe(-32020)
+    expect(gw.world.calls.length).toBe(before)
+  })
+
+  test('notifications are accepted without a body, GET and DELETE are not', async () => {
+    const accepted = await gw.post(
+      server,
+      { jsonrpc: '2.0', method: 'notifications/initialized' },
+      await bearer(),
+    )
+    expect([accepted.status, await accepted.text()]).toEqual([202, ''])
+    for (const method of ['GET', 'DELETE', 'PUT']) {
+      const response = await fetch(server.url, { method, headers: await bearer() })
+      expect([response.status, response.headers.get('allow')]).toEqual([405, 'POST'])
+    }
+  })
+
+  test('a batch of 2025-03-26 is decided element by element', async () => {
+    const response = await gw.post(
+      server,
+      [
+        request('tools/call', { name: 'echo', arguments: { n: 1 } }, 1),
+        { jsonrpc: '2.0', method: 'notifications/initialized' },
+        request('tools/call', { name: 'nope' }, 2),
+        request('initialize', { protocolVersion: '2025-03-26' }, 3),
+        { nonsense: true },
+        request('ping', {}, 4),
+      ],
+      await bearer(),
+    )
+    const answers = await rpcAnswers(response)
+    expect(answers.map((answer) => answer.id)).toEqual([1, 2, 3, null, 4])
+    expect(answers[0]?.result.content).toEqual([{ type: 'text', text: '{"n":1}' }])
+    expect(answers.slice(1, 4).map((answer) => answer.error.code)).toEqual([-32602, -32600, -32600])
+    expect<unknown>(answers[4]?.result).toEqual({})
+  })
+
+  test('a batch of notifications has no answer, a modern element spoils the batch', async () => {
+    const quiet = await gw.post(
+      server,
+      [{ jsonrpc: '2.0', method: 'notifications/initialized' }],
+      await bearer(),
+    )
+    expect([quiet.status, await quiet.text()]).toEqual([202, ''])
+    const before = gw.world.calls.length
+    const mixed = await gw.post(
+      server,
+      [request('tools/call', { name: 'echo', _meta: envelope }), request('ping')],
+      await bearer(),
+    )
+    expect(mixed.status).toBe(400)
+    const later = await gw.post(server, [request('ping')], {
+      ...(await bearer()),
+      'mcp-protocol-version': '2025-06-18',
+    })
+    expect(later.status).toBe(400)
+    expect(gw.world.calls.length).toBe(before)
+  })
+
+  test('a version header that nobody speaks is refused', async () => {
+    const response = await gw.post(server, request('tools/list'), {
+      ...(await bearer()),
+      'mcp-protocol-version': '2024-11-05',
+    })
+    expect(response.status).toBe(400)
+    const confused = await gw.post(
+      server,
+      request('initialize', { protocolVersion: '2025-11-25' }),
+      { ...(await bearer()), 'mcp-protocol-version': '2026-07-28' },
+    )
+    expect(confused.status).toBe(400)
+    expect((await rpcAnswer(confused)).error.code).toBe(-32020)
+  })
+})
+
+describe('garbage at the door', () => {
+  const garbage: [string, string | Uint8Array, string, number, number][] = [
+    ['no JSON', 'hello', 'application/json', 400, -32700],
+    ['half a message', '{"jsonrpc":"2.0"', 'application/json', 400, -32700],
+    ['nothing', '', 'application/json', 400, -32700],
+    [
+      'a byte order mark',
+      new Uint8Array([0xef, 0xbb, 0xbf, ...new TextEncoder().encode('{}')]),
+      'application/json',
+      400,
+      -32700,
+    ],
+    [
+      'a repeated key',
+      '{"jsonrpc":"2.0","id":1,"method":"ping","method":"tools/call"}',
+      'application/json',
+      400,
+      -32600,
+    ],
+    ['a deep nest', '['.repeat(100_000), 'application/json', 400, -32600],
+    ['a form', 'a=b', 'application/x-www-form-urlencoded', 415, -32000],
+    ['plain text', '{}', 'text/plain', 415, -32000],
+    ['more than a megabyte', `"${'x'.repeat(1024 * 1024)}"`, 'application/json', 413, -32000],
+  ]
+  for (const [what, body, contentType, status, code] of garbage) {
+    test(`${what} is refused with ${status}`, async () => {
+      const response = await fetch(server.url, {
+        method: 'POST',
+        headers: { ...(await bearer()), 'content-type': contentType },
+        body,
+      })
+      expect(response.status).toBe(status)
+      const answer = await rpcAnswer(response)
+      expect(answer.error.code).toBe(code)
+      expect(answer.id).toBeNull()
+    })
+  }
+
+  test('a body without a declared length is cut at the limit', async () => {
+    const body = new ReadableStream({
+      start(controller) {
+        for (let chunk = 0; chunk < 20; chunk++) controller.enqueue(new Uint8Array(128 * 1024))
+        controller.close()
+      },
+    })
+    const response = await fetch(server.url, {
+      method: 'POST',
+      headers: { ...(await bearer()), 'content-type': 'application/json' },
+      body,
+    })
+    expect(response.status).toBe(413)
+  })
+})
+
+describe('results', () => {
+  const call = async (name: string, more: Record<string, unknown> = {}) =>
+    gw.post(server, request('tools/call', { name, ...more }, 5), await bearer())
+
+  test('a forged answer is an error with the id of the request', async () => {
+    const answer = await rpcAnswer(await call('forge'))
+    expect(answer).toMatchObject({ id: 5, error: { code: -32603 } })
+    expect(answer.error.data).toEqual({ reason: 'result_invalid' })
+    expect(JSON.stringify(answer)).not.toContain('forged')
+  })
+
+  test('content that MCP does not know is an error, not a broken answer', async () => {
+    expect((await rpcAnswer(await call('broken'))).error.data.reason).toBe('result_invalid')
+  })
+
+  test('megabytes arrive whole', async () => {
+    const { result } = await rpcAnswer(await call('huge'))
+    expect(result.content[0]?.text).toHaveLength(3 * 1024 * 1024)
+  })
+
+  test('a failure of the runner is an error with its reason and sentence', async () => {
+    expect((await rpcAnswer(await call('fails'))).error).toEqual({
+      code: -32603,
+      message: 'Too busy. Try again.',
+      data: { reason: 'busy' },
+    })
+  })
+
+  test('a server that has just changed is tried again with the newest epoch', async () => {
+    let tries = 0
+    gw.world.tools.set('echo', async () => {
+      tries++
+      return tries < 3
+        ? { code: 'stale_epoch', message: 'changed' }
+        : JSON.stringify({ content: [] })
+    })
+    const answer = await rpcAnswer(await call('echo'))
+    gw.world.tools.delete('echo')
+    expect(answer.result).toEqual({ content: [] })
+    expect(tries).toBe(3)
+  })
+
+  test('progress streams before the answer, and only to who asked', async () => {
+    const asked = await call('steps', { _meta: { progressToken: 'tok' } })
+    expect(asked.headers.get('content-type')).toBe('text/event-stream')
+    const events = (await asked.text())
+      .split('\n')
+      .filter((line) => line.startsWith('data: '))
+      .map((line) => JSON.parse(line.slice('data: '.length)))
+    expect(events.map((event) => event.params?.progress ?? 'result')).toEqual([1, 2, 3, 'result'])
+    expect(events[0]).toEqual({
+      jsonrpc: '2.0',
+      method: 'notifications/progress',
+      params: { progressToken: 'tok', progress: 1, total: 3, message: 'step 1' },
+    })
+    expect(events[3]).toMatchObject({ id: 5, result: { content: [{ text: 'done' }] } })
+  })
+
+  test('a client that takes no events gets one JSON answer', async () => {
+    const response = await gw.post(
+      server,
+      request('tools/call', { name: 'steps', _meta: { progressToken: 1 } }),
+      { ...(await bearer()), accept: 'application/json' },
+    )
+    expect(response.headers.get('content-type')).toBe('application/json')
+    expect((await rpcAnswer(response)).result.content[0]?.text).toBe('done')
+  })
+})
+
+describe('cancelling', () => {
+  const isRunning = (count: number) =>
+    gw.world.calls.filter(({ tool }) => tool === 'slow').length >= count
+  const started = () => gw.world.calls.filter(({ tool }) => tool === 'slow').length
+  const cancelled = () => gw.world.cancelled.filter((tool) => tool === 'slow').length
+
+  test('a client that goes away cancels the call', async () => {
+    const [before, ended] = [started(), cancelled()]
+    const controller = new AbortController()
+    const gone = fetch(server.url, {
+      method: 'POST',
+      headers: { ...(await bearer()), 'content-type': 'application/json' },
+      body: JSON.stringify(request('tools/call', { name: 'slow' })),
+      signal: controller.signal,
+    }).catch((error: unknown) => error)
+    await eventually(() => isRunning(before + 1))
+    controller.abort()
+    await gone
+    await eventually(() => cancelled() === ended + 1)
+  })
+
+  test('a client that closes its stream cancels the call', async () => {
+    const ended = cancelled()
+    gw.world.tools.set('echo', async ({ progress, signal }) => {
+      progress({ progress: 1 })
+      await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }))
+      gw.world.cancelled.push('slow')
+      return { code: 'cancelled', message: '' }
+    })
+    const response = await gw.post(
+      server,
+      request('tools/call', { name: 'echo', _meta: { progressToken: 1 } }),
+      await bearer(),
+    )
+    const reader = response.body?.getReader()
+    await reader?.read()
+    await reader?.cancel()
+    await eventually(() => cancelled() > ended)
+    gw.world.tools.delete('echo')
+  })
+
+  test('notifications/cancelled ends the call of that session only', async () => {
+    const grant = newId('grt')
+    const headers = await bearer({ grant })
+    const initialize = async () => {
+      const answer = await gw.post(
+        server,
+        request('initialize', { protocolVersion: '2025-11-25' }),
+        headers,
+      )
+      return { ...headers, 'mcp-session-id': answer.headers.get('mcp-session-id') ?? '' }
+    }
+    const [mine, other] = [await initialize(), await initialize()]
+    expect(mine['mcp-session-id']).not.toBe(other['mcp-session-id'])
+    const [before, ended] = [started(), cancelled()]
+    const first = gw.post(server, request('tools/call', { name: 'slow' }, 9), mine)
+    const second = gw.post(server, request('tools/call', { name: 'slow' }, 9), other)
+    await eventually(() => isRunning(before + 2))
+    const cancel = (session: Record<string, string>) =>
+      gw.post(
+        server,
+        { jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: 9 } },
+        session,
+      )
+    await cancel(mine)
+    expect((await rpcAnswer(await first)).error.data.reason).toBe('cancelled')
+    expect(cancelled()).toBe(ended + 1)
+    await cancel(other)
+    await second
+  })
+
+  test('the runner going away ends its calls with a sentence, and it comes back', async () => {
+    const before = started()
+    const call = gw.post(server, request('tools/call', { name: 'slow' }), await bearer())
+    await eventually(() => isRunning(before + 1))
+    gw.stopRunner()
+    const { error } = await rpcAnswer(await call)
+    expect(error.data.reason).toBe('runner_stopping')
+    gw.startRunner()
+    const again = await gw.post(server, request('tools/call', { name: 'echo' }), await bearer())
+    expect((await rpcAnswer(again)).result.content).toEqual([{ type: 'text', text: '{}' }])
+  })
+})
+
+describe('a deadline', () => {
+  test('ends a call that the runner never answers', async () => {
+    const hurried = await testGateway({ callTimeoutMs: 50 })
+    try {
+      const target = hurried.addServer('hurry', testSpec(['never']))
+      hurried.world.tools.set('never', () => new Promise(() => {}))
+      const headers = { authorization: `Bearer ${await hurried.token(target)}` }
+      const response = await hurried.post(target, request('tools/call', { name: 'never' }), headers)
+      const text = await response.text()
+      expect(text).toContain('"reason":"deadline"')
+      expect(hurried.world.cancelled).toEqual(['never'])
+    } finally {
+      await hurried[Symbol.asyncDispose]()
+    }
+  }, 60_000)
+})

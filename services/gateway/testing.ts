@@ -1,0 +1,436 @@
+/** A gateway among stand-ins: real listeners, real RPC and frames, services that answer what a test tells them. */
+import { generateKeyPairSync, sign as signBytes } from 'node:crypto'
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { notFound } from '@bmm/lib/errors'
+import { listenFrames } from '@bmm/lib/frame-connection'
+import { FRAME, parseCall, parseControl } from '@bmm/lib/frames'
+import { newId } from '@bmm/lib/ids'
+import type { Redis } from '@bmm/lib/redis'
+import { type TestRpc, testIdentities, testLog, testRpc, testUser } from '@bmm/lib/testing'
+import { OAuthService } from '@bmm/proto/auth/v1/oauth_service'
+import { ServingService } from '@bmm/proto/generator/v1/generator_service'
+import { StatementService } from '@bmm/proto/secrets/v1/secrets_service'
+import { digestOf } from '@bmm/spec/digest'
+import { resourceUrl } from '@bmm/spec/resource-url'
+import { type ServerSpec, serverSpecBytes } from '@bmm/spec/server-spec'
+import {
+  type Access,
+  type SignedStatement,
+  type Statement,
+  signStatement,
+} from '@bmm/spec/statement'
+import { timestampFromMs } from '@bufbuild/protobuf/wkt'
+import type { ConnectRouter } from '@connectrpc/connect'
+import { calculateJwkThumbprint, exportJWK, SignJWT } from 'jose'
+import { trustedProxies } from './client-ip.ts'
+import { type Gateway, openGateway } from './gateway.ts'
+import type { CallHeader } from './runner-link.ts'
+
+/** Shorter than in production, long enough for a loaded machine. */
+const FEED_INTERVAL_MS = 100
+
+export type ToolContext = {
+  header: CallHeader
+  args: unknown
+  signal: AbortSignal
+  progress(step: { progress: number; total?: number; message?: string }): void
+}
+/** The result bytes of a call, as JSON text; or a failure. */
+export type FakeTool = (
+  context: ToolContext,
+) => Promise<string | { code: string; message: string }> | string
+
+export type TestServer = {
+  serverId: string
+  orgId: string
+  slug: string
+  url: string
+  /** The signed statements so far, newest last. */
+  statements: SignedStatement[]
+}
+
+/** What tests change while everything runs. */
+export type World = {
+  servings: Map<string, { slug: string; statement: SignedStatement; epoch: number; seq: bigint }>
+  artefacts: Map<string, Uint8Array>
+  revoked: { grantId: string; at: number }[]
+  /** A sentence while the RPCs of that service are to fail. */
+  broken: Set<'revocations' | 'servings' | 'jwks' | 'artefacts'>
+  tools: Map<string, FakeTool>
+  /** Headers of the calls that reached the runner. */
+  calls: CallHeader[]
+  /** Calls that the gateway cancelled, by tool. */
+  cancelled: string[]
+  artefactRequests: number
+}
+
+export type TestGateway = AsyncDisposable & {
+  gateway: Gateway
+  origin: string
+  world: World
+  rpc: TestRpc
+  person: { userId: string; orgId: string }
+  addServer(
+    slug: string,
+    spec: ServerSpec,
+    options?: { access?: Access; orgId?: string },
+  ): TestServer
+  publish(server: TestServer, statement: SignedStatement, epoch: number): void
+  sign(statement: Statement): SignedStatement
+  stop(server: TestServer, reason: 'paused' | 'deleted' | 'takedown', epoch?: number): void
+  token(
+    server: TestServer,
+    claims?: Record<string, unknown>,
+    header?: Record<string, unknown>,
+  ): Promise<string>
+  /** Signs arbitrary claims with the authorization server's key. */
+  signToken(claims: Record<string, unknown>, header?: Record<string, unknown>): Promise<string>
+  publicJwk: Record<string, unknown>
+  /** Rotates the authorization server's key. */
+  rotateKey(): Promise<void>
+  post(server: TestServer, body: unknown, headers?: Record<string, string>): Promise<Response>
+  stopRunner(): void
+  startRunner(): void
+}
+
+export type TestGatewayOptions = {
+  redis?: Redis
+  trustedProxies?: string[]
+  callTimeoutMs?: number
+  /** Further services, such as sessions, drafts and servers. */
+  routes?: (name: 'auth' | 'generator' | 'secrets' | 'runner', router: ConnectRouter) => void
+}
+
+export async function testGateway(options: TestGatewayOptions = {}): Promise<TestGateway> {
+  const identities = await testIdentities()
+  const rpc = testRpc(identities)
+  const world: World = {
+    servings: new Map(),
+    artefacts: new Map(),
+    revoked: [],
+    broken: new Set(),
+    tools: new Map(),
+    calls: [],
+    cancelled: [],
+    artefactRequests: 0,
+  }
+  const statementKey = generateKeyPairSync('ed25519')
+  let tokenKey = await newTokenKey()
+  const jwks = [tokenKey.jwk]
+  serveStandIns(rpc, world, options, {
+    jwks: () => jwks,
+    statementKey: statementKey.publicKey.export({ format: 'der', type: 'spki' }),
+  })
+  let runner = listenAsRunner(rpc.rpcDir, world)
+  const port = freePort()
+  const origin = `http://localhost:${port}`
+  const gateway = await openGateway({
+    identity: identities.of('gateway'),
+    rpcDir: rpc.rpcDir,
+    publicUrl: origin,
+    port,
+    trusted: trustedProxies(options.trustedProxies ?? []),
+    log: testLog,
+    feedIntervalMs: FEED_INTERVAL_MS,
+    ...(options.redis === undefined ? {} : { redis: options.redis }),
+    ...(options.callTimeoutMs === undefined ? {} : { callTimeoutMs: options.callTimeoutMs }),
+  })
+  const person = testUser()
+  const sign = (statement: Statement) => signStatement(statement, statementKey.privateKey, 'key-1')
+  let seq = 0n
+
+  const test: TestGateway = {
+    ...{ gateway, origin, world, rpc, person, sign, publicJwk: tokenKey.jwk },
+    addServer(slug, spec, given = {}) {
+      const access: Access = given.access ?? { kind: 'org' }
+      const orgId = given.orgId ?? person.orgId
+      const serverId = newId('srv')
+      const bytes = serverSpecBytes(spec)
+      world.artefacts.set(digestOf(bytes), bytes)
+      const url = resourceUrl(origin, slug)
+      const server: TestServer = { serverId, orgId, slug, url, statements: [] }
+      test.publish(
+        server,
+        sign({
+          statementVersion: 1,
+          kind: 'serve',
+          ...{ serverId, orgId, access },
+          resourceUrl: url,
+          epoch: 1,
+          version: 1,
+          issuedAt: new Date().toISOString(),
+          specDigest: digestOf(bytes),
+          moduleDigest: digestOf(''),
+          egress: spec.egress,
+          credentials: spec.credentials,
+        }),
+        1,
+      )
+      return server
+    },
+    publish(server, statement, epoch) {
+      server.statements.push(statement)
+      world.servings.set(server.serverId, { slug: server.slug, statement, epoch, seq: ++seq })
+    },
+    stop(server, reason, epoch = server.statements.length + 1) {
+      const { serverId, orgId } = server
+      const statement = sign({
+        statementVersion: 1,
+        kind: 'stop',
+        ...{ serverId, orgId, epoch, reason },
+        issuedAt: new Date().toISOString(),
+      })
+      test.publish(server, statement, epoch)
+    },
+    token(server, claims = {}, header = {}) {
+      return test.signToken(
+        {
+          iss: origin,
+          aud: server.url,
+          sub: person.userId,
+          org: person.orgId,
+          server: server.serverId,
+          grant: newId('grt'),
+          client_id: 'cli_test',
+          scope: 'mcp:tools offline_access',
+          ...claims,
+        },
+        header,
+      )
+    },
+    signToken(claims, header = {}) {
+      const seconds = Math.floor(Date.now() / 1_000)
+      return new SignJWT({ iat: seconds, exp: seconds + 300, jti: crypto.randomUUID(), ...claims })
+        .setProtectedHeader({ alg: 'ES256', typ: 'at+jwt', kid: tokenKey.kid, ...header })
+        .sign(tokenKey.privateKey)
+    },
+    async rotateKey() {
+      tokenKey = await newTokenKey()
+      jwks.push(tokenKey.jwk)
+    },
+    async post(server, body, headers = {}) {
+      return fetch(server.url, {
+        method: 'POST',
+        headers: {
+          'content-type': 'application/json',
+          accept: 'application/json, text/event-stream',
+          ...headers,
+        },
+        body: typeof body === 'string' ? body : JSON.stringify(body),
+      })
+    },
+    stopRunner: () => runner.stop(),
+    startRunner() {
+      runner = listenAsRunner(rpc.rpcDir, world)
+    },
+    async [Symbol.asyncDispose]() {
+      await gateway[Symbol.asyncDispose]()
+      runner.stop()
+      await rpc[Symbol.asyncDispose]()
+    },
+  }
+  return test
+}
+
+/** A spec with one tool of each name. */
+export function testSpec(names: string[], more: Partial<ServerSpec> = {}): ServerSpec {
+  return {
+    specVersion: 1,
+    name: 'Test server',
+    description: 'A server for tests.',
+    tools: names.map((name) => ({
+      name,
+      description: `Does ${name}.`,
+      inputSchema: { type: 'object', properties: { text: { type: 'string' } } },
+      annotations: {
+        readOnlyHint: true,
+        destructiveHint: false,
+        idempotentHint: true,
+        openWorldHint: false,
+      },
+      implementation: 'return input',
+      examples: [],
+    })),
+    credentials: [],
+    egress: [],
+    ...more,
+  }
+}
+
+/** Waits for a state that comes by itself; generous, because the machine may be busy. */
+export async function eventually(condition: () => unknown, limitMs = 15_000): Promise<void> {
+  const deadline = performance.now() + limitMs
+  while (!(await condition())) {
+    if (performance.now() > deadline) throw new Error('the awaited state did not come')
+    await Bun.sleep(10)
+  }
+}
+
+/** A statement whose signature is right for other bytes. */
+export function flippedStatement(statement: SignedStatement): SignedStatement {
+  const bytes = statement.bytes.slice()
+  const at = new TextDecoder().decode(bytes).indexOf('"version":1') + '"version":'.length
+  bytes[at] = 0x32
+  return { ...statement, bytes }
+}
+
+/** The same bytes signed by somebody else's key under the known key's id. */
+export function foreignStatement(statement: SignedStatement): SignedStatement {
+  const { privateKey } = generateKeyPairSync('ed25519')
+  const signature = new Uint8Array(signBytes(null, statement.bytes, privateKey))
+  return { ...statement, signature }
+}
+
+type Keys = { jwks: () => Record<string, unknown>[]; statementKey: Buffer }
+
+function serveStandIns(rpc: TestRpc, world: World, options: TestGatewayOptions, keys: Keys): void {
+  const check = (part: Parameters<World['broken']['has']>[0]) => {
+    if (world.broken.has(part)) throw new Error(`${part} are broken by the test`)
+  }
+  rpc.serve('auth', (router) => {
+    router.service(OAuthService, {
+      getJwks() {
+        check('jwks')
+        return { jwks: new TextEncoder().encode(JSON.stringify({ keys: keys.jwks() })) }
+      },
+      listRevocations({ after }) {
+        check('revocations')
+        const revocations = world.revoked
+          .slice(Number(after))
+          .map(({ grantId, at }) => ({ grantId, revokedAt: timestampFromMs(at) }))
+        return { revocations, cursor: BigInt(world.revoked.length) }
+      },
+    })
+    options.routes?.('auth', router)
+  })
+  rpc.serve('secrets', (router) => {
+    router.service(StatementService, {
+      listStatementKeys: () => ({ keys: [{ keyId: 'key-1', publicKey: keys.statementKey }] }),
+    })
+    options.routes?.('secrets', router)
+  })
+  rpc.serve('generator', (router) => {
+    router.service(ServingService, {
+      listServings({ afterSeq }) {
+        check('servings')
+        const servings = [...world.servings]
+          .map(([serverId, serving]) => ({ serverId, ...serving, epoch: BigInt(serving.epoch) }))
+          .filter(({ seq }) => seq > afterSeq)
+        return { servings: servings.sort((a, b) => Number(a.seq - b.seq)) }
+      },
+      getServing({ slug }) {
+        check('servings')
+        for (const [serverId, serving] of world.servings) {
+          if (serving.slug === slug) {
+            return { serving: { serverId, ...serving, epoch: BigInt(serving.epoch) } }
+          }
+        }
+        throw notFound('server_not_found', 'There is no such server.')
+      },
+      getArtefact({ specDigest }) {
+        check('artefacts')
+        world.artefactRequests++
+        const spec = world.artefacts.get(specDigest)
+        if (spec === undefined) throw notFound('artefact_not_found', 'There is none.')
+        return { spec, module: new Uint8Array() }
+      },
+    })
+    options.routes?.('generator', router)
+  })
+  rpc.serve('runner', (router) => options.routes?.('runner', router))
+}
+
+/** Speaks the runner's side of `calls.sock`; tools are functions of the test. */
+function listenAsRunner(rpcDir: string, world: World): { stop(): void } {
+  mkdirSync(join(rpcDir, 'runner'), { recursive: true })
+  const connections = new Set<{ end(reason: string): void }>()
+  const listener = listenFrames({
+    unix: join(rpcDir, 'runner', 'calls.sock'),
+    mode: 0o600,
+    onConnection() {
+      const running = new Map<number, { header: CallHeader; controller: AbortController }>()
+      return {
+        accept: [FRAME.HELLO, FRAME.CALL, FRAME.CANCEL],
+        onOpen: (connection) => void connections.add(connection),
+        onFrame(frame, connection) {
+          if (frame.type === FRAME.HELLO) {
+            const { jwt } = parseControl(frame.payload) as { jwt?: string }
+            if (jwt === undefined) connection.end('no token')
+            return
+          }
+          if (frame.type === FRAME.CANCEL) {
+            const call = running.get(frame.call)
+            if (call === undefined) return
+            world.cancelled.push(call.header.tool)
+            call.controller.abort()
+            return
+          }
+          const { header, args } = parseCall(frame.payload)
+          const call = { header: header as CallHeader, controller: new AbortController() }
+          running.set(frame.call, call)
+          world.calls.push(call.header)
+          const context: ToolContext = {
+            header: call.header,
+            args: JSON.parse(new TextDecoder().decode(args)),
+            signal: call.controller.signal,
+            progress: (step) => void connection.sendControl(FRAME.PROGRESS, frame.call, step),
+          }
+          void answer(context, world).then((result) => {
+            running.delete(frame.call)
+            if (typeof result !== 'string') {
+              connection.sendControl(FRAME.FAILED, frame.call, result)
+              return
+            }
+            connection.sendParts(FRAME.RESULT_PART, frame.call, new TextEncoder().encode(result))
+            connection.sendControl(FRAME.RESULT_END, frame.call, { durationMs: 1 })
+          })
+        },
+      }
+    },
+  })
+  return {
+    stop() {
+      listener.stop()
+      for (const connection of connections) connection.end('the test stops the runner')
+    },
+  }
+}
+
+async function answer(context: ToolContext, world: World) {
+  const tool = world.tools.get(context.header.tool)
+  if (tool !== undefined) return tool(context)
+  return JSON.stringify({ content: [{ type: 'text', text: JSON.stringify(context.args) }] })
+}
+
+async function newTokenKey() {
+  const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  const jwk = await exportJWK(publicKey)
+  const kid = await calculateJwkThumbprint(jwk)
+  return { privateKey, kid, jwk: { ...jwk, kid, alg: 'ES256', use: 'sig' } }
+}
+
+function freePort(): number {
+  const probe = Bun.serve({ port: 0, hostname: '127.0.0.1', fetch: () => new Response() })
+  const { port } = probe
+  void probe.stop(true)
+  if (port === undefined) throw new Error('there is no free port')
+  return port
+}
+
+/** As much of a JSON-RPC answer as tests look at. */
+export type RpcAnswer = {
+  jsonrpc: string
+  id: unknown
+  result: { content: { type: string; text: string }[]; [key: string]: unknown }
+  error: { code: number; message: string; data: Record<string, unknown> }
+}
+
+/** A test that looks at a part which is not there fails by itself, so the cast is harmless. */
+export async function rpcAnswer(response: Response): Promise<RpcAnswer> {
+  return (await response.json()) as RpcAnswer
+}
+
+export async function rpcAnswers(response: Response): Promise<RpcAnswer[]> {
+  return (await response.json()) as RpcAnswer[]
+}
