@@ -66,15 +66,16 @@ export function flattenedBody(
   const isRequired = body.required !== false
   const required = sent.flatMap(({ name }, index) => {
     const key = fields[index]?.key
-    return isRequired && merged.required.has(name) && key !== undefined ? [key] : []
+    return isRequired && merged.object.required.has(name) && key !== undefined ? [key] : []
   })
   return { properties, required, fields, note: alternativesNote(merged.unions) }
 }
 
 function isFlattenable({ merged, recursive, never }: Seen): boolean {
-  if (never || recursive !== undefined || merged.patterns.size > 0) return false
+  if (never || recursive !== undefined) return false
   if (merged.types?.length !== 1 || merged.types[0] !== 'object') return false
-  if (merged.additional === true || Array.isArray(merged.additional)) return false
+  const { additional, patterns } = merged.object
+  if (additional === true || Array.isArray(additional) || patterns.size > 0) return false
   return merged.unions.every((members) => members.every(isConstraint))
 }
 

@@ -80,7 +80,9 @@ describe('the real child', () => {
         schemas: { S: { type: 'object', properties: wide, required: Object.keys(wide) } },
       },
     }
-    const ended = await importDocument(JSON.stringify(bomb)).then(
+    const child = new URL('child.ts', import.meta.url).pathname
+    const short = { ...limits, deadlineMs: 3_000, program: child }
+    const ended = await importDocument(JSON.stringify(bomb), {}, short).then(
       ({ spec }) => spec.tools.length,
       (error) => (error instanceof ImportError ? error.code : error),
     )

@@ -1,9 +1,8 @@
 /** Many schema objects that hold at once become one: older dialects are upgraded on the way (JSON Schema 2020-12). */
 import { isObject, type JsonObject } from './json.ts'
 import type { Leaf, Leaves, Part } from './schema-leaf.ts'
-
-/** Parts that hold together, as of one property. */
-export type Parts = readonly Part[]
+import { hasProperties, type MergedObject, mergedObject, saysObject } from './schema-object.ts'
+import { isPattern } from './schema-pattern.ts'
 
 export type Merged = {
   /** Undefined: any type. Null is told by `nullable`. */
@@ -11,14 +10,14 @@ export type Merged = {
   nullable: boolean
   /** Keywords whose values hold no schema, checked and upgraded. */
   plain: JsonObject
-  properties: Map<string, Part[]>
-  patterns: Map<string, Part[]>
-  required: Set<string>
-  items: Parts
-  prefixItems: Parts[]
-  additional: boolean | Parts | undefined
+  items: readonly Part[]
+  prefixItems: (readonly Part[])[]
   /** Each is a list of alternatives; `oneOf` counts as `anyOf`. */
   unions: Part[][]
+  /** Says anything about properties. */
+  isObject: boolean
+  /** Merged when first asked for: an entity of a thousand properties is looked at more often than written. */
+  readonly object: MergedObject
 }
 
 const aliases: Readonly<Record<string, string | undefined>> = {
@@ -51,34 +50,30 @@ const aliases: Readonly<Record<string, string | undefined>> = {
 const counts = ['minLength', 'maxLength', 'minItems', 'maxItems', 'minProperties', 'maxProperties']
 const MAX_DEFAULT = 300
 const MAX_FORMAT = 40
-const MAX_PATTERN = 500
 
 export function merged(from: Leaves): Merged {
+  let object: MergedObject | undefined
   const result: Merged = {
     types: undefined,
     nullable: from.nullable,
     plain: {},
-    properties: new Map(),
-    patterns: new Map(),
-    required: new Set(),
     items: [],
     prefixItems: [],
-    additional: undefined,
     unions: [],
+    isObject: from.leaves.some(({ schema }) => saysObject(schema)),
+    get object() {
+      object ??= mergedObject(from.leaves)
+      return object
+    },
   }
   for (const leaf of from.leaves) {
     mergeTypes(result, leaf.schema)
     mergePlain(result.plain, leaf.schema)
-    mergeObject(result, leaf)
     mergeArray(result, leaf)
     mergeUnions(result, leaf)
   }
-  // `additionalProperties: false` in one part of an allOf would forbid the properties of the others.
-  if (result.additional === false && from.leaves.some(({ schema }) => opensObject(schema))) {
-    result.additional = undefined
-  }
   if (result.types === undefined) {
-    if (result.properties.size > 0) result.types = ['object']
+    if (from.leaves.some(({ schema }) => hasProperties(schema))) result.types = ['object']
     else if (result.items.length > 0 || result.prefixItems.length > 0) result.types = ['array']
   }
   return result
@@ -92,10 +87,6 @@ export function typesOf(schema: JsonObject): string[] | undefined {
     return known === undefined || known === 'null' ? [] : [known]
   })
   return types.length === 0 ? undefined : [...new Set(types)]
-}
-
-function opensObject(schema: JsonObject): boolean {
-  return isObject(schema.properties) && schema.additionalProperties !== false
 }
 
 function mergeTypes(result: Merged, schema: JsonObject): void {
@@ -175,31 +166,6 @@ function mergeValues(plain: JsonObject, schema: JsonObject): void {
   if (kept.length > 0) plain.examples = kept
 }
 
-function mergeObject(result: Merged, { schema, trail }: Leaf): void {
-  if (isObject(schema.properties)) {
-    for (const [name, source] of Object.entries(schema.properties)) {
-      append(result.properties, name, { source, trail })
-      // Draft 3 wrote `required: true` on the property itself.
-      if (isObject(source) && source.required === true) result.required.add(name)
-    }
-  }
-  if (isObject(schema.patternProperties)) {
-    for (const [pattern, source] of Object.entries(schema.patternProperties)) {
-      if (isPattern(pattern)) append(result.patterns, pattern, { source, trail })
-    }
-  }
-  if (Array.isArray(schema.required)) {
-    for (const name of schema.required) if (typeof name === 'string') result.required.add(name)
-  }
-  const additional = schema.additionalProperties
-  if (isObject(additional)) {
-    const before = Array.isArray(result.additional) ? result.additional : []
-    const isAnything = Object.keys(additional).length === 0
-    if (!isAnything) result.additional = [...before, { source: additional, trail }]
-    else if (before.length === 0) result.additional = true
-  } else if (typeof additional === 'boolean') result.additional ??= additional
-}
-
 function mergeArray(result: Merged, { schema, trail }: Leaf): void {
   const tuple = Array.isArray(schema.prefixItems) ? schema.prefixItems : schema.items
   if (Array.isArray(tuple)) {
@@ -217,12 +183,6 @@ function mergeUnions(result: Merged, { schema, trail }: Leaf): void {
     // Two alternatives of real documents overlap often enough that "exactly one" refuses honest input.
     result.unions.push(members.map((source) => ({ source, trail })))
   }
-}
-
-function append(map: Map<string, Part[]>, key: string, part: Part): void {
-  const parts = map.get(key)
-  if (parts === undefined) map.set(key, [part])
-  else parts.push(part)
 }
 
 function tighter(lower: boolean, before: unknown, value: number): number {
@@ -245,15 +205,4 @@ function isSmall(value: unknown): boolean {
     if (typeof next === 'object' && next !== null) pending.push(...Object.values(next))
   }
   return JSON.stringify(value).length <= MAX_DEFAULT
-}
-
-/** Validators compile patterns with the `u` flag: one that does not compile so is left out. */
-function isPattern(pattern: string): boolean {
-  if (pattern.length > MAX_PATTERN) return false
-  try {
-    new RegExp(pattern, 'u')
-    return true
-  } catch {
-    return false
-  }
 }

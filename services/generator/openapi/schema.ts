@@ -111,8 +111,9 @@ export function schemaBuilder(references: References, budget: SchemaBudget): Sch
     }
     if (schema.items.length > 0) out.items = child(schema.items, '*')
     const isWhole = writeProperties(out, schema, at, depth)
-    if (Array.isArray(schema.additional)) out.additionalProperties = child(schema.additional, '*')
-    else if (schema.additional === false && schema.patterns.size === 0 && isWhole) {
+    const { additional, patterns } = schema.object
+    if (Array.isArray(additional)) out.additionalProperties = child(additional, '*')
+    else if (additional === false && patterns.size === 0 && isWhole) {
       out.additionalProperties = false
     }
     const unions = schema.unions.map((members) =>
@@ -130,14 +131,16 @@ export function schemaBuilder(references: References, budget: SchemaBudget): Sch
     at: readonly string[],
     depth: number,
   ): boolean {
-    if (schema.properties.size === 0 && schema.required.size === 0) return true
+    const named = namedProperties(schema)
+    if (named.size === 0) return true
+    const { required: wanted } = schema.object
     const ring = ringAt(at)
     const properties: JsonObject = {}
     const required: string[] = []
     let count = 0
     let isWhole = true
-    for (const [wire, parts] of namedProperties(schema)) {
-      const isRequired = schema.required.has(wire)
+    for (const [wire, parts] of named) {
+      const isRequired = wanted.has(wire)
       count += 1
       if (count > (isRequired ? MAX_REQUIRED : MAX_PROPERTIES) || (left <= 0 && !isRequired)) {
         report.shortened += 1
@@ -190,8 +193,9 @@ export function schemaBuilder(references: References, budget: SchemaBudget): Sch
 
 /** The properties of an object, with those that are required but not described. */
 export function namedProperties(schema: Merged): Map<string, readonly Part[]> {
-  const named = new Map<string, readonly Part[]>(schema.properties)
-  for (const name of schema.required) if (!named.has(name)) named.set(name, [])
+  const { properties, required } = schema.object
+  const named = new Map<string, readonly Part[]>(properties)
+  for (const name of required) if (!named.has(name)) named.set(name, [])
   return named
 }
 
@@ -207,12 +211,10 @@ function againSentence(ref: string | undefined): string | undefined {
 
 function isComposite(schema: Merged): boolean {
   return (
-    schema.properties.size > 0 ||
-    schema.required.size > 0 ||
+    schema.isObject ||
     schema.items.length > 0 ||
     schema.prefixItems.length > 0 ||
-    schema.unions.length > 0 ||
-    schema.additional !== undefined
+    schema.unions.length > 0
   )
 }
 

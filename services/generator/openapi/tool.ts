@@ -179,7 +179,7 @@ function querystringFields(
   return fields.map(([name, parts]) => ({
     name,
     in: 'query',
-    required: own(parameter, 'required') === true && merged.required.has(name),
+    required: own(parameter, 'required') === true && merged.object.required.has(name),
     description: undefined,
     style: 'form',
     explode: true,
