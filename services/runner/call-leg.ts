@@ -3,6 +3,7 @@ import type { FrameConnection } from '@bmm/lib/frame-connection'
 import { callIds, FRAME, type Frame, FrameFault, parseCall } from '@bmm/lib/frames'
 import type { Identity } from '@bmm/lib/identity'
 import type { Log } from '@bmm/lib/log'
+import type { ServeStatement } from '@bmm/spec/statement'
 import { z } from 'zod'
 import { CallFailure, callFailureFrom } from './call-failure.ts'
 import type { Deployment, ServingDeployment } from './deployment.ts'
@@ -38,6 +39,7 @@ export interface CallLegOptions {
   find: (serverId: string) => Deployment | undefined
   fleet: Fleet
   inFlight: InFlight
+  now: () => number
   /** A gateway knows a newer epoch than we do. */
   onBehind: () => void
   onLine: (
@@ -71,8 +73,10 @@ interface GatewayCall extends RunningCall {
   /** Until it has reached its sandbox, which counts the time from then on. */
   deadline: ReturnType<typeof setTimeout> | undefined
   progresses: number
-  /** Set once the call has reached its sandbox. */
-  running: { resident: Resident; call: number } | undefined
+  /** Set once the call has found its sandbox. */
+  resident: Resident | undefined
+  /** Its id there; 0 while it is being handed over. */
+  sandboxCall: number
   ended: boolean
 }
 
@@ -102,17 +106,16 @@ function gatewayPeer(
     clearTimeout(call.deadline)
     calls.delete(call.id)
     inFlight.leave(call.owner)
-    if (call.running !== undefined) {
-      call.running.resident.calls.delete(call)
-      call.running.resident.lastUsedAt = Date.now()
+    if (call.resident !== undefined) {
+      call.resident.calls.delete(call)
+      call.resident.lastUsedAt = options.now()
     }
     return true
   }
   /** Ends the call from our side: the tool is told and has a moment to stop. */
   function abandon(call: GatewayCall, failure: CallFailure): void {
-    const { running } = call
     if (!finish(call)) return
-    if (running !== undefined) running.resident.sandbox.cancel(running.call)
+    call.resident?.sandbox.cancel(call.sandboxCall)
     sendFailure(call.id, failure)
   }
 
@@ -136,9 +139,14 @@ function gatewayPeer(
       },
       log: (message) => options.onLine(resident.deployment, { tool, requestId, message }),
     }
+    call.resident = resident
     resident.calls.add(call)
-    const started = resident.sandbox.call({ tool, timeoutMs: leftMs }, args, sink)
-    call.running = { resident, call: started }
+    try {
+      call.sandboxCall = resident.sandbox.call({ tool, timeoutMs: leftMs }, args, sink)
+    } catch (cause) {
+      const message = 'The sandbox has just ended. Try again.'
+      call.fail(new CallFailure('sandbox_failed', message, { cause }))
+    }
   }
 
   function begin(id: number, header: CallHeader, args: Uint8Array): void {
@@ -150,7 +158,7 @@ function gatewayPeer(
     if (refused !== undefined) throw new CallFailure('busy', busySentence(refused))
     const { timeoutMs } = header
     const call: GatewayCall = {
-      ...{ id, header, owner, progresses: 0, running: undefined, ended: false },
+      ...{ id, header, owner, progresses: 0, resident: undefined, sandboxCall: 0, ended: false },
       startedAt: performance.now(),
       fail(failure) {
         if (finish(call)) sendFailure(id, failure)
@@ -228,7 +236,24 @@ function servingOf(options: CallLegOptions, header: CallHeader): ServingDeployme
   if (header.epoch < epoch) {
     throw new CallFailure('stale_epoch', 'The server has just changed. Try again in a moment.')
   }
+  if (!mayCall(deployment.statement, header)) {
+    throw new CallFailure('unknown_server', 'This person may not call the server.')
+  }
   return deployment
+}
+
+/** The gateway has decided this before; a statement that we verified ourselves says it again. */
+function mayCall({ access, orgId }: ServeStatement, caller: CallHeader): boolean {
+  switch (access.kind) {
+    case 'org':
+      return caller.orgId === orgId
+    case 'people':
+      return access.people.includes(caller.userId)
+    case 'anyone':
+      return true
+    default:
+      return access satisfies never
+  }
 }
 
 function busySentence(refused: InFlightRefusal): string {

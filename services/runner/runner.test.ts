@@ -127,6 +127,22 @@ describe('a call', () => {
     expect((await call(server, 'echo', { text: 'new' }, { epoch: 2 })).text).toBe('new')
   })
 
+  test('by a person whom the statement does not let in is refused here as well', async () => {
+    const server = await world.deploy()
+    const foreign = await call({ ...server, orgId: newId('org') }, 'echo')
+    expect([foreign.code, foreign.message]).toEqual([
+      'unknown_server',
+      'This person may not call the server.',
+    ])
+    const client = world.rpc.client(DeploymentService, 'runner', 'generator')
+    const people = { access: { kind: 'people' as const, people: [server.userId] } }
+    const statement = signedBy(signer, serveStatement(server, 2, people))
+    await client.deploy({ statement, ...server.artefacts })
+    const elsewhere = { ...server, orgId: newId('org'), epoch: 2 }
+    expect((await call(elsewhere, 'echo', { text: 'in' })).text).toBe('in')
+    expect((await call({ ...elsewhere, userId: newId('usr') }, 'echo')).code).toBe('unknown_server')
+  })
+
   test('writes what its tool logs to the run log', async () => {
     const server = await world.deploy({
       talk: 'async (input, ctx) => { ctx.log("a line"); return "ok" }',

@@ -109,7 +109,7 @@ export function openRunner(options: {
       await load()
       calls = listenForGateways({
         socket: join(options.socketDir, 'calls.sock'),
-        ...{ identity, log, inFlight, fleet: engine.fleet },
+        ...{ identity, log, inFlight, now, fleet: engine.fleet },
         find: (serverId) => deployments.find(serverId),
         onBehind: () => reconciler.poke(),
         onLine: (deployment, line) => write(deployment, { level: 'info', ...line }),
