@@ -1,8 +1,16 @@
 /** The command line: one family of commands a file. */
-import { Command, CommanderError } from 'commander'
+import { Command } from 'commander'
+import { addBenchCommand } from './bench.ts'
+import { addBuildCommands } from './builds.ts'
+import { addCallCommands } from './call.ts'
 import { addCheckCommand } from './check.ts'
-import { CommandFault, EXIT_FAILED, EXIT_USAGE } from './fault.ts'
-import { note, printFault } from './output.ts'
+import { addCredentialCommands } from './credentials.ts'
+import { addDraftCommand } from './draft.ts'
+import { endingOf } from './ending.ts'
+import { addSessionCommands } from './login.ts'
+import { addOperatorCommands } from './operator.ts'
+import { note } from './output.ts'
+import { addServerCommands } from './servers.ts'
 import { addTestCommand } from './test.ts'
 import { addStackCommands } from './up.ts'
 
@@ -14,25 +22,20 @@ const program = new Command('bmm')
   .configureOutput({ writeErr: (text) => note(text.trimEnd()) })
 
 addStackCommands(program)
+addSessionCommands(program)
+addDraftCommand(program)
+addServerCommands(program)
+addCredentialCommands(program)
+addBuildCommands(program)
+addCallCommands(program)
+addOperatorCommands(program)
 addTestCommand(program)
 addCheckCommand(program)
+addBenchCommand(program)
 
 try {
   await program.parseAsync()
 } catch (error) {
-  process.exitCode = report(error)
+  process.exitCode = endingOf(error, process.argv.includes('--json'))
 }
 process.exit()
-
-/** Prints the fault and returns the exit code. */
-function report(error: unknown): number {
-  const json = process.argv.includes('--json')
-  if (error instanceof CommandFault) {
-    printFault(error, json)
-    return error.exitCode
-  }
-  // Commander has said what is wrong by itself; asking for help is no fault.
-  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_USAGE
-  note(`bmm: this is a bug: ${error instanceof Error ? (error.stack ?? error.message) : error}`)
-  return EXIT_FAILED
-}

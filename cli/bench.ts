@@ -1,0 +1,26 @@
+/** `bench`: hands over to bench/main.ts, which measures. */
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Command } from 'commander'
+import { checkout } from './config.ts'
+import { failed } from './fault.ts'
+
+/** Adds the command to the program. */
+export function addBenchCommand(program: Command): void {
+  program
+    .command('bench')
+    .description('measure the call path and what leads to it')
+    .argument('[words...]', 'for bench/main.ts')
+    .allowUnknownOption()
+    .helpOption(false)
+    .action(bench)
+}
+
+async function bench(words: string[]): Promise<void> {
+  const main = join(checkout, 'bench/main.ts')
+  if (!existsSync(main)) throw failed('no_bench', 'There is no bench/main.ts in this checkout.')
+  const child = Bun.spawn([process.execPath, '--no-env-file', '--no-install', main, ...words], {
+    stdio: ['inherit', 'inherit', 'inherit'],
+  })
+  process.exitCode = await child.exited
+}

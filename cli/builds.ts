@@ -1,0 +1,117 @@
+/** `builds` and `logs`: what happened while a server was made, and what its tools say. */
+import type { Command } from 'commander'
+import { z } from 'zod'
+import { ask, type Build, buildSchema, type LogLine, logLineSchema, send } from './api.ts'
+import { failed } from './fault.ts'
+import { print, printJson, table } from './output.ts'
+import { serverOf } from './servers.ts'
+import { type SignedIn, signedIn } from './session.ts'
+import { dataOption } from './up.ts'
+
+type Common = { data: string; json?: boolean }
+
+/** A broken connection is taken up again after this. */
+const RECONNECT_MS = 1_000
+
+/** Adds the commands to the program. */
+export function addBuildCommands(program: Command): void {
+  const builds = program.command('builds').description('builds of servers').helpCommand(false)
+  builds
+    .command('show')
+    .description('a build with its steps')
+    .argument('<build>', 'id of a build, or a server for its newest one')
+    .addOption(dataOption())
+    .option('--json', 'one line of JSON')
+    .action(show)
+  builds
+    .command('cancel')
+    .description('cancel a build that has not deployed')
+    .argument('<build>', 'id of a build, or a server for its newest one')
+    .addOption(dataOption())
+    .option('--json', 'one line of JSON')
+    .action(cancel)
+  program
+    .command('logs')
+    .description('what the tools of a server log, and what happens to its sandboxes')
+    .argument('<server>', 'slug or id')
+    .option('--follow', 'go on until Ctrl-C')
+    .addOption(dataOption())
+    .option('--json', 'one JSON a line')
+    .action(logs)
+}
+
+async function show(reference: string, options: Common): Promise<void> {
+  const access = signedIn(options.data)
+  const id = await buildIdOf(reference, access)
+  printBuild(await ask(access.gateway, `/v1/builds/${id}`, buildSchema, access), options)
+}
+
+async function cancel(reference: string, options: Common): Promise<void> {
+  const access = signedIn(options.data)
+  const id = await buildIdOf(reference, access)
+  const path = `/v1/builds/${id}/cancel`
+  printBuild(await ask(access.gateway, path, buildSchema, { ...access, method: 'POST' }), options)
+}
+
+async function buildIdOf(reference: string, access: SignedIn): Promise<string> {
+  if (reference.startsWith('bld_')) return encodeURIComponent(reference)
+  const { latestBuildId } = await serverOf(reference, access)
+  if (latestBuildId === '') throw failed('build_not_found', `${reference} has no build.`)
+  return latestBuildId
+}
+
+function printBuild(build: Build, options: Common): void {
+  if (options.json === true) {
+    printJson(build)
+    return
+  }
+  print(`${build.id}  version ${build.version}  ${build.state}`)
+  print(table(build.steps.map((each) => [each.step, each.state, `${each.elapsedMs} ms`])))
+  if (build.message !== '') print(`${build.reason}: ${build.message}`)
+}
+
+async function logs(slug: string, options: Common & { follow?: boolean }): Promise<void> {
+  const access = signedIn(options.data)
+  const path = `/v1/servers/${encodeURIComponent(slug)}/logs`
+  const schema = z.object({ lines: z.array(logLineSchema), nextCursor: z.number() })
+  const page = await ask(access.gateway, path, schema, access)
+  for (const line of page.lines) printLine(line, options)
+  if (options.follow !== true) return
+  let cursor = page.nextCursor
+  for (;;) {
+    const follow = `${path}/follow?cursor=${cursor}`
+    const response = await send(access.gateway, follow, {
+      ...access,
+      signal: new AbortController().signal,
+    })
+    for await (const line of eventsOf(response)) {
+      cursor = line.seq
+      printLine(line, options)
+    }
+    await Bun.sleep(RECONNECT_MS)
+  }
+}
+
+/** The log lines in a stream of server-sent events; ends when the connection does. */
+async function* eventsOf(response: Response): AsyncGenerator<LogLine> {
+  if (response.body === null) return
+  const decoder = new TextDecoder()
+  let rest = ''
+  try {
+    for await (const chunk of response.body) {
+      const lines = (rest + decoder.decode(chunk, { stream: true })).split('\n')
+      rest = lines.pop() ?? ''
+      for (const line of lines) {
+        if (line.startsWith('data: ')) yield logLineSchema.parse(JSON.parse(line.slice(6)))
+      }
+    }
+  } catch (error) {
+    // A connection that breaks off is taken up again; a line that is no log line is a bug.
+    if (error instanceof z.ZodError) throw error
+  }
+}
+
+function printLine(line: LogLine, options: Common): void {
+  if (options.json === true) printJson(line)
+  else print(`${line.at} ${line.level.padEnd(8)} ${line.tool ?? '-'}  ${line.message}`)
+}

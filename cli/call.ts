@@ -1,0 +1,124 @@
+/** `call` and `token`: a server's real endpoint, with a bearer from the real code flow. */
+import type { Command } from 'commander'
+import { z } from 'zod'
+import { accessToken } from './access-token.ts'
+import { failed, misused } from './fault.ts'
+import { print, printJson } from './output.ts'
+import { serverOf } from './servers.ts'
+import { signedIn } from './session.ts'
+import { dataOption } from './up.ts'
+
+const PROTOCOL_VERSION = '2026-07-28'
+const CALL_TIMEOUT_MS = 180_000
+
+const resultSchema = z.looseObject({
+  content: z.array(z.looseObject({ type: z.string(), text: z.string().optional() })).default([]),
+  isError: z.boolean().optional(),
+})
+export type ToolResult = z.infer<typeof resultSchema>
+const answerSchema = z.union([
+  z.object({ result: resultSchema }),
+  z.object({ error: z.object({ code: z.number(), message: z.string() }) }),
+])
+
+type Common = { data: string; json?: boolean }
+
+/** Adds the commands to the program. */
+export function addCallCommands(program: Command): void {
+  program
+    .command('call')
+    .description('call a tool through the real endpoint')
+    .argument('<server>', 'slug or id')
+    .argument('<tool>', 'its name')
+    .argument('[arguments]', 'as JSON', '{}')
+    .addOption(dataOption())
+    .option('--json', 'the whole result as one line of JSON')
+    .action(call)
+  program
+    .command('token')
+    .description('print a bearer for a server, valid for a few minutes')
+    .argument('<server>', 'slug or id')
+    .addOption(dataOption())
+    .option('--json', 'one line of JSON')
+    .action(token)
+}
+
+async function call(slug: string, tool: string, text: string, options: Common): Promise<void> {
+  const args = parseArguments(text)
+  const access = signedIn(options.data)
+  const { url } = await serverOf(slug, access)
+  const { access_token } = await accessToken(url, access)
+  const result = await callTool(url, access_token, tool, args)
+  if (options.json === true) printJson(result)
+  else for (const part of result.content) print(part.text ?? `(${part.type})`)
+  if (result.isError === true) throw failed('tool_error', `${tool} answered with an error.`)
+}
+
+async function token(slug: string, options: Common): Promise<void> {
+  const access = signedIn(options.data)
+  const { url } = await serverOf(slug, access)
+  const { access_token, expires_in } = await accessToken(url, access)
+  if (options.json === true) printJson({ token: access_token, expiresInSeconds: expires_in, url })
+  else print(access_token)
+}
+
+/** One tools/call of the stateless era. Throws CommandFault for an error of the protocol. */
+export async function callTool(
+  url: string,
+  bearer: string,
+  tool: string,
+  args: Record<string, unknown>,
+): Promise<ToolResult> {
+  const response = await fetch(url, {
+    method: 'POST',
+    headers: {
+      authorization: `Bearer ${bearer}`,
+      'content-type': 'application/json',
+      accept: 'application/json, text/event-stream',
+      'mcp-protocol-version': PROTOCOL_VERSION,
+      'mcp-method': 'tools/call',
+      'mcp-name': tool,
+    },
+    body: JSON.stringify({
+      jsonrpc: '2.0',
+      id: 1,
+      method: 'tools/call',
+      params: {
+        name: tool,
+        arguments: args,
+        _meta: {
+          'io.modelcontextprotocol/protocolVersion': PROTOCOL_VERSION,
+          'io.modelcontextprotocol/clientCapabilities': {},
+        },
+      },
+    }),
+    signal: AbortSignal.timeout(CALL_TIMEOUT_MS),
+  }).catch(() => {
+    throw failed('gateway_down', 'The server could not be reached, or did not answer in time.')
+  })
+  const text = await response.text()
+  const events = response.headers.get('content-type')?.startsWith('text/event-stream') === true
+  const answer = answerSchema.safeParse(parseJson(events ? lastEvent(text) : text))
+  if (!answer.success) throw failed('call_refused', `The server answered ${response.status}.`)
+  if ('result' in answer.data) return answer.data.result
+  throw failed('call_refused', answer.data.error.message)
+}
+
+function parseArguments(text: string): Record<string, unknown> {
+  const value = z.record(z.string(), z.unknown()).safeParse(parseJson(text))
+  if (value.success) return value.data
+  throw misused(`The arguments must be a JSON object, such as '{"id": 1}'.`)
+}
+
+function lastEvent(text: string): string {
+  const data = text.split('\n').filter((line) => line.startsWith('data: '))
+  return data.at(-1)?.slice('data: '.length) ?? ''
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,70 @@
+/** `draft`: a spec from an OpenAPI document, on this computer, without a stack. */
+import { importDocument } from '@bmm/generator/openapi/import-document.ts'
+import { ImportError } from '@bmm/generator/openapi/import-error.ts'
+import type { Command } from 'commander'
+import { fetchDocument, isAddress, readDocument } from './document.ts'
+import { failed } from './fault.ts'
+import { note, print, printJson } from './output.ts'
+
+const INDENT = 2
+
+export type DocumentOptions = {
+  openapi: string
+  baseUrl?: string
+  name?: string
+  only?: string[]
+}
+
+/** Adds the command to the program. */
+export function addDraftCommand(program: Command): void {
+  const command = program
+    .command('draft')
+    .description('print the spec that an OpenAPI document becomes; makes no server')
+  addDocumentOptions(command)
+    .option('--json', 'one line of JSON: spec, warnings, refusals, tags')
+    .action(draft)
+}
+
+/** The options that every command with a document has. */
+export function addDocumentOptions(command: Command): Command {
+  return command
+    .requiredOption('--openapi <file|url>', 'the document, JSON or YAML; "-" for standard input')
+    .option(
+      '--base-url <url>',
+      "where the API is, when the document's servers are relative or wrong",
+    )
+    .option('--name <name>', "name of the server; the document's title otherwise")
+    .option(
+      '--only <filter...>',
+      "take only what matches: tag:T, '/path/*' or 'GET /path'; repeatable",
+    )
+}
+
+async function draft(options: DocumentOptions & { json?: boolean }): Promise<void> {
+  const { openapi, baseUrl, name, only } = options
+  const address = isAddress(openapi)
+  const text = address ? await fetchDocument(openapi) : readDocument(openapi)
+  const result = await importDocument(text, {
+    ...{ baseUrl, name, only },
+    documentUrl: address ? openapi : undefined,
+  }).catch((error: unknown) => {
+    if (!(error instanceof ImportError)) throw error
+    throw failed(error.code, `${whereIn(openapi, error)}${error.message}`)
+  })
+  if (options.json === true) {
+    printJson(result)
+    return
+  }
+  print(JSON.stringify(result.spec, null, INDENT))
+  for (const { path, message } of result.warnings) note(`warning: ${path}: ${message}`)
+  for (const { path, operation, message } of result.refusals) {
+    note(`left out: ${operation ?? path}: ${message}`)
+  }
+  note(`${result.spec.tools.length} tools`)
+}
+
+function whereIn(source: string, { line, column, path }: ImportError): string {
+  const file = source === '-' ? 'standard input' : source
+  if (line !== undefined) return `${file}:${line}${column === undefined ? '' : `:${column}`}: `
+  return path === undefined ? `${file}: ` : `${file} at ${path}: `
+}

@@ -1,0 +1,28 @@
+/** How a command ends that did not succeed: what is said, and the exit code. */
+import { reasonOf } from '@bmm/lib/errors'
+import { ConnectError } from '@connectrpc/connect'
+import { CommanderError } from 'commander'
+import { CommandFault, EXIT_FAILED, EXIT_USAGE, failed } from './fault.ts'
+import { note, printFault } from './output.ts'
+
+/** Says what went wrong and returns the exit code. */
+export function endingOf(error: unknown, json: boolean): number {
+  // Commander has said what is wrong by itself; asking for help is no fault.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_USAGE
+  const fault = faultOf(error)
+  if (fault !== undefined) {
+    printFault(fault, json)
+    return fault.exitCode
+  }
+  note(`bmm: this is a bug: ${error instanceof Error ? (error.stack ?? error.message) : error}`)
+  return EXIT_FAILED
+}
+
+function faultOf(error: unknown): CommandFault | undefined {
+  if (error instanceof CommandFault) return error
+  if (!(error instanceof ConnectError)) return undefined
+  const reason = reasonOf(error)
+  return reason === undefined
+    ? failed('service_failed', `The service failed: ${error.rawMessage}`)
+    : failed(reason, error.rawMessage)
+}

@@ -1,0 +1,185 @@
+/** `servers`: creating, looking at, pausing and deleting hosted MCP servers. */
+import type { Command } from 'commander'
+import { z } from 'zod'
+import { ask, type Credential, credentialSchema, type Server, serverSchema } from './api.ts'
+import { readCredentials } from './credential-value.ts'
+import { addDocumentOptions, type DocumentOptions } from './draft.ts'
+import { misused } from './fault.ts'
+import { note, print, printJson, table } from './output.ts'
+import { createServer } from './server-creation.ts'
+import { type SignedIn, signedIn } from './session.ts'
+import { dataOption } from './up.ts'
+
+const PAGE = 100
+const pageSchema = z.object({ servers: z.array(serverSchema), nextCursor: z.string().optional() })
+const credentialsSchema = z.object({ credentials: z.array(credentialSchema) })
+
+type Common = { data: string; json?: boolean }
+
+/** Adds the commands to the program. */
+export function addServerCommands(program: Command): void {
+  const servers = program.command('servers').description('hosted MCP servers').helpCommand(false)
+  addDocumentOptions(
+    servers.command('create').description('a live server from an OpenAPI document'),
+  )
+    .requiredOption('--slug <slug>', 'its name in the address; for ever')
+    .option('--credential <name=source...>', 'NAME=@FILE, NAME=- (standard input) or NAME=VALUE')
+    .addOption(dataOption())
+    .option('--json', 'one line of JSON')
+    .action(create)
+  for (const [name, description, action] of [
+    ['show', 'a server and its credentials', show],
+    ['pause', 'stop serving; tokens end', pause],
+    ['resume', 'serve the same version again', resume],
+  ] as const) {
+    servers
+      .command(name)
+      .description(description)
+      .argument('<server>', 'slug or id')
+      .addOption(dataOption())
+      .option('--json', 'one line of JSON')
+      .action(action)
+  }
+  servers
+    .command('list')
+    .description('the servers of your organisation, newest first')
+    .addOption(dataOption())
+    .option('--json', 'one line of JSON')
+    .action(list)
+  servers
+    .command('delete')
+    .description('delete a server and everything of it; its slug is never given away again')
+    .argument('<server>', 'slug or id')
+    .option('--yes', 'I know that it cannot be undone')
+    .addOption(dataOption())
+    .option('--json', 'one line of JSON')
+    .action(remove)
+}
+
+async function create(
+  options: Common & DocumentOptions & { slug: string; credential?: string[] },
+): Promise<void> {
+  const credentials = readCredentials(options.credential ?? [])
+  const access = signedIn(options.data)
+  const created = await createServer({ ...options, credentials }, access, note)
+  if (options.json === true) {
+    printJson(created)
+    return
+  }
+  print(created.url)
+  print(`${created.tools.length} tools, version ${created.version}, ${created.elapsedMs.total} ms`)
+  const missing = (await credentialsOf(created.slug, access)).filter(
+    (credential) => !credential.stored && !credential.optional,
+  )
+  for (const { name } of missing) {
+    note(`${name} has no value yet: ./bmm credentials set ${created.slug} ${name}=-`)
+  }
+}
+
+async function list(options: Common): Promise<void> {
+  const { gateway, session } = signedIn(options.data)
+  const found: Server[] = []
+  let cursor = ''
+  do {
+    const query = new URLSearchParams({
+      limit: String(PAGE),
+      ...(cursor === '' ? {} : { cursor }),
+    })
+    const page = await ask(gateway, `/v1/servers?${query}`, pageSchema, { session })
+    found.push(...page.servers)
+    cursor = page.nextCursor ?? ''
+  } while (cursor !== '')
+  if (options.json === true) printJson({ servers: found })
+  else if (found.length === 0) print('no servers yet: ./bmm servers create --help')
+  else print(table(found.map((each) => [each.slug, each.state, `v${each.version}`, each.url])))
+}
+
+async function show(slug: string, options: Common): Promise<void> {
+  const access = signedIn(options.data)
+  const server = await serverOf(slug, access)
+  const credentials = await credentialsOf(slug, access)
+  if (options.json === true) {
+    printJson({ ...server, credentials })
+    return
+  }
+  printServer(server)
+  if (credentials.length > 0) print(`\n${credentialTable(credentials)}`)
+}
+
+async function pause(slug: string, options: Common): Promise<void> {
+  const { gateway, session } = signedIn(options.data)
+  const path = `/v1/servers/${encodeURIComponent(slug)}/pause`
+  done(await ask(gateway, path, serverSchema, { session, method: 'POST' }), options)
+}
+
+async function resume(slug: string, options: Common): Promise<void> {
+  const access = signedIn(options.data)
+  const { specDigest } = await serverOf(slug, access)
+  const path = `/v1/servers/${encodeURIComponent(slug)}/resume`
+  const body = { specDigest }
+  done(await ask(access.gateway, path, serverSchema, { ...access, method: 'POST', body }), options)
+}
+
+async function remove(slug: string, options: Common & { yes?: boolean }): Promise<void> {
+  if (options.yes !== true) {
+    throw misused(`Deleting ${slug} cannot be undone, and its slug is gone for ever: add --yes.`)
+  }
+  const { gateway, session } = signedIn(options.data)
+  const path = `/v1/servers/${encodeURIComponent(slug)}`
+  const schema = z.object({ finished: z.boolean() })
+  const { finished } = await ask(gateway, path, schema, { session, method: 'DELETE' })
+  if (options.json === true) printJson({ deleted: slug, finished })
+  else print(finished ? `${slug} is gone` : `${slug} is being deleted; that goes on by itself`)
+}
+
+/** A server by slug or id. */
+export async function serverOf(slug: string, { gateway, session }: SignedIn): Promise<Server> {
+  return ask(gateway, `/v1/servers/${encodeURIComponent(slug)}`, serverSchema, { session })
+}
+
+/** What a server needs and what is stored. */
+export async function credentialsOf(
+  slug: string,
+  { gateway, session }: SignedIn,
+): Promise<Credential[]> {
+  const path = `/v1/servers/${encodeURIComponent(slug)}/credentials`
+  return (await ask(gateway, path, credentialsSchema, { session })).credentials
+}
+
+/** Credentials as columns; values never come back. */
+export function credentialTable(credentials: Credential[]): string {
+  return table(
+    credentials.map(({ name, destination, stored, optional, lastFour }) => [
+      name,
+      stored
+        ? `set${lastFour === undefined ? '' : ` …${lastFour}`}`
+        : optional
+          ? 'optional'
+          : 'MISSING',
+      `as ${destination.scheme}${destination.parameter === undefined ? '' : ` ${destination.parameter}`}`,
+      `to ${destination.origins.join(', ')}`,
+    ]),
+  )
+}
+
+function done(server: Server, options: Common): void {
+  if (options.json === true) printJson(server)
+  else print(`${server.slug} is ${server.state}`)
+}
+
+function printServer(server: Server): void {
+  print(
+    table([
+      ['name', server.name],
+      ['slug', server.slug],
+      ['id', server.id],
+      ['state', server.state],
+      ['version', String(server.version)],
+      ['tools', String(server.tools)],
+      ['access', JSON.stringify(server.access)],
+      ['url', server.url],
+      ['created', server.createdAt],
+      ['build', server.latestBuildId],
+    ]),
+  )
+}

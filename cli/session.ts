@@ -1,0 +1,56 @@
+/** Who the command line is signed in as on a stack: a file in its data directory. */
+import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { z } from 'zod'
+import { failed } from './fault.ts'
+import { findStackPaths, type StackPaths } from './stack/paths.ts'
+import { type Report, stackState } from './stack/report.ts'
+
+const sessionSchema = z.object({ session: z.string(), email: z.string() })
+export type Session = z.infer<typeof sessionSchema>
+
+export type LocalStack = { paths: StackPaths; report: Report }
+
+/** The running stack of a data directory; throws CommandFault when it is not up. */
+export function localStack(data: string): LocalStack {
+  const paths = findStackPaths(data)
+  const state = paths === undefined ? undefined : stackState(paths)
+  if (paths === undefined || state === undefined || state.kind === 'down') {
+    throw failed('not_running', `No stack runs on ${data}: start it with ./bmm up --detach.`)
+  }
+  if (state.kind === 'up') return { paths, report: state.report }
+  throw failed('starting', `The stack on ${data} is starting: wait a moment.`)
+}
+
+/** The session of this data directory, or undefined. */
+export function findSession(paths: StackPaths): Session | undefined {
+  const path = sessionFile(paths)
+  if (!existsSync(path)) return undefined
+  return sessionSchema.safeParse(JSON.parse(readFileSync(path, 'utf8'))).data
+}
+
+export function saveSession(paths: StackPaths, session: Session): void {
+  const path = sessionFile(paths)
+  writeFileSync(`${path}.new`, JSON.stringify(session), { mode: 0o600 })
+  renameSync(`${path}.new`, path)
+}
+
+export function forgetSession(paths: StackPaths): void {
+  rmSync(sessionFile(paths), { force: true })
+}
+
+export type SignedIn = LocalStack & Session & { gateway: string }
+
+/** The running stack and the session on it; throws CommandFault with what to do when one is missing. */
+export function signedIn(data: string): SignedIn {
+  const stack = localStack(data)
+  const session = findSession(stack.paths)
+  if (session === undefined) {
+    throw failed('not_signed_in', 'Nobody is signed in: ./bmm login --email YOU@EXAMPLE.COM')
+  }
+  return { ...stack, ...session, gateway: stack.report.gateway }
+}
+
+function sessionFile(paths: StackPaths): string {
+  return join(paths.data, 'session.json')
+}
