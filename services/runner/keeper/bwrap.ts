@@ -7,6 +7,8 @@ export interface Programs {
   env: string
   setpriv: string
   bwrap: string
+  /** Set where a start must mount a /proc of its own first: see `withCleanProc`. */
+  unshare?: string
 }
 
 export interface Launch {
@@ -36,8 +38,28 @@ exec 9< "$filter" || exit 9
 exec "$@"
 `
 
+/**
+ * A container often covers parts of /proc; the kernel then refuses a new /proc in a user namespace, because that would
+ * show what is covered. With a whole one in the mount namespace it agrees. Nothing of it is seen outside the command.
+ */
+export function withCleanProc(
+  programs: Programs & { unshare: string },
+  command: string[],
+): string[] {
+  const mount = 'mount -t proc proc /proc && exec "$@"'
+  const { unshare, sh } = programs
+  return [unshare, '--mount', '--propagation', 'private', sh, '-c', mount, 'proc', ...command]
+}
+
 /** The uid is dropped before bubblewrap runs, and `env -i` stands in front of it: pid 1's environment would show ours. */
 export function launchCommand(launch: Launch): string[] {
+  const { programs } = launch
+  const command = sandboxCommand(launch)
+  const { unshare } = programs
+  return unshare === undefined ? command : withCleanProc({ ...programs, unshare }, command)
+}
+
+function sandboxCommand(launch: Launch): string[] {
   const { programs, uid } = launch
   const id = String(uid)
   return [

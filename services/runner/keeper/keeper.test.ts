@@ -186,15 +186,18 @@ describe('when somebody dies', () => {
 
   test('a keeper that is told to stop leaves no process, group or socket', async () => {
     const stack = await startTestStack('stop')
-    const sandbox = await stack.sandbox(0)
-    const guests = stack.processesOf(0)
-    stack.keeper.kill('SIGTERM')
-    expect(await stack.keeper.exited).toBe(0)
-    expect(stack.groupsOf(0)).toEqual([])
-    await until(() => !guests.some(isAlive))
-    expect(existsSync(join(stack.runDirectory, 'keeper.sock'))).toBe(false)
-    await sandbox.gone
-    await stack.stop()
+    try {
+      const sandbox = await stack.sandbox(0)
+      const guests = stack.processesOf(0)
+      stack.keeper.kill('SIGTERM')
+      expect(await stack.keeper.exited).toBe(0)
+      expect(stack.groupsOf(0)).toEqual([])
+      await until(() => !guests.some(isAlive))
+      expect(existsSync(join(stack.runDirectory, 'keeper.sock'))).toBe(false)
+      await sandbox.gone
+    } finally {
+      await stack.stop()
+    }
   })
 })
 

@@ -3,14 +3,16 @@ import { createLog } from '@bmm/lib/log'
 import { openCgroups } from './cgroups.ts'
 import { configFrom } from './config.ts'
 import { startKeeper } from './keeper.ts'
-import { findPrograms } from './probe.ts'
+import { probeBwrap } from './probe.ts'
 import { bundleGuest, makeRootfs } from './rootfs.ts'
 import { makeSlotDirectories } from './slots.ts'
 
 const config = configFrom(Bun.env)
 const log = createLog('keeper', config.logLevel)
 process.umask(0o022)
-const programs = findPrograms()
+const probe = await probeBwrap()
+if (!probe.ok) throw new Error(probe.reason)
+const { programs } = probe
 const cgroups = openCgroups(config.cgroup)
 const swept = await cgroups.sweep()
 if (swept > 0) log.warn({ swept }, 'an earlier keeper left sandboxes: they are gone now')

@@ -1,29 +1,23 @@
 /** Whether bubblewrap sandboxes work on this machine, and why not: tried, not guessed. */
-import type { Programs } from './bwrap.ts'
+import { type Programs, withCleanProc } from './bwrap.ts'
 import { NoCgroups, openCgroups } from './cgroups.ts'
 
-export type ProbeResult = { ok: true; detail: string } | { ok: false; reason: string }
+export type ProbeResult =
+  | { ok: true; detail: string; programs: Programs }
+  | { ok: false; reason: string }
 
 const MINIMUM_VERSION = [0, 8] as const
 const PROBE_UID = '65534'
 const PROBE_TIMEOUT_MS = 10_000
 
-/** Absolute paths of what a start needs; throws one sentence that names what is missing. */
-export function findPrograms(): Programs {
-  const found = (name: string, from: string) => {
-    const path = Bun.which(name, { PATH: '/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin' })
-    if (!path) throw new Error(`${name} is not installed (Debian: apt-get install ${from})`)
-    return path
-  }
-  return {
-    sh: found('sh', 'dash'),
-    env: found('env', 'coreutils'),
-    setpriv: found('setpriv', 'util-linux'),
-    bwrap: found('bwrap', 'bubblewrap'),
-  }
+/** Throws one sentence that names what is missing. */
+function findProgram(name: string, from: string): string {
+  const path = Bun.which(name, { PATH: '/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin' })
+  if (!path) throw new Error(`${name} is not installed (Debian: apt-get install ${from})`)
+  return path
 }
 
-/** One sentence for people either way. Leaves nothing behind. */
+/** One sentence for people either way, and the programs that a start needs. Leaves nothing behind. */
 export async function probeBwrap(): Promise<ProbeResult> {
   if (process.getuid?.() !== 0) {
     return {
@@ -32,19 +26,26 @@ export async function probeBwrap(): Promise<ProbeResult> {
     }
   }
   try {
-    const programs = findPrograms()
+    const programs: Programs = {
+      sh: findProgram('sh', 'dash'),
+      env: findProgram('env', 'coreutils'),
+      setpriv: findProgram('setpriv', 'util-linux'),
+      bwrap: findProgram('bwrap', 'bubblewrap'),
+    }
     const version = await run([programs.bwrap, '--version'])
     if (!isRecent(version.text)) {
       return { ok: false, reason: `bubblewrap 0.8 or newer is needed; this is ${version.text}.` }
     }
     const cgroups = openCgroups(`bmm-probe-${process.pid}`)
     cgroups.remove()
-    const tried = await run(trial(programs))
-    if (tried.code !== 0) {
-      const why = `bubblewrap cannot make a sandbox here: ${tried.text}`
-      return { ok: false, reason: `${why} (are unprivileged user namespaces switched off?)` }
-    }
-    return { ok: true, detail: `${version.text}, control groups version ${cgroups.version}` }
+    const detail = `${version.text}, control groups version ${cgroups.version}`
+    const plain = await run(trial(programs))
+    if (plain.code === 0) return { ok: true, detail, programs }
+    const unshare = findProgram('unshare', 'util-linux')
+    const clean = await run(withCleanProc({ ...programs, unshare }, trial(programs)))
+    if (clean.code === 0) return { ok: true, detail, programs: { ...programs, unshare } }
+    const why = `bubblewrap cannot make a sandbox here: ${plain.text}`
+    return { ok: false, reason: `${why} (are unprivileged user namespaces switched off?)` }
   } catch (error) {
     if (error instanceof NoCgroups) return { ok: false, reason: error.message }
     return { ok: false, reason: error instanceof Error ? `${error.message}.` : String(error) }

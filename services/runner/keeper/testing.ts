@@ -87,21 +87,24 @@ export async function startTestStack(name: string): Promise<TestStack> {
   const slotUidBase = uidBase + 64
   mkdirSync(runDirectory, { recursive: true, mode: 0o755 })
   const startKeeper = () =>
-    Bun.spawn([process.execPath, join(import.meta.dirname, 'main.ts')], {
-      env: {
-        PATH: '/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin',
-        BMM_LOG_LEVEL: 'error',
-        BMM_KEEPER_SOCKET: socket,
-        BMM_SLOTS_DIR: slotsDir,
-        BMM_SLOTS: String(SLOTS),
-        BMM_SLOT_UID_BASE: String(slotUidBase),
-        BMM_RUNNER_UID: String(uidBase + 4),
-        BMM_BROKER_UID: String(uidBase + 5),
-        BMM_ROOTFS: join(stateDirectory, 'rootfs'),
-        BMM_CGROUP: cgroup,
+    Bun.spawn(
+      ['setpriv', '--pdeathsig', 'SIGKILL', process.execPath, join(import.meta.dirname, 'main.ts')],
+      {
+        env: {
+          PATH: '/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin',
+          BMM_LOG_LEVEL: 'error',
+          BMM_KEEPER_SOCKET: socket,
+          BMM_SLOTS_DIR: slotsDir,
+          BMM_SLOTS: String(SLOTS),
+          BMM_SLOT_UID_BASE: String(slotUidBase),
+          BMM_RUNNER_UID: String(uidBase + 4),
+          BMM_BROKER_UID: String(uidBase + 5),
+          BMM_ROOTFS: join(stateDirectory, 'rootfs'),
+          BMM_CGROUP: cgroup,
+        },
+        stdio: ['ignore', 'inherit', 'inherit'],
       },
-      stdio: ['ignore', 'inherit', 'inherit'],
-    })
+    )
   let keeper = startKeeper()
   const listeners: FrameListener[] = []
   let connected = Promise.withResolvers<void>()
