@@ -53,7 +53,8 @@ export function createReconciler(options: {
   let cursor = 0n
   let caughtUp = false
   let reachable = true
-  let stopped = true
+  let started = false
+  let stopped = false
   let running: Promise<void> | undefined
   let timer: ReturnType<typeof setTimeout> | undefined
   let dueAt = 0
@@ -132,7 +133,7 @@ export function createReconciler(options: {
   }
   /** Never puts off what is due sooner: pokes may come faster than rounds. */
   function schedule(delayMs: number) {
-    if (stopped || (timer !== undefined && dueAt <= now() + delayMs)) return
+    if (!started || stopped || (timer !== undefined && dueAt <= now() + delayMs)) return
     clearTimeout(timer)
     dueAt = now() + delayMs
     timer = setTimeout(() => {
@@ -143,7 +144,7 @@ export function createReconciler(options: {
 
   return {
     start() {
-      stopped = false
+      started = true
       schedule(0)
     },
     poke() {
