@@ -165,7 +165,7 @@ describe('a child that misbehaves', () => {
       `const fs = require('node:fs')
        const open = fs.readdirSync('/proc/self/fd').map((fd) => { try { return fs.readlinkSync('/proc/self/fd/' + fd) } catch { return '' } })
        const files = open.filter((path) => path.startsWith('/') && !/^\\/(proc|dev)\\//.test(path))
-       process.stdout.write(JSON.stringify({ fault: { code: 'import_failed', message: JSON.stringify({ env: process.env, files, cwd: process.cwd() }) } }))`,
+       process.stdout.write(JSON.stringify({ fault: { code: 'import_failed', message: JSON.stringify({ env: process['env'], files, cwd: process.cwd() }) } }))`,
     )
     const fault = await faultOf(importDocument(fixture, {}, { ...limits, program: look }))
     expect(JSON.parse(fault.message)).toEqual({ env: {}, files: [], cwd: '/' })

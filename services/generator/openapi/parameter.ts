@@ -16,6 +16,8 @@ export type ParameterSource = {
   style: ParameterStyle
   explode: boolean
   allowReserved: boolean
+  /** In a path: the value may hold slashes and so span segments. */
+  spans: boolean
   contentType: string | undefined
   parts: Part[]
 }
@@ -115,9 +117,18 @@ function parameterSource(
     required: place === 'path' || own(parameter, 'required') === true,
     description: describedAs(parameter, schema),
     ...transport(parameter, place, at, notices),
+    spans: place === 'path' && spansSegments(parameter, schema),
     contentType: content?.type,
     parts: [{ source: schema, trail: undefined }],
   }
+}
+
+/** `x-multi-segment` is GitHub's word for it; a pattern with a slash outside brackets is Google's. */
+function spansSegments(parameter: JsonObject, schema: unknown): boolean {
+  if (own(parameter, 'x-multi-segment') === true) return true
+  if (own(parameter, 'allowReserved') === true) return true
+  const pattern = isObject(schema) ? textAt(schema, 'pattern') : undefined
+  return pattern?.replaceAll(/\\?\[[^\]]*\]/g, '').includes('/') ?? false
 }
 
 function placeOf(place: string | undefined): ParameterSpec['in'] | undefined {

@@ -159,6 +159,9 @@ function swaggerUrl(root: JsonObject, operation: JsonObject, options: ServerOpti
   return `${new URL(url).origin}${new URL(url).pathname}`.replace(/\/+$/, '')
 }
 
+/** Declared path parameters; true where the value may span several segments. */
+export type KnownParameters = ReadonlyMap<string, boolean>
+
 export type UrlTemplate = {
   /** Absolute, with `{name}` or `{+name}` for path parameters. */
   url: string
@@ -170,11 +173,7 @@ export type UrlTemplate = {
 }
 
 /** Joins server and path; `known` are the declared path parameters. Throws Refused. */
-export function urlTemplate(
-  server: ApiServer,
-  path: string,
-  known: ReadonlySet<string>,
-): UrlTemplate {
+export function urlTemplate(server: ApiServer, path: string, known: KnownParameters): UrlTemplate {
   const names = new Map<string, boolean>()
   const whole = path.startsWith('/') || path === '' ? path : `/${path}`
   const braced = whole
@@ -207,8 +206,9 @@ function withoutFragment(path: string): string {
 }
 
 /** `{+x}`, `{x+}` and `{x*}` are ways to say that a value spans segments. */
-function placeholder(text: string, known: ReadonlySet<string>): { name: string; spans: boolean } {
-  if (known.has(text)) return { name: text, spans: false }
+function placeholder(text: string, known: KnownParameters): { name: string; spans: boolean } {
+  const declared = known.get(text)
+  if (declared !== undefined) return { name: text, spans: declared }
   const match = /^\+(.+)$|^(.+)[+*]$/.exec(text)
   const name = match?.[1] ?? match?.[2]
   return name === undefined ? { name: text, spans: false } : { name, spans: true }

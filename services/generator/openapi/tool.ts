@@ -113,10 +113,10 @@ export function hints(method: HttpMethod): ToolSpec['annotations'] {
 }
 
 function templateOf(source: Operation, parameters: readonly ParameterSource[]): UrlTemplate {
-  const names = (place: string) =>
-    new Set(parameters.filter((p) => p.in === place).map((p) => p.name))
-  const path = withoutDeclaredQuery(source.path, names('query'))
-  return urlTemplate(source.server, path, names('path'))
+  const declared = (place: string) => parameters.filter((p) => p.in === place)
+  const query = new Set(declared('query').map(({ name }) => name))
+  const path = new Map(declared('path').map(({ name, spans }) => [name, spans]))
+  return urlTemplate(source.server, withoutDeclaredQuery(source.path, query), path)
 }
 
 /** Path parameters as the template names them; without those that the broker or nobody fills in. */
@@ -157,6 +157,7 @@ function undeclared(name: string, allowReserved: boolean): ParameterSource {
     style: 'simple',
     explode: false,
     allowReserved,
+    spans: allowReserved,
     contentType: undefined,
     parts: [{ source: { type: 'string' }, trail: undefined }],
   }
@@ -184,6 +185,7 @@ function querystringFields(
     style: 'form',
     explode: true,
     allowReserved: false,
+    spans: false,
     contentType: undefined,
     parts: [...parts],
   }))
