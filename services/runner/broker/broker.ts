@@ -1,0 +1,197 @@
+/** The broker as a whole: slots, contracts, credentials and policy, and the order in which they judge a request. */
+import type { EgressLimits } from '@bmm/lib/egress'
+import { type EgressPolicy, publicPolicy, type Resolve } from '@bmm/lib/egress-policy'
+import { openEgressPool } from '@bmm/lib/egress-pool'
+import { errorFrom } from '@bmm/lib/errors'
+import type { Identity } from '@bmm/lib/identity'
+import type { Log } from '@bmm/lib/log'
+import type { Sql } from '@bmm/lib/sql'
+import type { SecretsService, StatementService } from '@bmm/proto/secrets/v1/secrets_service'
+import type { Client, ConnectRouter } from '@connectrpc/connect'
+import { createStatementKeyring } from '../statement-keys.ts'
+import { openContracts } from './contract.ts'
+import { type Assignment, createOutgoing, FetchFailure } from './outgoing.ts'
+import { openRefusals } from './refusals.ts'
+import { type Assign, dialRunner, type RunnerLink } from './runner-link.ts'
+import type { SandboxRequest } from './sandbox-leg.ts'
+import { brokerRoutes } from './service.ts'
+import { createSlotDesk, type Slot } from './slot-desk.ts'
+import { openTargets } from './targets.ts'
+import { createTurns, type TurnLimits } from './turns.ts'
+import { createVault } from './vault.ts'
+
+const turnLimits: TurnLimits = { perSandbox: 16, total: 512, waiting: 4_096, waitingPerOrg: 1_024 }
+/** Answers in memory that no sandbox has taken yet. */
+const MAX_ANSWER_BYTES = 256 * 1024 * 1024
+const MAX_SANDBOX_ANSWER_BYTES = 32 * 1024 * 1024
+
+export type Broker = AsyncDisposable & {
+  routes(router: ConnectRouter): void
+  /** What keeps it from its work, as a sentence. */
+  fault(): string | undefined
+  /** Sandboxes that are expected or connected. */
+  readonly slots: number
+}
+
+export type BrokerOptions = {
+  identity: Identity
+  sql: Sql
+  log: Log
+  now: () => number
+  slotsDir: string
+  slots: number
+  ownListeners: readonly string[]
+  /** The runner's socket for this link. */
+  linkSocket: string
+  secrets: Pick<Client<typeof SecretsService>, 'openSecrets'>
+  statements: Pick<Client<typeof StatementService>, 'listStatementKeys'>
+  resolve?: Resolve
+  /** Certificate authorities beside those of the system, PEM. */
+  extraCa?: readonly string[]
+  limits?: Partial<EgressLimits>
+}
+
+/** Loads what it needs from Postgres and dials the runner. */
+export async function openBroker(options: BrokerOptions): Promise<Broker> {
+  const { sql, log, now } = options
+  const keyring = createStatementKeyring({ ask: () => askKeys(options.statements), now })
+  const contracts = await openContracts({ sql, keyring, log })
+  const targets = await openTargets({ sql, log })
+  const refusals = openRefusals({ sql, log, now })
+  const vault = createVault({ secrets: options.secrets, now })
+  const pool = openEgressPool(options.extraCa === undefined ? {} : { extraCa: options.extraCa })
+  const turns = createTurns(turnLimits)
+  const outgoing = createOutgoing({
+    ...{ vault, pool, isCurrent: contracts.isCurrent },
+    policyFor: (orgId) => policyOf(options, (host, port) => targets.isAllowed(orgId, host, port)),
+    ...(options.limits === undefined ? {} : { limits: options.limits }),
+  })
+  /** Assigned slots by contract: the last one to go takes the opened secrets along. */
+  const holders = new Map<Assignment['contract'], number>()
+  let answerBytes = 0
+  let assignments = 0
+
+  function record(slot: Slot, method: string, failure: FetchFailure): void {
+    if (!failure.isRefusal || slot.assignment === undefined) return
+    const { contract, userId } = slot.assignment
+    const { serverId, orgId } = contract.statement
+    const { code: reason, message, host } = failure
+    refusals.record({ serverId, orgId, userId, at: new Date(now()), reason, host, method, message })
+  }
+
+  async function carryOut(slot: Slot, { call, ask, signal, deliver }: SandboxRequest) {
+    let reserved = 0
+    const reserve = (bytes: number) => {
+      if (answerBytes + bytes > MAX_ANSWER_BYTES) return false
+      if (slot.answerBytes + bytes > MAX_SANDBOX_ANSWER_BYTES) return false
+      answerBytes += bytes
+      slot.answerBytes += bytes
+      reserved += bytes
+      return true
+    }
+    try {
+      await deliver(
+        await inTurn(slot, signal, async (assignment) => {
+          if (!(await link.isInFlight(slot.slot, call))) throw noCallInFlight()
+          return outgoing.send(ask, assignment, { signal, reserve })
+        }),
+      )
+    } catch (error) {
+      if (error instanceof FetchFailure) record(slot, ask.method, error)
+      else if (!signal.aborted) log.error({ err: errorFrom(error) }, 'a request failed')
+      throw error
+    } finally {
+      answerBytes -= reserved
+      slot.answerBytes -= reserved
+    }
+  }
+
+  async function inTurn<Result>(
+    slot: Slot,
+    signal: AbortSignal,
+    act: (assignment: Assignment) => Promise<Result>,
+  ): Promise<Result> {
+    const { assignment } = slot
+    if (assignment === undefined) {
+      throw new FetchFailure('not_assigned', 'This sandbox serves nobody yet.', '', false)
+    }
+    const { orgId } = assignment.contract.statement
+    const giveBack = await turns.take(orgId, slot.turns, signal)
+    if (giveBack === undefined) {
+      throw new FetchFailure('busy', 'Too many requests are waiting to be sent.', '', false)
+    }
+    try {
+      return await act(assignment)
+    } finally {
+      giveBack()
+    }
+  }
+
+  async function assign({ slot, token, signed, userId }: Assign): Promise<void> {
+    if (desk.find(slot, token) === undefined) throw new Error(`slot ${slot} does not expect that`)
+    const contract = await contracts.open(signed)
+    // It may have been released while the statement was verified.
+    const entry = desk.find(slot, token)
+    if (entry === undefined) throw new Error(`slot ${slot} was released meanwhile`)
+    if (entry.assignment !== undefined) throw new Error(`slot ${slot} serves somebody already`)
+    entry.assignment = { contract, userId, poolKey: `${slot} ${++assignments}` }
+    holders.set(contract, (holders.get(contract) ?? 0) + 1)
+  }
+
+  function forget(assignment: Assignment | undefined): void {
+    if (assignment === undefined) return
+    const { contract, poolKey } = assignment
+    pool.drop(poolKey)
+    const left = (holders.get(contract) ?? 1) - 1
+    if (left > 0) {
+      holders.set(contract, left)
+      return
+    }
+    holders.delete(contract)
+    vault.drop(contract)
+  }
+
+  const desk = createSlotDesk({ slotsDir: options.slotsDir, slots: options.slots, log, carryOut })
+  const link: RunnerLink = dialRunner({
+    ...{ socket: options.linkSocket, identity: options.identity, log, assign },
+    expect: desk.expect,
+    release: (slot) => forget(desk.release(slot)),
+    lost: () => desk.releaseAll().forEach(forget),
+  })
+
+  return {
+    routes: brokerRoutes({ sql, targets, flushRefusals: refusals.flush }),
+    fault: () =>
+      link.isConnected ? undefined : 'The runner, for whose sandboxes it works, is not connected.',
+    get slots() {
+      return desk.size
+    },
+    async [Symbol.asyncDispose]() {
+      link.stop()
+      desk.releaseAll().forEach(forget)
+      targets.stop()
+      pool.close()
+      await refusals[Symbol.asyncDispose]()
+    },
+  }
+}
+
+function noCallInFlight(): FetchFailure {
+  const message = 'No call is in flight, so nothing leaves. Await every fetch before returning.'
+  return new FetchFailure('no_call_in_flight', message, '', true)
+}
+
+function policyOf(
+  { resolve, ownListeners }: BrokerOptions,
+  isTargetAllowed: EgressPolicy['isTargetAllowed'],
+): EgressPolicy {
+  return publicPolicy({
+    ...{ isTargetAllowed, ownListeners },
+    ...(resolve === undefined ? {} : { resolve }),
+  })
+}
+
+async function askKeys(statements: Pick<Client<typeof StatementService>, 'listStatementKeys'>) {
+  const { keys } = await statements.listStatementKeys({})
+  return new Map(keys.map((key) => [key.keyId, key.publicKey]))
+}

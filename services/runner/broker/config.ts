@@ -1,0 +1,36 @@
+/** The environment of the broker, read once. */
+import { readFileSync } from 'node:fs'
+import { type Env, readEnv, readSecretSource, serviceEnv } from '@bmm/lib/env'
+import { z } from 'zod'
+
+export type Config = ReturnType<typeof configFrom>
+
+const listenerPattern = /^(\[[0-9a-f:.]+\]|[^\s:[\]]+):\d{1,5}$/i
+
+/** Throws ConfigError that names every fault. */
+export function configFrom(env: Env = process.env) {
+  const vars = readEnv(
+    {
+      ...serviceEnv,
+      BMM_DATABASE_URL: z.string().min(1),
+      BMM_SLOTS_DIR: z.string().startsWith('/'),
+      BMM_SLOTS: z.coerce.number().int().min(1).max(960),
+      /** `HOST:PORT,…` of the platform itself: refused to every server, whatever the operator allows. */
+      BMM_OWN_LISTENERS: z
+        .string()
+        .transform((text) => text.split(',').filter((part) => part !== ''))
+        .pipe(z.array(z.string().regex(listenerPattern, 'is not HOST:PORT'))),
+    },
+    env,
+  )
+  return {
+    logLevel: vars.BMM_LOG_LEVEL,
+    rpcDir: vars.BMM_RPC_DIR,
+    databaseUrl: vars.BMM_DATABASE_URL,
+    privateKeyPem: readSecretSource(vars.BMM_SERVICE_KEY, 'BMM_SERVICE_KEY').toString('utf8'),
+    publicKeys: readFileSync(vars.BMM_SERVICE_PUBLIC_KEYS, 'utf8'),
+    slotsDir: vars.BMM_SLOTS_DIR,
+    slots: vars.BMM_SLOTS,
+    ownListeners: vars.BMM_OWN_LISTENERS.map((listener) => listener.toLowerCase()),
+  }
+}

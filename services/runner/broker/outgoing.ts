@@ -1,0 +1,183 @@
+/** One request of a sandbox on its way out: contract, policy, credentials, exchange, search of the answer. */
+import { type EgressAnswer, type EgressLimits, egressFetch } from '@bmm/lib/egress'
+import { destinationOf, EgressError, type EgressPolicy } from '@bmm/lib/egress-policy'
+import type { EgressPool } from '@bmm/lib/egress-pool'
+import {
+  BindingError,
+  type Credential,
+  credentialsFor,
+  type Header,
+  withCredentials,
+  withoutOwnCredentials,
+} from './binding.ts'
+import type { Contract } from './contract.ts'
+import type { Scrubber } from './scrub.ts'
+import { type Vault, VaultError } from './vault.ts'
+
+/** What a sandbox asks for. */
+export type Ask = {
+  method: string
+  url: string
+  headers: readonly Header[]
+  body: Uint8Array | undefined
+}
+
+/** Whose sandbox asks, under which contract. */
+export type Assignment = {
+  contract: Contract
+  userId: string
+  /** Kept connections of this sandbox, of nobody else. */
+  poolKey: string
+}
+
+/** Nothing comes back but this; the sentence is for the tool and its people. */
+export class FetchFailure extends Error {
+  override readonly name = 'FetchFailure'
+
+  constructor(
+    readonly code: string,
+    message: string,
+    readonly host: string,
+    /** Refused by a rule, as opposed to failed on the way: such requests are recorded. */
+    readonly isRefusal: boolean,
+  ) {
+    super(message)
+  }
+}
+
+export type Outgoing = {
+  /** Carries out one request. Throws FetchFailure and nothing else. */
+  send(
+    ask: Ask,
+    assignment: Assignment,
+    control: { signal: AbortSignal; reserve: (bytes: number) => boolean },
+  ): Promise<EgressAnswer>
+}
+
+export type OutgoingOptions = {
+  vault: Vault
+  pool: EgressPool
+  policyFor: (orgId: string) => EgressPolicy
+  isCurrent: (contract: Contract) => boolean
+  limits?: Partial<EgressLimits>
+}
+
+type Prepared = {
+  url: URL
+  headers: readonly Header[]
+  /** Present when a credential was put in: finds it in the answer. */
+  guard: Scrubber | undefined
+}
+
+export function createOutgoing(options: OutgoingOptions): Outgoing {
+  return {
+    async send(ask, assignment, control) {
+      const { contract, poolKey } = assignment
+      const host = hostOf(ask.url)
+      try {
+        if (!options.isCurrent(contract)) throw superseded(host)
+        const policy = options.policyFor(contract.statement.orgId)
+        checkContract(ask, contract)
+        const { isTarget } = destinationOf(ask.url, policy)
+        const { url, headers, guard } = await prepared(ask, contract, options.vault, isTarget)
+        const answer = await egressFetch(url, {
+          ...{ method: ask.method, headers, policy },
+          ...(ask.body === undefined ? {} : { body: ask.body }),
+          ...(options.limits === undefined ? {} : { limits: options.limits }),
+          ...control,
+          connections: { pool: options.pool, key: poolKey },
+          isCredentialed: guard !== undefined,
+        })
+        return guard === undefined ? answer : await guarded(answer, guard, host)
+      } catch (error) {
+        throw failureFrom(error, host)
+      }
+    },
+  }
+}
+
+/** The origin, and where it lists operations the method and path, must stand in the signed statement. */
+function checkContract(ask: Ask, { rules }: Contract): void {
+  const url = URL.parse(ask.url)
+  if (url === null) throw new EgressError('url_invalid', 'The URL is not a valid absolute URL.', '')
+  const rule = rules.get(url.origin)
+  if (rule === undefined) {
+    throw new FetchFailure(
+      'origin_not_allowed',
+      `This server may not talk to ${url.origin}. Allowing it makes a new version of the server.`,
+      url.hostname,
+      true,
+    )
+  }
+  if (rule.allows(ask.method.toUpperCase(), url.pathname)) return
+  throw new FetchFailure(
+    'operation_not_allowed',
+    `This server may talk to ${url.origin}, but not with this method and path.`,
+    url.hostname,
+    true,
+  )
+}
+
+async function prepared(
+  ask: Ask,
+  contract: Contract,
+  vault: Vault,
+  isTarget: boolean,
+): Promise<Prepared> {
+  const asked = { url: new URL(ask.url), headers: ask.headers }
+  const credentials = credentialsFor(contract.statement.credentials, asked.url.origin)
+  if (credentials.length === 0) return { ...asked, guard: undefined }
+  const stripped = withoutOwnCredentials(asked, credentials)
+  const names = credentials.map(({ name }) => name)
+  const { byName, scrubber } = await vault.secretsOf(contract, names)
+  const put = withCredentials(stripped, credentials, byName, howToSet(contract))
+  const isCredentialed = names.some((name) => byName.has(name))
+  if (isCredentialed && !isTarget) checkTransport(asked.url, credentials)
+  return { ...put, guard: isCredentialed ? scrubber : undefined }
+}
+
+/** On the open internet a credential travels encrypted or not at all. */
+function checkTransport(url: URL, credentials: readonly Credential[]): void {
+  if (url.protocol === 'https:') return
+  const names = credentials.map(({ name }) => name).join(', ')
+  throw new BindingError(
+    'credential_needs_https',
+    `${url.origin} is not encrypted, so the credential ${names} is not sent there. Use https.`,
+  )
+}
+
+function howToSet({ statement }: Contract): (name: string) => string {
+  const slug = /\/s\/([^/]+)\/mcp$/.exec(statement.resourceUrl)?.[1] ?? statement.serverId
+  return (name) => `Set it with: ./bmm credentials set ${slug} ${name}`
+}
+
+/** Cookies of a credentialed origin stand for the credential: code could not send them back, and must not keep them. */
+async function guarded(answer: EgressAnswer, guard: Scrubber, host: string): Promise<EgressAnswer> {
+  const headers = answer.headers.filter(([name]) => name !== 'set-cookie')
+  if (!(await guard.finds(answer))) return { ...answer, headers }
+  throw new FetchFailure(
+    'secret_in_answer',
+    `The answer of ${host} held a credential of this server and was withheld.`,
+    host,
+    true,
+  )
+}
+
+function superseded(host: string): FetchFailure {
+  const message = 'This version of the server has been replaced.'
+  return new FetchFailure('statement_superseded', message, host, true)
+}
+
+function failureFrom(error: unknown, host: string): FetchFailure {
+  if (error instanceof FetchFailure) return error
+  if (error instanceof EgressError) {
+    return new FetchFailure(error.code, error.message, error.host || host, error.isRefusal)
+  }
+  if (error instanceof BindingError) return new FetchFailure(error.code, error.message, host, true)
+  if (error instanceof VaultError) return new FetchFailure(error.code, error.message, host, false)
+  throw error
+}
+
+function hostOf(url: string): string {
+  return URL.parse(url)?.hostname.replace(/^\[|\]$/g, '') ?? ''
+}

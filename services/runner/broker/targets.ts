@@ -1,0 +1,87 @@
+/** The operator's private targets: which host and port which organisation may reach, in memory and in Postgres. */
+
+import { isIP } from 'node:net'
+import { invalid, limited, notFound } from '@bmm/lib/errors'
+import type { Log } from '@bmm/lib/log'
+import { addressReach, nameReach } from '@bmm/lib/public-address'
+import type { Sql } from '@bmm/lib/sql'
+import * as store from './store.ts'
+
+/** A change made through another broker acts within this time. */
+const RELOAD_MS = 1_000
+
+export type Target = { host: string; port: number; orgId: string }
+
+export type Targets = {
+  isAllowed(orgId: string, host: string, port: number): boolean
+  allow(target: Target): Promise<store.TargetRow>
+  list(): Promise<store.TargetRow[]>
+  remove(target: Target): Promise<void>
+  stop(): void
+}
+
+/** Loads the targets and keeps them current. Rejects when they cannot be loaded at first. */
+export async function openTargets({ sql, log }: { sql: Sql; log: Log }): Promise<Targets> {
+  let allowed = await load(sql)
+  let isReloading = false
+  async function reload(): Promise<void> {
+    if (isReloading) return
+    isReloading = true
+    try {
+      allowed = await load(sql)
+    } catch (error) {
+      // An allowance that nobody can take back any more is none.
+      allowed = new Set()
+      log.warn({ err: error }, 'the allowed targets cannot be read: none is allowed')
+    } finally {
+      isReloading = false
+    }
+  }
+  const timer = setInterval(() => void reload(), RELOAD_MS)
+  return {
+    isAllowed: (orgId, host, port) =>
+      allowed.has(keyOf({ host, port, orgId: '' })) || allowed.has(keyOf({ host, port, orgId })),
+    async allow(target) {
+      const { port, orgId } = target
+      const host = hostFrom(target.host)
+      if ((await store.countTargets(sql)) >= store.MAX_TARGETS) {
+        throw limited('too_many_targets', `There can be ${store.MAX_TARGETS} targets at most.`)
+      }
+      const row = await store.putTarget(sql, { host, port, orgId })
+      if (row === undefined) throw new Error('the target was not stored')
+      allowed = await load(sql)
+      return row
+    },
+    list: () => store.listTargets(sql),
+    async remove({ host, port, orgId }) {
+      const removed = await store.deleteTarget(sql, { host: hostFrom(host), port, orgId })
+      allowed = await load(sql)
+      if (removed === 0) throw notFound('target_not_found', `${host}:${port} is not allowed.`)
+    },
+    stop: () => clearInterval(timer),
+  }
+}
+
+/** The host as `new URL` prints it, without brackets. Throws `target_invalid` for what could never be reached. */
+export function hostFrom(text: string): string {
+  const bare = text.replace(/^\[|\]$/g, '')
+  const candidate = `http://${isIP(bare) === 6 ? `[${bare}]` : bare}/`
+  const url = /[/?#@:\s]/.test(isIP(bare) === 6 ? '' : bare) ? undefined : URL.parse(candidate)
+  const host = url?.hostname.replace(/^\[|\]$/g, '')
+  if (host === undefined || host === '') {
+    throw invalid('target_invalid', 'A target is HOST:PORT, with a host name or an IP address.')
+  }
+  const reach = isIP(host) === 0 ? nameReach(host) : addressReach(host)
+  if (reach === 'forbidden') {
+    throw invalid('target_invalid', `${host} is never reachable, so it cannot be allowed.`)
+  }
+  return host
+}
+
+async function load(sql: Sql): Promise<ReadonlySet<string>> {
+  return new Set((await store.listTargets(sql)).map(keyOf))
+}
+
+function keyOf({ host, port, orgId }: Target): string {
+  return `${orgId} ${host} ${port}`
+}

@@ -1,0 +1,105 @@
+/** Opened secrets in memory: asked from the secrets service, kept for seconds, dropped when nobody needs them. */
+import { reasonOf } from '@bmm/lib/errors'
+import type { OpenedSecret, SecretsService } from '@bmm/proto/secrets/v1/secrets_service'
+import { type Client, ConnectError } from '@connectrpc/connect'
+import { guardedTexts } from './binding.ts'
+import type { Contract } from './contract.ts'
+import { type Scrubber, scrubber } from './scrub.ts'
+
+/** A changed or deleted value acts within this time. */
+const KEEP_MS = 30_000
+/** A value that was missing may have been entered since. */
+const ASK_AGAIN_MS = 1_000
+const TIMEOUT_MS = 5_000
+
+export type Opened = {
+  byName: ReadonlyMap<string, OpenedSecret>
+  /** Finds any of these values in an answer. */
+  scrubber: Scrubber
+}
+
+/** The vault refuses or does not answer; the message is a sentence for the tool. */
+export class VaultError extends Error {
+  override readonly name = 'VaultError'
+
+  constructor(
+    readonly code: 'statement_superseded' | 'secret_unreadable' | 'vault_unavailable',
+    message: string,
+  ) {
+    super(message)
+  }
+}
+
+export type Vault = {
+  /** The contract's secrets; asked anew soon when one of these names is missing. Throws VaultError. */
+  secretsOf(contract: Contract, names: readonly string[]): Promise<Opened>
+  /** Forgets what was opened for the contract. */
+  drop(contract: Contract): void
+}
+
+type Entry = { askedAt: number; opened: Promise<Opened> }
+
+export function createVault(options: {
+  secrets: Pick<Client<typeof SecretsService>, 'openSecrets'>
+  now: () => number
+}): Vault {
+  const { secrets, now } = options
+  const entries = new Map<string, Entry>()
+
+  function ask(contract: Contract): Promise<Opened> {
+    const key = keyOf(contract)
+    const entry: Entry = { askedAt: now(), opened: openSecrets(secrets, contract) }
+    entries.set(key, entry)
+    entry.opened.catch(() => {
+      if (entries.get(key) === entry) entries.delete(key)
+    })
+    return entry.opened
+  }
+
+  return {
+    async secretsOf(contract, names) {
+      const entry = entries.get(keyOf(contract))
+      if (entry === undefined || now() - entry.askedAt > KEEP_MS) return ask(contract)
+      const opened = await entry.opened
+      const isMissing = names.some((name) => !opened.byName.has(name))
+      return isMissing && now() - entry.askedAt > ASK_AGAIN_MS ? ask(contract) : opened
+    },
+    drop(contract) {
+      entries.delete(keyOf(contract))
+    },
+  }
+}
+
+async function openSecrets(
+  secrets: Pick<Client<typeof SecretsService>, 'openSecrets'>,
+  { signed }: Contract,
+): Promise<Opened> {
+  try {
+    const answer = await secrets.openSecrets({ statement: signed }, { timeoutMs: TIMEOUT_MS })
+    return {
+      byName: new Map(answer.secrets.map((secret) => [secret.name, secret])),
+      scrubber: scrubber(answer.secrets.flatMap(guardedTexts)),
+    }
+  } catch (error) {
+    throw failureOf(error)
+  }
+}
+
+function failureOf(error: unknown): VaultError {
+  switch (reasonOf(error)) {
+    case 'statement_superseded':
+    case 'statement_invalid':
+      return new VaultError('statement_superseded', 'This version of the server has been replaced.')
+    case 'secret_unreadable':
+      return new VaultError(
+        'secret_unreadable',
+        error instanceof ConnectError ? error.rawMessage : 'A credential cannot be opened.',
+      )
+    default:
+      return new VaultError('vault_unavailable', 'The credentials cannot be opened at the moment.')
+  }
+}
+
+function keyOf({ statement }: Contract): string {
+  return `${statement.serverId} ${statement.epoch}`
+}
