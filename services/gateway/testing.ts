@@ -21,7 +21,7 @@ import {
   signStatement,
 } from '@bmm/spec/statement'
 import { timestampFromMs } from '@bufbuild/protobuf/wkt'
-import type { ConnectRouter } from '@connectrpc/connect'
+import type { ConnectRouter, ServiceImpl } from '@connectrpc/connect'
 import { calculateJwkThumbprint, exportJWK, SignJWT } from 'jose'
 import { trustedProxies } from './client-ip.ts'
 import { type Gateway, openGateway } from './gateway.ts'
@@ -98,6 +98,8 @@ export type TestGatewayOptions = {
   redis?: Redis
   trustedProxies?: string[]
   callTimeoutMs?: number
+  /** Further methods of the authorization server. */
+  oauth?: Partial<ServiceImpl<typeof OAuthService>>
   /** Further services, such as sessions, drafts and servers. */
   routes?: (name: 'auth' | 'generator' | 'secrets' | 'runner', router: ConnectRouter) => void
 }
@@ -301,6 +303,7 @@ function serveStandIns(rpc: TestRpc, world: World, options: TestGatewayOptions, 
           .map(({ grantId, at }) => ({ grantId, revokedAt: timestampFromMs(at) }))
         return { revocations, cursor: BigInt(world.revoked.length) }
       },
+      ...options.oauth,
     })
     options.routes?.('auth', router)
   })
