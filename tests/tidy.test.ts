@@ -119,6 +119,7 @@ function mayImport(workspace: string, from: string, name: string, to: string): b
   if (workspace === `services/${name.slice('@bmm/'.length)}`) return true
   if (workspace === 'lib') return name === '@bmm/proto' || name === '@bmm/lib'
   if (workspace === 'spec') return name === '@bmm/spec'
+  if (workspace === 'bench' && name === '@bmm/tests') return true
   if (workspace === 'cli' && to.startsWith('@bmm/generator/openapi/')) return true
   // A guest is a program of its own that ships one file: it may take pure modules only.
   if (from.startsWith('services/runner/guest/') && !from.endsWith('.test.ts')) {

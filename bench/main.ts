@@ -1,0 +1,51 @@
+/** `./bmm bench [name…]`: starts a stack of its own, measures, prints a table, and leaves nothing behind. */
+import { startStack } from '@bmm/tests/stack'
+import { measureCallPath } from './call-path.ts'
+import { type Figure, figureTable } from './figure.ts'
+import { measureFirstCall } from './first-call.ts'
+import { measureGithub } from './github.ts'
+import { openPlatform, type Platform } from './platform.ts'
+import { measureSandboxes, measureWakes } from './wake.ts'
+
+const measures: Record<string, (platform: Platform) => Promise<Figure[]>> = {
+  calls: measureCallPath,
+  wake: measureWakes,
+  sandbox: measureSandboxes,
+  github: measureGithub,
+  first: measureFirstCall,
+}
+
+const wanted = process.argv.slice(2)
+const unknown = wanted.filter((name) => !Object.hasOwn(measures, name))
+if (unknown.length > 0) {
+  process.stderr.write(
+    `bmm: no such bench: ${unknown.join(', ')}. There are: ${Object.keys(measures).join(', ')}.\n`,
+  )
+  process.exit(2)
+}
+const failed = await bench()
+process.exit(failed ? 1 : 0)
+
+/** Whether something could not be measured. */
+async function bench(): Promise<boolean> {
+  const begun = performance.now()
+  await using stack = await startStack()
+  const platform = await openPlatform(stack, 'bench@example.com')
+  const figures: Figure[] = []
+  let failed = false
+  for (const [name, measure] of Object.entries(measures)) {
+    if (wanted.length > 0 && !wanted.includes(name)) continue
+    process.stderr.write(`measuring ${name}\n`)
+    try {
+      figures.push(...(await measure(platform)))
+    } catch (error) {
+      failed = true
+      process.stderr.write(`${name} could not be measured: ${error}\n`)
+      figures.push({ what: name, value: 'not measured' })
+    }
+  }
+  const command = ['./bmm bench', ...wanted].join(' ')
+  const run = { at: new Date(), command, tookMs: performance.now() - begun }
+  process.stdout.write(`${figureTable(figures, run)}\n`)
+  return failed
+}

@@ -1,0 +1,125 @@
+/** A running stack with a builder who makes servers and people who may call them, all by the public doors. */
+import { createHash, randomBytes } from 'node:crypto'
+import type { ServerSpec } from '@bmm/spec/server-spec'
+import { type Browser, openBrowser } from '@bmm/tests/browser'
+import { authorize } from '@bmm/tests/mcp-client'
+import { magicLink, type Stack } from '@bmm/tests/stack'
+import { z } from 'zod'
+
+const BUILD_TIMEOUT_MS = 30_000
+const POLL_MS = 5
+const redirectUri = 'http://127.0.0.1:33418/callback'
+
+const sessionSchema = z.object({ session: z.string() })
+const draftSchema = z.object({ id: z.string(), digest: z.string(), tools: z.number() })
+const createdSchema = z.object({
+  server: z.object({ url: z.string() }),
+  build: z.object({ id: z.string() }),
+})
+const buildSchema = z.object({ state: z.string(), message: z.string() })
+const clientSchema = z.object({ client_id: z.string() })
+const tokenSchema = z.object({ access_token: z.string() })
+
+export type Draft = z.infer<typeof draftSchema>
+
+/** Somebody with a browser that stays signed in. */
+export type Person = { email: string; browser: Browser }
+
+export type Platform = {
+  stack: Stack
+  builder: Person
+  person(email: string): Person
+  draft(source: { document: string } | { spec: ServerSpec }): Promise<Draft>
+  /** Confirms a draft for everyone and waits until it is live; answers the MCP address. */
+  serve(draft: Draft, slug: string): Promise<string>
+  /** An access token for a server, by the code flow with its consent page. */
+  token(serverUrl: string, person: Person): Promise<string>
+}
+
+/** Signs the builder in and registers one OAuth client. */
+export async function openPlatform(stack: Stack, email: string): Promise<Platform> {
+  const { gateway } = stack
+  await post(`${gateway}/v1/login`, { email })
+  const link = new URL(await magicLink(stack.mailbox, email))
+  const { session } = sessionSchema.parse(
+    await post(`${gateway}/v1/login/finish`, { token: link.searchParams.get('token') }),
+  )
+  const bearer = { authorization: `Bearer ${session}` }
+  const { client_id } = clientSchema.parse(
+    await post(`${gateway}/oauth/register`, {
+      client_name: 'Bench',
+      redirect_uris: [redirectUri],
+      grant_types: ['authorization_code'],
+      response_types: ['code'],
+      token_endpoint_auth_method: 'none',
+    }),
+  )
+  const person = (email: string) => ({ email, browser: openBrowser(gateway) })
+
+  return {
+    stack,
+    builder: person(email),
+    person,
+    draft: async (source) => draftSchema.parse(await post(`${gateway}/v1/drafts`, source, bearer)),
+    async serve({ id, digest }, slug) {
+      const { server, build } = createdSchema.parse(
+        await post(
+          `${gateway}/v1/servers`,
+          { draftId: id, digest, slug, access: { kind: 'anyone' } },
+          bearer,
+        ),
+      )
+      const deadline = Date.now() + BUILD_TIMEOUT_MS
+      while (Date.now() < deadline) {
+        const answer = await fetch(`${gateway}/v1/builds/${build.id}`, { headers: bearer })
+        const { state, message } = buildSchema.parse(await answer.json())
+        if (state === 'succeeded') return server.url
+        if (state !== 'queued' && state !== 'running') throw new Error(`${slug}: ${message}`)
+        await Bun.sleep(POLL_MS)
+      }
+      throw new Error(`${slug} was not built in time`)
+    },
+    async token(serverUrl, { email, browser }) {
+      const verifier = randomBytes(32).toString('base64url')
+      const request = new URLSearchParams({
+        response_type: 'code',
+        client_id,
+        redirect_uri: redirectUri,
+        code_challenge: createHash('sha256').update(verifier).digest('base64url'),
+        code_challenge_method: 'S256',
+        state: 'bench',
+        resource: serverUrl,
+        scope: 'mcp:tools',
+      })
+      const { callback } = await authorize(
+        stack,
+        `${gateway}/oauth/authorize?${request}`,
+        email,
+        browser,
+      )
+      const form = new URLSearchParams({
+        grant_type: 'authorization_code',
+        code: callback.searchParams.get('code') ?? '',
+        code_verifier: verifier,
+        client_id,
+        redirect_uri: redirectUri,
+        resource: serverUrl,
+      })
+      const answer = await fetch(`${gateway}/oauth/token`, { method: 'POST', body: form })
+      return tokenSchema.parse(await answered(answer)).access_token
+    },
+  }
+}
+
+async function post(url: string, body: unknown, headers: Record<string, string> = {}) {
+  const text = JSON.stringify(body)
+  const init = { method: 'POST', body: text }
+  return answered(
+    await fetch(url, { ...init, headers: { 'content-type': 'application/json', ...headers } }),
+  )
+}
+
+async function answered(answer: Response): Promise<unknown> {
+  if (answer.ok) return answer.json()
+  throw new Error(`${answer.url} answered ${answer.status}: ${await answer.text()}`)
+}

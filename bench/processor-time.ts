@@ -1,0 +1,97 @@
+/** Processor time and memory of a stack's processes, read from /proc. */
+import { readdirSync, readFileSync } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
+import type { Stack } from '@bmm/tests/stack'
+
+/** Linux shows times in hundredths of a second, whatever the kernel's own clock is. */
+const TICK_MS = 10
+/** Of /proc/PID/stat after the name in brackets, which is the second field (proc(5)). */
+const PARENT_FIELD = 1
+const USER_TIME_FIELD = 11
+const SYSTEM_TIME_FIELD = 12
+
+export type Part = 'gateway' | 'runner' | 'broker' | 'sandboxes' | 'rest'
+
+type Entry = { pid: number; parent: number; usedMs: number }
+
+/** Milliseconds of processor time that one process has used so far; 0 when it is gone. */
+export function usedMs(pid: number): number {
+  return entryOf(pid)?.usedMs ?? 0
+}
+
+/** The same for everything below a stack's supervisor, databases included, by part. */
+export function usedByStack(stack: Stack): Map<number, { part: Part; usedMs: number }> {
+  const group = `/${basename(dirname(stack.mailbox))}/`
+  const used = new Map<number, { part: Part; usedMs: number }>()
+  for (const { pid, usedMs } of tree(supervisorOf(stack))) {
+    used.set(pid, { part: partOf(pid, group), usedMs })
+  }
+  return used
+}
+
+/** What was used between two readings, milliseconds. */
+export function usedBetween(
+  before: ReturnType<typeof usedByStack>,
+  after: ReturnType<typeof usedByStack>,
+): Record<Part, number> & { total: number } {
+  const sum = { gateway: 0, runner: 0, broker: 0, sandboxes: 0, rest: 0, total: 0 }
+  for (const [pid, { part, usedMs }] of after) {
+    const spent = usedMs - (before.get(pid)?.usedMs ?? 0)
+    sum[part] += spent
+    sum.total += spent
+  }
+  return sum
+}
+
+/** Pids of the children that a service of the stack has at this moment. */
+export function childrenOfService(stack: Stack, main: string): number[] {
+  const all = tree(supervisorOf(stack))
+  const service = all.find(({ pid }) => textOf(pid, 'cmdline').includes(main))
+  return all.filter(({ parent }) => parent === service?.pid).map(({ pid }) => pid)
+}
+
+/** The most memory that was resident in the process so far, bytes; 0 when it is gone. */
+export function peakBytes(pid: number): number {
+  return Number(/VmHWM:\s+(\d+) kB/.exec(textOf(pid, 'status'))?.[1] ?? '0') * 1024
+}
+
+function supervisorOf(stack: Stack): number {
+  return Number(readFileSync(join(stack.data, 'lock.pid'), 'utf8'))
+}
+
+/** The process and all that descend from it. */
+function tree(root: number): Entry[] {
+  const entries = readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .flatMap((name) => entryOf(Number(name)) ?? [])
+  const below = new Set([root])
+  for (let size = 0; size !== below.size; ) {
+    size = below.size
+    for (const { pid, parent } of entries) if (below.has(parent)) below.add(pid)
+  }
+  return entries.filter(({ pid }) => below.has(pid))
+}
+
+function entryOf(pid: number): Entry | undefined {
+  const stat = textOf(pid, 'stat')
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  if (fields.length <= SYSTEM_TIME_FIELD) return undefined
+  const ticks = Number(fields[USER_TIME_FIELD]) + Number(fields[SYSTEM_TIME_FIELD])
+  return { pid, parent: Number(fields[PARENT_FIELD]), usedMs: ticks * TICK_MS }
+}
+
+function partOf(pid: number, group: string): Part {
+  if (textOf(pid, 'cgroup').includes(group)) return 'sandboxes'
+  const command = textOf(pid, 'cmdline')
+  if (command.includes('services/gateway/main.ts')) return 'gateway'
+  if (command.includes('services/runner/main.ts')) return 'runner'
+  return command.includes('services/runner/broker/main.ts') ? 'broker' : 'rest'
+}
+
+function textOf(pid: number, file: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/${file}`, 'latin1')
+  } catch {
+    return ''
+  }
+}
