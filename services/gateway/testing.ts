@@ -7,7 +7,14 @@ import { listenFrames } from '@bmm/lib/frame-connection'
 import { FRAME, parseCall, parseControl } from '@bmm/lib/frames'
 import { newId } from '@bmm/lib/ids'
 import type { Redis } from '@bmm/lib/redis'
-import { type TestRpc, testIdentities, testLog, testRpc, testUser } from '@bmm/lib/testing'
+import {
+  type TestIdentities,
+  type TestRpc,
+  testIdentities,
+  testLog,
+  testRpc,
+  testUser,
+} from '@bmm/lib/testing'
 import { OAuthService } from '@bmm/proto/auth/v1/oauth_service'
 import { ServingService } from '@bmm/proto/generator/v1/generator_service'
 import { StatementService } from '@bmm/proto/secrets/v1/secrets_service'
@@ -98,6 +105,8 @@ export type TestGatewayOptions = {
   redis?: Redis
   trustedProxies?: string[]
   callTimeoutMs?: number
+  /** When a test mints tokens of its own. */
+  identities?: TestIdentities
   /** Further methods of the authorization server. */
   oauth?: Partial<ServiceImpl<typeof OAuthService>>
   /** Further services, such as sessions, drafts and servers. */
@@ -105,7 +114,7 @@ export type TestGatewayOptions = {
 }
 
 export async function testGateway(options: TestGatewayOptions = {}): Promise<TestGateway> {
-  const identities = await testIdentities()
+  const identities = options.identities ?? (await testIdentities())
   const rpc = testRpc(identities)
   const world: World = {
     servings: new Map(),
