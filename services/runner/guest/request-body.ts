@@ -77,7 +77,10 @@ function formPairs({ field, value }: SentField): string[] {
   return values.map((part) => `${plus(name)}=${plus(scalarText(part))}`)
 }
 
-/** RFC 7578, names escaped as in the WHATWG form encoding: no name or value can open a header or part. */
+/**
+ * RFC 7578, names escaped as in the WHATWG form encoding: no name or value can open a header or part.
+ * Some readers (Bun's among them) know the part headers in this spelling only.
+ */
 function multipart(fields: readonly SentField[], boundary: string): RequestBody {
   const chunks: Uint8Array[] = []
   const add = (text: string) => chunks.push(encoder.encode(text))
@@ -87,9 +90,9 @@ function multipart(fields: readonly SentField[], boundary: string): RequestBody 
     for (const part of isList ? value.filter(isPresent) : [value]) {
       const name = partName(field.name)
       const file = field.file === true ? `; filename="${name}"` : ''
-      add(`--${boundary}\r\ncontent-disposition: form-data; name="${name}"${file}\r\n`)
+      add(`--${boundary}\r\nContent-Disposition: form-data; name="${name}"${file}\r\n`)
       const type = field.contentType ?? partType(field, part)
-      add(type === undefined ? '\r\n' : `content-type: ${type}\r\n\r\n`)
+      add(type === undefined ? '\r\n' : `Content-Type: ${type}\r\n\r\n`)
       if (field.file === true) chunks.push(bytesFrom(part, field.key))
       else add(isJson(field.contentType) ? JSON.stringify(part) : scalarText(part))
       add('\r\n')

@@ -315,7 +315,7 @@ describe('the body', () => {
       form.getAll('files').map((file) => (file instanceof Blob ? file.text() : 'not a file')),
     )
     expect(files).toEqual(['one\r\n--bmm', '2'])
-    expect(bodyText(sent)).toContain('content-type: image/png')
+    expect(bodyText(sent)).toContain('Content-Type: image/png')
   })
 
   test('as text and as bytes is sent as it is', () => {
