@@ -15,6 +15,8 @@ const secretKeys = [
   'refresh_token',
 ]
 
+const MAX_CAUSES = 3
+
 /** A logger whose lines carry the service's name and RFC 3339 times. */
 export function createLog(service: string, level: LogLevel = 'info'): Log {
   return pino({
@@ -22,10 +24,19 @@ export function createLog(service: string, level: LogLevel = 'info'): Log {
     base: { service },
     timestamp: () => `,"at":"${new Date().toISOString()}"`,
     messageKey: 'message',
+    serializers: { err: (thrown: unknown) => described(thrown, MAX_CAUSES) },
     formatters: { level: (label) => ({ level: label }) },
     redact: {
       paths: secretKeys.flatMap((key) => [key, `*.${key}`, `*.*.${key}`]),
       censor: '[redacted]',
     },
   })
+}
+
+/** What of an error belongs into a log. Its other properties may be whole descriptors and circular. */
+function described(thrown: unknown, causes: number): object | string {
+  if (!(thrown instanceof Error)) return String(thrown)
+  const { name, message, stack, cause } = thrown
+  const deeper = causes === 0 || cause === undefined ? {} : { cause: described(cause, causes - 1) }
+  return { type: name, message, stack, ...deeper }
 }
