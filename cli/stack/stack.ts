@@ -1,7 +1,5 @@
 /** Starting all processes of a stack in order, and stopping them in the opposite one. */
-import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { checkout } from '../config.ts'
 import { failed } from '../fault.ts'
 import { type Child, type ChildEvent, type ChildSpec, keepRunning } from './child.ts'
 import { passwordOf, prepareKeys } from './keys.ts'
@@ -147,22 +145,13 @@ async function startServices(
 ): Promise<void> {
   const ready = new Map<string, Promise<void>>()
   for (const service of services) {
-    // While services are still being written: those without a main.ts are left out.
-    if (!existsSync(join(checkout, service.main))) continue
     const needed = service.after.map((name) => ready.get(name))
     ready.set(
       service.name,
-      Promise.all(needed).then(() => run(lenient(serviceSpec(service, facts)))),
+      Promise.all(needed).then(() => run(serviceSpec(service, facts))),
     )
   }
   await Promise.all(ready.values())
-}
-
-/** While services are still being written: one that misses another one may say so and still counts as started. */
-function lenient(spec: ChildSpec): ChildSpec {
-  if (services.every((service) => existsSync(join(checkout, service.main)))) return spec
-  const fault = async () => ((await spec.fault()) === 'it does not answer' ? 'silent' : undefined)
-  return { ...spec, fault }
 }
 
 function rejectOnAbort(signal: AbortSignal): Promise<never> {

@@ -14,12 +14,14 @@ import { claimUserIds } from './user-ids.ts'
 
 /** Descriptor that the starting command reads; standard output goes to the supervisor's log. */
 const EVENTS = 3
+const LOCK_ATTEMPTS = 20
+const LOCK_STEP_MS = 25
 const log = createLog('supervisor')
 
 /** Returns when the stack is down again. */
 async function supervise(options: StackOptions): Promise<void> {
   const paths = openStackPaths(options.data)
-  using lock: Lock | undefined = tryLock(paths.lock)
+  using lock: Lock | undefined = await takeLock(paths.lock)
   if (lock === undefined) {
     emit({ kind: 'failed', code: 'already_running', message: `A stack runs on ${paths.data}.` })
     process.exitCode = 1
@@ -54,6 +56,16 @@ async function supervise(options: StackOptions): Promise<void> {
   } finally {
     await sweep(paths, users)
   }
+}
+
+/** Commands that only look whether the lock is held take it for an instant: so one refusal says nothing yet. */
+async function takeLock(path: string): Promise<Lock | undefined> {
+  for (let attempt = 0; attempt < LOCK_ATTEMPTS; attempt++) {
+    const lock = tryLock(path)
+    if (lock !== undefined) return lock
+    await Bun.sleep(LOCK_STEP_MS)
+  }
+  return undefined
 }
 
 /** To whoever started the stack and to the log; the first may be gone. */
