@@ -4,7 +4,6 @@ import pino from 'pino'
 export type Log = pino.Logger
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent'
 
-const MAX_CAUSES = 3
 const secretKeys = [
   'authorization',
   'cookie',
@@ -25,8 +24,6 @@ export function createLog(service: string, level: LogLevel = 'info'): Log {
     base: { service },
     timestamp: () => `,"at":"${new Date().toISOString()}"`,
     messageKey: 'message',
-    serializers: { err: (thrown: unknown) => described(thrown, MAX_CAUSES) },
-    serializers: { err: (thrown: unknown) => faultOf(thrown) },
     formatters: { level: (label) => ({ level: label }) },
     redact: {
       paths: secretKeys.flatMap((key) => [key, `*.${key}`, `*.*.${key}`]),
@@ -41,13 +38,4 @@ function described(thrown: unknown, causes: number): object | string {
   const { name, message, stack, cause } = thrown
   const deeper = causes === 0 || cause === undefined ? {} : { cause: described(cause, causes - 1) }
   return { type: name, message, stack, ...deeper }
-}
-
-/** What a log says of an error: no further members, since those may be circular or hold what was sent. */
-function faultOf(thrown: unknown, depth = 0): Record<string, unknown> {
-  if (!(thrown instanceof Error)) return { message: String(thrown) }
-  const { name, message, stack, cause } = thrown
-  const code = 'code' in thrown ? thrown.code : undefined
-  const deeper = cause !== undefined && depth < MAX_CAUSES
-  return { name, message, code, stack, ...(deeper ? { cause: faultOf(cause, depth + 1) } : {}) }
 }
