@@ -24,6 +24,7 @@ export function createLog(service: string, level: LogLevel = 'info'): Log {
     base: { service },
     timestamp: () => `,"at":"${new Date().toISOString()}"`,
     messageKey: 'message',
+    serializers: { err: (thrown: unknown) => described(thrown, MAX_CAUSES) },
     formatters: { level: (label) => ({ level: label }) },
     redact: {
       paths: secretKeys.flatMap((key) => [key, `*.${key}`, `*.*.${key}`]),
