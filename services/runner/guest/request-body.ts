@@ -1,5 +1,6 @@
 /** The body of an imported operation's request: JSON, form, multipart, text or bytes. */
 import type { BodySpec } from '@bmm/spec/server-spec'
+import { fileName, typeOfBytes } from './file-part.ts'
 import { escapeAll, isPresent, pairsOf, scalarText } from './parameter-style.ts'
 import { RequestError } from './request-error.ts'
 
@@ -77,38 +78,42 @@ function formPairs({ field, value }: SentField): string[] {
   return values.map((part) => `${plus(name)}=${plus(scalarText(part))}`)
 }
 
-/**
- * RFC 7578, names escaped as in the WHATWG form encoding: no name or value can open a header or part.
- * Some readers (Bun's among them) know the part headers in this spelling only.
- */
+/** RFC 7578, names escaped as in the WHATWG form encoding: no name or value can open a header or part. */
 function multipart(fields: readonly SentField[], boundary: string): RequestBody {
   const chunks: Uint8Array[] = []
-  const add = (text: string) => chunks.push(encoder.encode(text))
   for (const { field, value } of fields) {
     if (!isPresent(value)) continue
     const isList = Array.isArray(value) && !isJson(field.contentType)
     for (const part of isList ? value.filter(isPresent) : [value]) {
-      const name = partName(field.name)
-      const file = field.file === true ? `; filename="${name}"` : ''
-      add(`--${boundary}\r\nContent-Disposition: form-data; name="${name}"${file}\r\n`)
-      const type = field.contentType ?? partType(field, part)
-      add(type === undefined ? '\r\n' : `Content-Type: ${type}\r\n\r\n`)
-      if (field.file === true) chunks.push(bytesFrom(part, field.key))
-      else add(isJson(field.contentType) ? JSON.stringify(part) : scalarText(part))
-      add('\r\n')
+      const { disposition, type, bytes } = field.file
+        ? filePart(field, part)
+        : valuePart(field, part)
+      const typeLine = type === undefined ? '' : `Content-Type: ${type}\r\n`
+      const head = `--${boundary}\r\nContent-Disposition: form-data; ${disposition}\r\n${typeLine}\r\n`
+      chunks.push(encoder.encode(head), bytes, encoder.encode('\r\n'))
     }
   }
-  add(`--${boundary}--\r\n`)
+  chunks.push(encoder.encode(`--${boundary}--\r\n`))
   return { contentType: `multipart/form-data; boundary=${boundary}`, bytes: joined(chunks) }
+}
+
+type Part = { disposition: string; type: string | undefined; bytes: Uint8Array }
+
+function filePart(field: Field, value: unknown): Part {
+  const bytes = bytesFrom(value, field.key)
+  const type = field.contentType ?? typeOfBytes(bytes)
+  const name = partName(field.name)
+  return { disposition: `name="${name}"; filename="${fileName(name, type)}"`, type, bytes }
+}
+
+function valuePart(field: Field, value: unknown): Part {
+  const type = field.contentType ?? (typeof value === 'object' ? 'application/json' : undefined)
+  const text = isJson(field.contentType) ? JSON.stringify(value) : scalarText(value)
+  return { disposition: `name="${partName(field.name)}"`, type, bytes: encoder.encode(text) }
 }
 
 function partName(name: string): string {
   return name.toWellFormed().replaceAll('"', '%22').replaceAll('\r', '%0D').replaceAll('\n', '%0A')
-}
-
-function partType(field: Field, value: unknown): string | undefined {
-  if (field.file === true) return 'application/octet-stream'
-  return typeof value === 'object' ? 'application/json' : undefined
 }
 
 /** Base64 (RFC 4648), as it is or in a data URL. */

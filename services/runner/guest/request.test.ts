@@ -318,6 +318,20 @@ describe('the body', () => {
     expect(bodyText(sent)).toContain('Content-Type: image/png')
   })
 
+  test('names files by what their bytes are where the operation does not say', () => {
+    const fields = [{ key: 'file', name: 'file', file: true }]
+    const body = { kind: 'multipart', contentType: 'multipart/form-data', required: true } as const
+    for (const [bytes, type, name] of [
+      ['\x89PNG\r\n\x1a\n', 'image/png', 'file.png'],
+      ['ID3', 'audio/mpeg', 'file.mp3'],
+      ['RIFF....WAVE', 'audio/wav', 'file.wav'],
+      ['?', 'application/octet-stream', 'file.bin'],
+    ] as const) {
+      const sent = request({ method: 'POST', body: { ...body, fields } }, { file: btoa(bytes) })
+      expect(bodyText(sent)).toContain(`filename="${name}"\r\nContent-Type: ${type}\r\n`)
+    }
+  })
+
   test('as text and as bytes is sent as it is', () => {
     const text = { kind: 'text', contentType: 'text/plain', required: true, key: 'body' } as const
     const sentText = request({ method: 'PUT', body: text }, { body: 'ü' })
