@@ -103,7 +103,7 @@ export function serverRoutes(options: ServerRoutesOptions) {
     .delete(
       '/servers/:server',
       async ({ request, params }) => {
-        const person = await people.as(request, ['generator'])
+        const person = await people.as(request, ['generator', 'secrets'])
         const serverId = await serverIdOf(params.server, servers, person)
         const { finished } = await servers.deleteServer(
           { serverId },
@@ -123,7 +123,7 @@ export function serverRoutes(options: ServerRoutesOptions) {
     .post(
       '/servers/:server/pause',
       async ({ request, params }) => {
-        const person = await people.as(request, ['generator'])
+        const person = await people.as(request, ['generator', 'secrets'])
         const serverId = await serverIdOf(params.server, servers, person)
         return serverJson((await servers.pauseServer({ serverId }, person)).server)
       },
@@ -136,7 +136,7 @@ export function serverRoutes(options: ServerRoutesOptions) {
     .post(
       '/servers/:server/resume',
       async ({ request, params, body }) => {
-        const person = await people.as(request, ['generator'], body.specDigest)
+        const person = await people.as(request, ['generator', 'secrets'], body.specDigest)
         const serverId = await serverIdOf(params.server, servers, person)
         return serverJson((await servers.resumeServer({ serverId }, person)).server)
       },
