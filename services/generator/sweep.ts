@@ -8,9 +8,9 @@ import { deleteExpiredDrafts } from './draft-store.ts'
 import { deleteOldIdempotencyKeys } from './server-store.ts'
 import type { Stopping } from './stopping.ts'
 
-const INTERVAL_MS = 5_000
+const INTERVAL_MS = 2_000
 /** A build that was just asked for has its job in the queue; one without a worker for longer has lost it. */
-const FRESH_MS = 8_000
+const FRESH_MS = 5_000
 const BUILDS_A_SWEEP = 50
 const IDEMPOTENCY_HOURS = 24
 

@@ -125,7 +125,7 @@ create table servings (
 );
 -- One row, locked to the end of each change: a reader that saw seq n has seen everything before it.
 create table serving_feed (
-  only boolean primary key default true check (only),
+  singleton boolean primary key default true check (singleton),
   last_seq bigint not null
 );
 insert into serving_feed (last_seq) values (0);

@@ -1,0 +1,265 @@
+/** Builds under crashes: two workers, lost leases, neighbours that are away, tampered rows. Nothing is deployed twice, nothing is left hanging. */
+import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { watch as follow } from '@bmm/lib/client'
+import { unavailable } from '@bmm/lib/errors'
+import { testUser } from '@bmm/lib/testing'
+import {
+  BuildService,
+  DraftService,
+  ServerService,
+} from '@bmm/proto/generator/v1/generator_service'
+import { type BuildEvent, BuildState, BuildStep, ServerState } from '@bmm/proto/generator/v1/server'
+import { newNeighbours, openTestGenerator, type TestGenerator } from './testing.ts'
+
+setDefaultTimeout(120_000)
+
+let generator: TestGenerator
+const owner = testUser()
+
+beforeAll(async () => {
+  generator = await openTestGenerator({ works: false, patienceMs: 3_000 })
+})
+afterAll(async () => {
+  await generator[Symbol.asyncDispose]()
+})
+afterEach(() => {
+  const { onTry, onDeploy } = newNeighbours()
+  Object.assign(generator.neighbours, { onTry, onDeploy, tried: [], deployed: [] })
+})
+
+const servers = () => generator.rpc.client(ServerService, 'generator', 'gateway')
+const builds = () => generator.rpc.client(BuildService, 'generator', 'gateway')
+const document = new TextEncoder().encode(
+  JSON.stringify({
+    openapi: '3.1.0',
+    info: { title: 'Pets', version: '1' },
+    servers: [{ url: 'https://pets.example.com' }],
+    paths: { '/pets': { get: { operationId: 'listPets', responses: {} } } },
+  }),
+)
+
+/** A server whose build nobody works on yet. */
+async function queued(): Promise<{ serverId: string; buildId: string }> {
+  const drafts = generator.rpc.client(DraftService, 'generator', 'gateway')
+  const source = { case: 'document' as const, value: document }
+  const { draft } = await drafts.createDraft({ source }, await generator.as(owner))
+  const specDigest = draft?.specDigest ?? ''
+  const { server, build } = await servers().createServer(
+    { draftId: draft?.id ?? '', specDigest, slug: `s-${crypto.randomUUID().slice(0, 12)}` },
+    await generator.as(owner, specDigest),
+  )
+  return { serverId: server?.id ?? '', buildId: build?.id ?? '' }
+}
+
+async function buildOf(buildId: string) {
+  const { build } = await builds().getBuild({ buildId }, await generator.as(owner))
+  if (build === undefined) throw new Error('no build')
+  return build
+}
+
+async function events(buildId: string): Promise<BuildEvent[]> {
+  const seen: BuildEvent[] = []
+  const call = await generator.as(owner)
+  for await (const { event } of follow(builds().watchBuild, { buildId }, call)) {
+    if (event !== undefined) seen.push(event)
+  }
+  return seen
+}
+
+const expireLease = (buildId: string) =>
+  generator.database
+    .sql`update builds set lease_until = now() - interval '1 second' where id = ${buildId}`
+
+/** Makes the runner wait in a step until released, and tells when a build is there. */
+function hold(step: 'onTry' | 'onDeploy') {
+  const reached = Promise.withResolvers<void>()
+  const release = Promise.withResolvers<void>()
+  generator.neighbours[step] = async () => {
+    reached.resolve()
+    await release.promise
+    return ''
+  }
+  return { reached: reached.promise, release: () => release.resolve() }
+}
+
+const succeeded = async (buildId: string, serverId: string) => {
+  expect((await buildOf(buildId)).state).toBe(BuildState.SUCCEEDED)
+  const { server } = await servers().getServer({ server: serverId }, await generator.as(owner))
+  expect(server?.state).toBe(ServerState.LIVE)
+  expect(generator.neighbours.deployed.length).toBe(1)
+  const seen = await events(buildId)
+  expect(seen.map((event) => Number(event.seq))).toEqual(seen.map((_, index) => index + 1))
+  const ends = seen.filter(
+    (event) => event.step === BuildStep.UNSPECIFIED && event.state === BuildState.SUCCEEDED,
+  )
+  expect(ends.length).toBe(1)
+  return seen
+}
+
+describe('two workers on one build', () => {
+  test('only one works, however often the job comes', async () => {
+    const { serverId, buildId } = await queued()
+    const workers = [generator.newWorker(), generator.newWorker(), generator.newWorker()]
+    await Promise.all([...workers, ...workers].map((worker) => worker.work(buildId)))
+    await succeeded(buildId, serverId)
+    expect(generator.neighbours.tried.length).toBe(1)
+  })
+  test('a finished build is not worked on again', async () => {
+    const { serverId, buildId } = await queued()
+    await generator.newWorker().work(buildId)
+    await generator.newWorker().work(buildId)
+    await succeeded(buildId, serverId)
+  })
+  test('a worker that lost its lease while it slept writes nothing and deploys nothing', async () => {
+    const { serverId, buildId } = await queued()
+    const held = hold('onTry')
+    const sleeper = generator.newWorker({ beatMs: 60_000 })
+    const sleeping = sleeper.work(buildId)
+    await held.reached
+    await expireLease(buildId)
+    generator.neighbours.onTry = async () => ''
+    await generator.newWorker().work(buildId)
+    const before = await events(buildId)
+    held.release()
+    await sleeping
+    expect(await events(buildId)).toEqual(before)
+    const seen = await succeeded(buildId, serverId)
+    expect(seen.map((event) => event.line).join()).toContain('goes on after an interruption')
+  })
+})
+
+describe('letting go', () => {
+  test('a stopping worker leaves its build to the next one at once', async () => {
+    const { serverId, buildId } = await queued()
+    const held = hold('onTry')
+    const worker = generator.newWorker()
+    const working = worker.work(buildId)
+    await held.reached
+    worker.stop()
+    await working
+    expect((await buildOf(buildId)).state).toBe(BuildState.RUNNING)
+    held.release()
+    await generator.newWorker().work(buildId)
+    await succeeded(buildId, serverId)
+  })
+  test('a build that takes too long is ended', async () => {
+    const { buildId } = await queued()
+    const held = hold('onTry')
+    await generator.newWorker({ timeoutMs: 2_000 }).work(buildId)
+    held.release()
+    expect(await buildOf(buildId)).toMatchObject({
+      state: BuildState.FAILED,
+      reason: 'build_timeout',
+    })
+  })
+  test('a build that has ended its worker five times is not tried a sixth time', async () => {
+    const { buildId } = await queued()
+    await generator.database
+      .sql`update builds set claims = 5, state = 'running' where id = ${buildId}`
+    await generator.newWorker().work(buildId)
+    expect((await buildOf(buildId)).reason).toBe('build_crashed')
+  })
+  test('a build that was cancelled while it had no worker ends when one comes', async () => {
+    const { buildId } = await queued()
+    await generator.database
+      .sql`update builds set claims = 1, state = 'running' where id = ${buildId}`
+    await builds().cancelBuild({ buildId }, await generator.as(owner))
+    expect((await buildOf(buildId)).state).toBe(BuildState.RUNNING)
+    await generator.newWorker().work(buildId)
+    expect((await buildOf(buildId)).state).toBe(BuildState.CANCELLED)
+    expect(generator.neighbours.tried.length).toBe(0)
+  })
+  test('a waiting build is cancelled without a worker', async () => {
+    const { buildId } = await queued()
+    await builds().cancelBuild({ buildId }, await generator.as(owner))
+    expect((await buildOf(buildId)).state).toBe(BuildState.CANCELLED)
+    const seen = await events(buildId)
+    expect(seen.map((event) => event.state)).toEqual([BuildState.QUEUED, BuildState.CANCELLED])
+  })
+})
+
+describe('neighbours that are away', () => {
+  test('a build waits for them and says so', async () => {
+    const { serverId, buildId } = await queued()
+    let refusals = 2
+    generator.neighbours.onTry = async () => {
+      if (refusals-- > 0) throw unavailable('sandbox_busy', 'No slot is free.')
+      return ''
+    }
+    await generator.newWorker().work(buildId)
+    const seen = await succeeded(buildId, serverId)
+    const lines = seen.map((event) => event.line).filter((line) => line.includes('trying again'))
+    expect(lines.length).toBe(1)
+  })
+  test('at the end of its patience it fails with a sentence', async () => {
+    const { buildId } = await queued()
+    generator.neighbours.onTry = async () => {
+      throw unavailable('sandbox_busy', 'No slot is free.')
+    }
+    await generator.newWorker().work(buildId)
+    expect(await buildOf(buildId)).toMatchObject({
+      state: BuildState.FAILED,
+      reason: 'unavailable',
+      message: 'The runner does not answer. Build again in a moment.',
+    })
+  })
+})
+
+describe('what the database was made to say', () => {
+  const tamper = async (change: (serverId: string) => Promise<unknown>) => {
+    const { serverId, buildId } = await queued()
+    const { sql } = generator.database
+    await sql`alter table versions disable trigger versions_are_immutable`
+    await change(serverId)
+    await sql`alter table versions enable trigger versions_are_immutable`
+    await generator.newWorker().work(buildId)
+    expect(generator.neighbours.deployed.length).toBe(0)
+    return (await buildOf(buildId)).reason
+  }
+  const other = Buffer.from(document)
+
+  test('other bytes under the confirmed digest are refused', async () => {
+    const { sql } = generator.database
+    expect(
+      await tamper((id) => sql`update versions set spec = ${other} where server_id = ${id}`),
+    ).toBe('version_tampered')
+  })
+  test('other bytes with their own digest are refused by what was signed', async () => {
+    const { sql } = generator.database
+    const [row] = await sql<{ spec: Uint8Array }[]>`select spec from versions limit 1`
+    const spec = Buffer.from(
+      Buffer.from(row?.spec ?? [])
+        .toString()
+        .replace('Pets', 'Cats'),
+    )
+    const digest = `sha256:${new Bun.CryptoHasher('sha256').update(spec).digest('hex')}`
+    expect(
+      await tamper(
+        (id) =>
+          sql`update versions set spec = ${spec}, spec_digest = ${digest} where server_id = ${id}`,
+      ),
+    ).toBe('version_tampered')
+  })
+  test('another server’s confirmation is refused', async () => {
+    const { sql } = generator.database
+    const victim = await queued()
+    await sql`delete from builds where id = ${victim.buildId}`
+    const reason = await tamper(async (id) => {
+      const [row] = await sql<{ confirmation: string }[]>`
+        delete from versions where server_id = ${victim.serverId}
+        returning confirmation_id as confirmation`
+      await sql`
+        update versions set confirmation_id = ${row?.confirmation ?? ''} where server_id = ${id}`
+    })
+    expect(reason).toBe('version_tampered')
+  })
+  test('an unknown confirmation is refused', async () => {
+    const { sql } = generator.database
+    const id = 'cnf_00000000000000000000000000'
+    expect(
+      await tamper(
+        (server) => sql`update versions set confirmation_id = ${id} where server_id = ${server}`,
+      ),
+    ).toBe('confirmation_not_found')
+  })
+})
