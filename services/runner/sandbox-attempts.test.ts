@@ -1,6 +1,7 @@
 /** Hostile tools in real sandboxes: each attempt fails or ends that sandbox, and the neighbour goes on. Needs root. */
 import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
-import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
+import { hostileTools } from './hostile-testing.ts'
 import { callTool, loadTools, startTestStack, type TestStack } from './keeper/testing.ts'
 import type { Sandbox } from './sandbox.ts'
 import { currentArchitecture } from './seccomp.ts'
@@ -26,15 +27,6 @@ afterEach(async () => {
   expect(answer.result.content[0]?.text).toBe('still here')
 })
 
-/** Raw system calls, as a hostile tool has them. */
-const prelude = `
-const { dlopen, ptr } = await import('bun:ffi')
-const fs = await import('node:fs')
-const libc = dlopen('libc.so.6', { syscall: { args: ['i64', 'i64', 'i64', 'i64', 'i64', 'i64'], returns: 'i64' } }).symbols
-const call = (number, a = 0n, b = 0n, c = 0n, d = 0n, e = 0n) => Number(libc.syscall(BigInt(number), BigInt(a), BigInt(b), BigInt(c), BigInt(d), BigInt(e)))
-const attempt = async (what) => { try { return ['done', await what()] } catch (error) { return ['refused', String(error?.code ?? error?.message ?? error)] } }
-`
-
 const architecture = currentArchitecture()
 function numberOf(name: string): number {
   const number = syscallNumber(name, architecture)
@@ -42,32 +34,7 @@ function numberOf(name: string): number {
   return number
 }
 
-let nextSlot = 0
-async function hostile(
-  body: string,
-  use: (sandbox: Sandbox, run: () => Promise<unknown>) => Promise<void>,
-  options: Parameters<TestStack['sandbox']>[1] = {},
-): Promise<void> {
-  const slot = nextSlot++ % NEIGHBOUR_SLOT
-  const sandbox = await stack.sandbox(slot, options)
-  try {
-    await loadTools(sandbox, {
-      run: `async (input, ctx) => { ${prelude}\n return JSON.stringify((await (async () => { ${body} })()) ?? null) }`,
-      echo: 'async (input) => input.text',
-    })
-    await use(sandbox, async () => {
-      const answer = await callTool(sandbox, 'run', {}, { timeoutMs: 60_000 })
-      expect(answer.outcome).toMatchObject({ code: 'ok' })
-      const text = answer.result.content[0]?.text ?? ''
-      if (answer.result.isError) throw new Error(text)
-      return JSON.parse(text)
-    })
-  } finally {
-    sandbox.stop()
-    await sandbox.gone
-    expect(stack.groupsOf(slot)).toEqual([])
-  }
-}
+const hostile = hostileTools(() => stack, NEIGHBOUR_SLOT)
 
 /** What the attempt answers. */
 async function outcomeOf<Value>(body: string): Promise<Value> {
@@ -290,167 +257,4 @@ test('each sandbox has its own uid, no capability, no new privileges and two fil
     })
     expect(new Set(uids).size).toBe(2)
   })
-})
-
-describe('what a tool can only break for itself', () => {
-  test('by threads: at most 100, and the neighbour goes on', async () => {
-    await hostile(
-      `const url = URL.createObjectURL(new Blob(['setInterval(() => {}, 1000)']))
-       const workers = []
-       for (let n = 0; n < 400; n++) { try { workers.push(new Worker(url)) } catch {} }
-       await Bun.sleep(60_000)`,
-      async (sandbox) => {
-        const bomb = callTool(sandbox, 'run', {}, { timeoutMs: 3_000 })
-        await Bun.sleep(2_000)
-        for (const group of stack
-          .groupsOf(sandbox.slot)
-          .filter((path) => path.includes('/pids/'))) {
-          expect(Number(readFileSync(`${group}/pids.current`, 'utf8'))).toBeLessThanOrEqual(100)
-        }
-        const answer = await callTool(
-          neighbour,
-          'echo',
-          { text: 'meanwhile' },
-          { timeoutMs: 60_000 },
-        )
-        expect(answer.result.content[0]?.text).toBe('meanwhile')
-        expect((await bomb).outcome.code).not.toBe('ok')
-      },
-    )
-  })
-
-  test('by memory: ended for it, and told so', async () => {
-    await hostile(
-      `const hog = []; for (;;) { hog.push(new Uint8Array(8 * 1024 * 1024).fill(1)); await Bun.sleep(0) }`,
-      async (sandbox) => {
-        const answer = await callTool(sandbox, 'run', {}, { timeoutMs: 60_000 })
-        expect(answer.outcome).toEqual({
-          code: 'sandbox_failed',
-          message: 'The sandbox needed more than its 128 MB of memory and was ended.',
-        })
-        expect(await sandbox.gone).toMatchObject({ code: 'oom' })
-      },
-    )
-  })
-
-  test('by processor time: held to half a core', async () => {
-    await hostile('for (;;) {}', async (sandbox) => {
-      const spin = callTool(sandbox, 'run', {}, { timeoutMs: 4_000 })
-      await Bun.sleep(500)
-      const cpuMs = () => {
-        const [pid] = stack
-          .processesOf(sandbox.slot)
-          .filter((id) => readFileSync(`/proc/${id}/comm`, 'utf8').trim() === 'bun')
-        const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? []
-        return (Number(fields[11]) + Number(fields[12])) * 10
-      }
-      const before = { cpu: cpuMs(), at: performance.now() }
-      await Bun.sleep(2_000)
-      const share = (cpuMs() - before.cpu) / (performance.now() - before.at)
-      expect(share).toBeLessThan(0.7)
-      expect((await spin).outcome.code).toBe('deadline')
-      expect(await sandbox.gone).toMatchObject({ code: 'deadline' })
-    })
-  })
-
-  test('by writing to its error stream: 64 KB stay behind at most', async () => {
-    await hostile(
-      `for (let n = 0; n < 1000; n++) fs.writeSync(2, 'x'.repeat(10_000))`,
-      async (sandbox) => {
-        await callTool(sandbox, 'run')
-        expect(statSync(`${stack.slotsDir}/${sandbox.slot}/stderr`).size).toBeLessThanOrEqual(
-          65_536,
-        )
-      },
-    )
-  })
-
-  test('by ending its process', async () => {
-    await hostile(`process.kill(process.pid, 'SIGKILL')`, async (sandbox) => {
-      expect((await callTool(sandbox, 'run')).outcome.code).toBe('sandbox_failed')
-    })
-  })
-})
-
-describe('forged frames', () => {
-  /** Writes bytes to every descriptor; the socket of the runner is one of them. */
-  const forge = (bytes: Uint8Array) => `
-    const bytes = new Uint8Array(${JSON.stringify([...bytes])})
-    for (let fd = 3; fd < 64; fd++) { try { fs.writeSync(fd, bytes) } catch {} }
-    await Bun.sleep(30_000)`
-  const frame = (type: number, call: number, payload = '') => {
-    const bytes = Buffer.from(payload)
-    const head = Buffer.alloc(9)
-    head.writeUInt32BE(bytes.length + 5)
-    head.writeUInt8(type, 4)
-    head.writeUInt32BE(call, 5)
-    return Buffer.concat([head, bytes])
-  }
-  const cases: [string, Uint8Array][] = [
-    ['an answer of a call that is not its own', frame(21, 4_000)],
-    ['another hello', frame(1, 0, '{"token":"x","protocol":1}')],
-    ['another sealed', frame(2, 0)],
-    ['another loaded', frame(4, 0, '{"tools":[]}')],
-    ['a verb of the keeper', frame(80, 1, '{"class":"standard","slot":9}')],
-    ['an assignment', frame(70, 1, '{}')],
-    ['a pong that nobody asked for', frame(51, 77)],
-    ['a log line that is not JSON', frame(31, 1, '{')],
-    ['a log line for no call', frame(31, 99, '{"line":"x"}')],
-    ['a failure with a code of its own', frame(22, 1, '{"code":"unknown_server","message":""}')],
-    ['garbage', crypto.getRandomValues(new Uint8Array(500)).fill(0xee, 0, 4)],
-  ]
-
-  test.each(cases)('%s: ends that sandbox with a clear error', async (_, bytes) => {
-    await hostile(forge(bytes), async (sandbox) => {
-      const answer = await callTool(sandbox, 'run', {}, { timeoutMs: 20_000 })
-      expect(answer.outcome).toEqual({
-        code: 'sandbox_failed',
-        message: 'The sandbox ended in the middle of its work.',
-      })
-      expect(await sandbox.gone).toMatchObject({ code: 'protocol' })
-    })
-  })
-
-  test('half a frame: ends the sandbox within its deadline', async () => {
-    await hostile(forge(frame(31, 1, 'x'.repeat(100)).subarray(0, 50)), async (sandbox) => {
-      const answer = await callTool(sandbox, 'run', {}, { timeoutMs: 20_000 })
-      expect(answer.outcome).toMatchObject({ code: 'sandbox_failed' })
-      expect((await sandbox.gone).detail).toContain('did not arrive whole within 5000 ms')
-    })
-  })
-
-  test('a flood of log lines: ends the sandbox', async () => {
-    const bytes = Buffer.concat(Array.from({ length: 50 }, () => frame(31, 1, '{"line":"x"}')))
-    const body = `
-      const bytes = new Uint8Array(${JSON.stringify([...bytes])})
-      const sockets = fs.readdirSync('/proc/self/fd').map(Number)
-        .filter((fd) => { try { return fs.readlinkSync('/proc/self/fd/' + fd).startsWith('socket:') } catch { return false } })
-      const runner = Math.max(...sockets)
-      for (let n = 0; n < 1000; n++) { try { fs.writeSync(runner, bytes) } catch {} await Bun.sleep(0) }
-      await Bun.sleep(30_000)`
-    await hostile(body, async (sandbox) => {
-      const answer = await callTool(sandbox, 'run', {}, { timeoutMs: 20_000 })
-      expect(answer.outcome.code).toBe('sandbox_failed')
-      expect((await sandbox.gone).detail).toContain('too much progress or log')
-    })
-  })
-
-  test('a result larger than eight megabytes in small pieces: ends the sandbox', async () => {
-    const bytes = Buffer.concat(Array.from({ length: 40 }, () => frame(20, 1, 'x')))
-    await hostile(forge(bytes), async (sandbox) => {
-      const answer = await callTool(sandbox, 'run', {}, { timeoutMs: 20_000 })
-      expect(answer.outcome.code).toBe('sandbox_failed')
-      expect((await sandbox.gone).detail).toContain('too large')
-    })
-  })
-})
-
-test('a sandbox that never says hello is ended, and its slot is usable again', async () => {
-  // The token is missing, so the guest exits before it dials.
-  const starting = stack.sandbox(13, { times: { startMs: 60_000 } })
-  writeFileSync(`${stack.slotsDir}/13/c/token`, '')
-  await expect(starting).rejects.toThrow('ended')
-  const sandbox = await stack.sandbox(13)
-  sandbox.stop()
-  await sandbox.gone
 })

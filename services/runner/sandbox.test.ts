@@ -3,10 +3,10 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from '
 import { MAX_RESULT_BYTES } from '@bmm/lib/frames'
 import {
   callTool,
-  loadTools,
   startTestStack,
-  type TestFetch,
+  type TestSandboxOptions,
   type TestStack,
+  withSandbox,
 } from './keeper/testing.ts'
 import { LoadFailed, type Sandbox } from './sandbox.ts'
 
@@ -20,22 +20,11 @@ afterAll(async () => {
   await stack.stop()
 })
 
-/** A loaded sandbox that is gone when the test is. */
-async function withSandbox(
+const withTools = (
   tools: Record<string, string>,
   use: (sandbox: Sandbox) => Promise<void>,
-  options: Parameters<TestStack['sandbox']>[1] = {},
-  more: Parameters<typeof loadTools>[2] = [],
-): Promise<void> {
-  const sandbox = await stack.sandbox(0, options)
-  try {
-    await loadTools(sandbox, tools, more)
-    await use(sandbox)
-  } finally {
-    sandbox.stop()
-    await sandbox.gone
-  }
-}
+  options: TestSandboxOptions = {},
+) => withSandbox(stack, tools, use, options)
 
 describe('a tool', () => {
   test('answers with what its body returns', async () => {
@@ -47,7 +36,7 @@ describe('a tool', () => {
       whole: `async (_, ctx) => ctx.result({ content: [{ type: 'text', text: 'x' }], structuredContent: { n: 1 }, isError: false })`,
       lookalike: "async () => ({ content: [{ type: 'text', text: 'not a result' }] })",
     }
-    await withSandbox(tools, async (sandbox) => {
+    await withTools(tools, async (sandbox) => {
       const result = async (tool: string) => (await callTool(sandbox, tool, { name: '✓' })).result
       expect(await result('text')).toEqual({ content: [{ type: 'text', text: 'hello ✓' }] })
       expect(await result('value')).toEqual({ content: [{ type: 'text', text: '{"a":[1,null]}' }] })
@@ -74,7 +63,7 @@ describe('a tool', () => {
       later:
         "async () => { setTimeout(() => { throw new Error('stray') }, 0); Promise.reject(new Error('lost')); await Bun.sleep(50); return 'alive' }",
     }
-    await withSandbox(tools, async (sandbox) => {
+    await withTools(tools, async (sandbox) => {
       const text = async (tool: string) => {
         const { result, outcome } = await callTool(sandbox, tool)
         expect(outcome.code).toBe('ok')
@@ -107,7 +96,7 @@ describe('a tool', () => {
     }
     const strict = [{ name: 'strict', inputSchema }]
     const source = { strict: 'async (input) => input.limit' }
-    await withSandbox(
+    await withTools(
       { other: source.strict },
       async (sandbox) => {
         expect((await callTool(sandbox, 'strict', { limit: 2 })).result.content[0]?.text).toBe('2')
@@ -122,8 +111,7 @@ describe('a tool', () => {
         const none = await callTool(sandbox, 'strict', [])
         expect(none.result.isError).toBe(true)
       },
-      {},
-      strict.map((tool) => ({ ...tool, body: source.strict })),
+      { more: strict.map((tool) => ({ ...tool, body: source.strict })) },
     )
   })
 
@@ -137,7 +125,7 @@ describe('a tool', () => {
         return 'done'
       }`,
     }
-    await withSandbox(tools, async (sandbox) => {
+    await withTools(tools, async (sandbox) => {
       const { progress, log, result } = await callTool(sandbox, 'work')
       expect(result.content[0]?.text).toBe('done')
       expect(progress[0]).toEqual({ progress: 1, total: 50, message: 'step 1' })
@@ -152,7 +140,7 @@ describe('a tool', () => {
 
   test('runs beside other calls of the same sandbox', async () => {
     const tools = { wait: 'async ({ ms }) => { await Bun.sleep(ms); return ms }' }
-    await withSandbox(tools, async (sandbox) => {
+    await withTools(tools, async (sandbox) => {
       const order: number[] = []
       const calls = [400, 10, 200].map(async (ms) => {
         expect((await callTool(sandbox, 'wait', { ms })).result.content[0]?.text).toBe(String(ms))
@@ -167,7 +155,7 @@ describe('a tool', () => {
 
   test('may answer five megabytes, and not more than eight', async () => {
     const tools = { big: "async ({ size }) => 'x'.repeat(size)" }
-    await withSandbox(tools, async (sandbox) => {
+    await withTools(tools, async (sandbox) => {
       const five = await callTool(sandbox, 'big', { size: 5 * 1024 * 1024 })
       expect(five.result.content[0]?.text.length).toBe(5 * 1024 * 1024)
       const nine = await callTool(sandbox, 'big', { size: MAX_RESULT_BYTES + 1 })
@@ -182,7 +170,7 @@ describe('a tool', () => {
       fetch: "async () => await fetch('https://example.com')",
       socket: "async () => new WebSocket('wss://example.com')",
     }
-    await withSandbox(tools, async (sandbox) => {
+    await withTools(tools, async (sandbox) => {
       for (const tool of ['fetch', 'socket']) {
         const { result } = await callTool(sandbox, tool)
         expect(result.isError).toBe(true)
@@ -205,7 +193,7 @@ describe('the end of a call', () => {
   }
 
   test('by cancelling aborts ctx.signal, answers at once and leaves the sandbox in use', async () => {
-    await withSandbox(tools, async (sandbox) => {
+    await withTools(tools, async (sandbox) => {
       const answer = await callTool(
         sandbox,
         'patient',
@@ -223,7 +211,7 @@ describe('the end of a call', () => {
   })
 
   test('by its deadline answers so and leaves the sandbox in use', async () => {
-    await withSandbox(tools, async (sandbox) => {
+    await withTools(tools, async (sandbox) => {
       const answer = await callTool(sandbox, 'patient', {}, { timeoutMs: 200 })
       expect(answer.outcome.code).toBe('deadline')
       const seen = await callTool(sandbox, 'seen')
@@ -232,7 +220,7 @@ describe('the end of a call', () => {
   })
 
   test('of a tool that spins past its deadline ends the sandbox and the calls beside it', async () => {
-    await withSandbox(tools, async (sandbox) => {
+    await withTools(tools, async (sandbox) => {
       const beside = callTool(sandbox, 'patient')
       const spinning = await callTool(sandbox, 'spin', {}, { timeoutMs: 200 })
       expect(spinning.outcome).toMatchObject({ code: 'deadline' })
@@ -246,7 +234,7 @@ describe('the end of a call', () => {
   })
 
   test('of a tool that spins on after being cancelled ends the sandbox within some seconds', async () => {
-    await withSandbox(tools, async (sandbox) => {
+    await withTools(tools, async (sandbox) => {
       const answer = await callTool(
         sandbox,
         'spin',
@@ -261,7 +249,7 @@ describe('the end of a call', () => {
   })
 
   test('comes when the sandbox misses its heartbeat', async () => {
-    await withSandbox(
+    await withTools(
       tools,
       async (sandbox) => {
         const answer = await callTool(sandbox, 'spin', {}, { timeoutMs: 100_000 })
@@ -275,7 +263,7 @@ describe('the end of a call', () => {
   })
 
   test('comes with the reason when the sandbox exits by itself', async () => {
-    await withSandbox({ leave: 'async () => process.exit(3)' }, async (sandbox) => {
+    await withTools({ leave: 'async () => process.exit(3)' }, async (sandbox) => {
       const answer = await callTool(sandbox, 'leave')
       expect(answer.outcome).toEqual({
         code: 'sandbox_failed',
@@ -286,116 +274,6 @@ describe('the end of a call', () => {
         detail: expect.stringContaining('exit code 3'),
       })
     })
-  })
-})
-
-describe('ctx.fetch', () => {
-  const seen: TestFetch[] = []
-  const upstream = (request: TestFetch) => {
-    seen.push(request)
-    const { pathname } = new URL(request.url)
-    if (pathname === '/refused')
-      return { failed: { code: 'origin_refused', message: 'No way to b.example.' } }
-    if (pathname === '/moved')
-      return { status: 302, headers: [['location', '/x']] as [string, string][], body: '' }
-    if (pathname === '/empty') return { status: 204, body: '' }
-    if (pathname === '/hang') return new Promise<never>(() => {})
-    const headers: [string, string][] = [
-      ['content-type', 'application/json'],
-      ['set-cookie', 'a=1'],
-      ['set-cookie', 'b=2'],
-    ]
-    return {
-      status: 200,
-      headers,
-      body: JSON.stringify({ got: Buffer.from(request.body).toString() }),
-    }
-  }
-  const tools = {
-    post: `async (_, ctx) => {
-      const response = await ctx.fetch('https://api.example.com/things?a=1', {
-        method: 'POST', headers: { 'x-one': '1' }, body: new URLSearchParams({ q: 'ü' }),
-      })
-      return { status: response.status, ok: response.ok, url: response.url, type: response.headers.get('content-type'),
-        cookies: response.headers.getSetCookie(), body: await response.json() }
-    }`,
-    get: `async ({ path }, ctx) => {
-      const response = await ctx.fetch(new URL(path, 'https://api.example.com'))
-      return { status: response.status, location: response.headers.get('location'), text: await response.text() }
-    }`,
-    big: `async (_, ctx) => (await ctx.fetch('https://api.example.com/', { method: 'PUT', body: new Uint8Array(3_000_000) })).status`,
-  }
-
-  test('carries method, headers and body out and the whole answer back', async () => {
-    await withSandbox(
-      tools,
-      async (sandbox) => {
-        seen.length = 0
-        let call = 0
-        const { result } = await callTool(
-          sandbox,
-          'post',
-          {},
-          {
-            onStart: (id) => {
-              call = id
-            },
-          },
-        )
-        expect(JSON.parse(result.content[0]?.text ?? '')).toEqual({
-          status: 200,
-          ok: true,
-          url: 'https://api.example.com/things?a=1',
-          type: 'application/json',
-          cookies: ['a=1', 'b=2'],
-          body: { got: 'q=%C3%BC' },
-        })
-        const [request] = seen
-        expect(request).toMatchObject({
-          call,
-          method: 'POST',
-          url: 'https://api.example.com/things?a=1',
-        })
-        const headers = new Map(request?.headers)
-        expect(headers.get('x-one')).toBe('1')
-        expect(headers.get('content-type')).toContain('application/x-www-form-urlencoded')
-        expect((await callTool(sandbox, 'big')).result.content[0]?.text).toBe('200')
-        expect(seen[1]?.body.length).toBe(3_000_000)
-      },
-      { upstream },
-    )
-  })
-
-  test('hands redirects back, has no body where there is none, and throws refusals', async () => {
-    await withSandbox(
-      tools,
-      async (sandbox) => {
-        const get = async (path: string) => (await callTool(sandbox, 'get', { path })).result
-        expect(JSON.parse((await get('/moved')).content[0]?.text ?? '')).toEqual({
-          status: 302,
-          location: '/x',
-          text: '',
-        })
-        expect((await get('/empty')).content[0]?.text).toContain('"status":204')
-        expect(await get('/refused')).toEqual({
-          content: [{ type: 'text', text: 'No way to b.example.' }],
-          isError: true,
-        })
-      },
-      { upstream },
-    )
-  })
-
-  test('is given up with its call', async () => {
-    await withSandbox(
-      tools,
-      async (sandbox) => {
-        const answer = await callTool(sandbox, 'get', { path: '/hang' }, { timeoutMs: 300 })
-        expect(answer.outcome.code).toBe('deadline')
-        expect((await callTool(sandbox, 'get', { path: '/empty' })).outcome.code).toBe('ok')
-      },
-      { upstream },
-    )
   })
 })
 
@@ -439,7 +317,7 @@ describe('a server that cannot be loaded', () => {
 
 test('a slot serves again and again', async () => {
   for (let round = 0; round < 5; round++) {
-    await withSandbox({ n: `async () => ${round}` }, async (sandbox) => {
+    await withTools({ n: `async () => ${round}` }, async (sandbox) => {
       expect((await callTool(sandbox, 'n')).result.content[0]?.text).toBe(String(round))
     })
     expect(stack.groupsOf(0)).toEqual([])

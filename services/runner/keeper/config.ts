@@ -31,7 +31,7 @@ const variables = {
 }
 
 /** Throws one ConfigError that lists every fault. */
-export function configFrom(env: Env): KeeperConfig {
+export function configFrom(env: Env = process.env): KeeperConfig {
   const values = readEnv(variables, env)
   return {
     logLevel: values.BMM_LOG_LEVEL,

@@ -7,7 +7,7 @@ import { probeBwrap } from './probe.ts'
 import { bundleGuest, makeRootfs } from './rootfs.ts'
 import { makeSlotDirectories } from './slots.ts'
 
-const config = configFrom(Bun.env)
+const config = configFrom()
 const log = createLog('keeper', config.logLevel)
 process.umask(0o022)
 const probe = await probeBwrap()

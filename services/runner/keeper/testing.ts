@@ -48,10 +48,7 @@ export interface TestStack {
   groupsOf(slot: number): string[]
   /** Processes in a slot's groups. */
   processesOf(slot: number): number[]
-  sandbox(
-    slot: number,
-    options?: { class?: SandboxClass; upstream?: TestUpstream; times?: SandboxOptions['times'] },
-  ): Promise<Sandbox>
+  sandbox(slot: number, options?: Omit<TestSandboxOptions, 'slot' | 'more'>): Promise<Sandbox>
   /** Starts a keeper again with the same folders; resolves when the link is connected to it. */
   restartKeeper(): Promise<void>
   stop(): Promise<void>
@@ -200,8 +197,34 @@ export function loadTools(
   }
   return sandbox.load({
     tools: new TextEncoder().encode(JSON.stringify(specs)),
-    module: moduleOf(bodies),
+    module: Object.keys(bodies).length > 0 ? moduleOf(bodies) : new Uint8Array(),
   })
+}
+
+export interface TestSandboxOptions {
+  class?: SandboxClass
+  upstream?: TestUpstream
+  times?: NonNullable<SandboxOptions['times']>
+  slot?: number
+  /** Tools beside the code tools. */
+  more?: TestTool[]
+}
+
+/** A loaded sandbox that is gone afterwards. */
+export async function withSandbox(
+  stack: TestStack,
+  tools: Record<string, string>,
+  use: (sandbox: Sandbox) => Promise<void>,
+  { slot = 0, more = [], ...options }: TestSandboxOptions = {},
+): Promise<void> {
+  const sandbox = await stack.sandbox(slot, options)
+  try {
+    await loadTools(sandbox, tools, more)
+    await use(sandbox)
+  } finally {
+    sandbox.stop()
+    await sandbox.gone
+  }
 }
 
 /** Calls a tool and waits for its end, whatever it is. */
