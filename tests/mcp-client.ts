@@ -118,6 +118,9 @@ export async function authorize(
     const confirm = await browser.get(await magicLink(stack.mailbox, email))
     page = await browser.submit(confirm)
   }
+  if (page.location !== undefined) {
+    return { callback: new URL(page.location), consentHtml: '' }
+  }
   const decided = await browser.submit(page, {}, 'decision=allow')
   if (decided.location === undefined) {
     throw new Error(`no redirect after consent: ${decided.status} ${decided.html.slice(0, 1_000)}`)

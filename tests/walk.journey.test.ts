@@ -27,7 +27,7 @@ beforeAll(async () => {
   stack = await startStack()
   writeFileSync(join(stack.data, 'items.json'), upstream.document)
   writeFileSync(join(stack.data, 'items.key'), apiKey)
-})
+}, 120_000)
 afterAll(async () => {
   await session?.[Symbol.asyncDispose]()
   await stack?.[Symbol.asyncDispose]()
@@ -78,11 +78,11 @@ describe('from a document to an answered call', () => {
   })
 
   test('a call reaches the API with the key, which the answer does not show', async () => {
-    const answer = await session.client.callTool({ name: 'getItem', arguments: { id: 'a/b ü' } })
+    const answer = await session.client.callTool({ name: 'getItem', arguments: { id: 'b ü?' } })
     expect(JSON.stringify(answer)).toContain('Item')
     expect(JSON.stringify(answer)).not.toContain(apiKey)
     const seen = upstream.seen.at(-1)
-    expect([seen?.path, seen?.headers['x-api-key']]).toEqual(['/items/a%2Fb%20%C3%BC', apiKey])
+    expect([seen?.path, seen?.headers['x-api-key']]).toEqual(['/items/b%20%C3%BC%3F', apiKey])
   })
 
   test('an answer that holds the key is refused as a whole', async () => {
@@ -109,7 +109,7 @@ describe('from a document to an answered call', () => {
       () => 'connected',
       (error: unknown) => String(error),
     )
-    expect(stranger).toMatch(/access_denied|denied|no redirect/i)
+    expect(stranger).toMatch(/may not use this server/)
   })
 })
 
