@@ -1,10 +1,5 @@
 /** A gateway among stand-ins: real listeners, real RPC and frames, services that answer what a test tells them. */
 import { generateKeyPairSync, sign as signBytes } from 'node:crypto'
-import { mkdirSync } from 'node:fs'
-import { join } from 'node:path'
-import { notFound } from '@bmm/lib/errors'
-import { listenFrames } from '@bmm/lib/frame-connection'
-import { FRAME, parseCall, parseControl } from '@bmm/lib/frames'
 import { newId } from '@bmm/lib/ids'
 import type { Redis } from '@bmm/lib/redis'
 import {
@@ -15,9 +10,6 @@ import {
   testRpc,
   testUser,
 } from '@bmm/lib/testing'
-import { OAuthService } from '@bmm/proto/auth/v1/oauth_service'
-import { ServingService } from '@bmm/proto/generator/v1/generator_service'
-import { StatementService } from '@bmm/proto/secrets/v1/secrets_service'
 import { digestOf } from '@bmm/spec/digest'
 import { resourceUrl } from '@bmm/spec/resource-url'
 import { type ServerSpec, serverSpecBytes } from '@bmm/spec/server-spec'
@@ -27,26 +19,18 @@ import {
   type Statement,
   signStatement,
 } from '@bmm/spec/statement'
-import { timestampFromMs } from '@bufbuild/protobuf/wkt'
-import type { ConnectRouter, ServiceImpl } from '@connectrpc/connect'
 import { calculateJwkThumbprint, exportJWK, SignJWT } from 'jose'
 import { trustedProxies } from './client-ip.ts'
 import { type Gateway, openGateway } from './gateway.ts'
-import type { CallHeader } from './runner-link.ts'
+import {
+  listenAsRunner,
+  type StandInOptions,
+  serveStandIns,
+  type World,
+} from './testing-stand-ins.ts'
 
 /** Shorter than in production, long enough for a loaded machine. */
 const FEED_INTERVAL_MS = 100
-
-export type ToolContext = {
-  header: CallHeader
-  args: unknown
-  signal: AbortSignal
-  progress(step: { progress: number; total?: number; message?: string }): void
-}
-/** The result bytes of a call, as JSON text; or a failure. */
-export type FakeTool = (
-  context: ToolContext,
-) => Promise<string | { code: string; message: string }> | string
 
 export type TestServer = {
   serverId: string
@@ -55,21 +39,6 @@ export type TestServer = {
   url: string
   /** The signed statements so far, newest last. */
   statements: SignedStatement[]
-}
-
-/** What tests change while everything runs. */
-export type World = {
-  servings: Map<string, { slug: string; statement: SignedStatement; epoch: number; seq: bigint }>
-  artefacts: Map<string, Uint8Array>
-  revoked: { grantId: string; at: number }[]
-  /** A sentence while the RPCs of that service are to fail. */
-  broken: Set<'revocations' | 'servings' | 'jwks' | 'artefacts'>
-  tools: Map<string, FakeTool>
-  /** Headers of the calls that reached the runner. */
-  calls: CallHeader[]
-  /** Calls that the gateway cancelled, by tool. */
-  cancelled: string[]
-  artefactRequests: number
 }
 
 export type TestGateway = AsyncDisposable & {
@@ -101,16 +70,12 @@ export type TestGateway = AsyncDisposable & {
   startRunner(): void
 }
 
-export type TestGatewayOptions = {
+export type TestGatewayOptions = StandInOptions & {
   redis?: Redis
   trustedProxies?: string[]
   callTimeoutMs?: number
   /** When a test mints tokens of its own. */
   identities?: TestIdentities
-  /** Further methods of the authorization server. */
-  oauth?: Partial<ServiceImpl<typeof OAuthService>>
-  /** Further services, such as sessions, drafts and servers. */
-  routes?: (name: 'auth' | 'generator' | 'secrets' | 'runner', router: ConnectRouter) => void
 }
 
 export async function testGateway(options: TestGatewayOptions = {}): Promise<TestGateway> {
@@ -291,128 +256,6 @@ export function foreignStatement(statement: SignedStatement): SignedStatement {
   const { privateKey } = generateKeyPairSync('ed25519')
   const signature = new Uint8Array(signBytes(null, statement.bytes, privateKey))
   return { ...statement, signature }
-}
-
-type Keys = { jwks: () => Record<string, unknown>[]; statementKey: Buffer }
-
-function serveStandIns(rpc: TestRpc, world: World, options: TestGatewayOptions, keys: Keys): void {
-  const check = (part: Parameters<World['broken']['has']>[0]) => {
-    if (world.broken.has(part)) throw new Error(`${part} are broken by the test`)
-  }
-  rpc.serve('auth', (router) => {
-    router.service(OAuthService, {
-      getJwks() {
-        check('jwks')
-        return { jwks: new TextEncoder().encode(JSON.stringify({ keys: keys.jwks() })) }
-      },
-      listRevocations({ after }) {
-        check('revocations')
-        const revocations = world.revoked
-          .slice(Number(after))
-          .map(({ grantId, at }) => ({ grantId, revokedAt: timestampFromMs(at) }))
-        return { revocations, cursor: BigInt(world.revoked.length) }
-      },
-      ...options.oauth,
-    })
-    options.routes?.('auth', router)
-  })
-  rpc.serve('secrets', (router) => {
-    router.service(StatementService, {
-      listStatementKeys: () => ({ keys: [{ keyId: 'key-1', publicKey: keys.statementKey }] }),
-    })
-    options.routes?.('secrets', router)
-  })
-  rpc.serve('generator', (router) => {
-    router.service(ServingService, {
-      listServings({ afterSeq }) {
-        check('servings')
-        const servings = [...world.servings]
-          .map(([serverId, serving]) => ({ serverId, ...serving, epoch: BigInt(serving.epoch) }))
-          .filter(({ seq }) => seq > afterSeq)
-        return { servings: servings.sort((a, b) => Number(a.seq - b.seq)) }
-      },
-      getServing({ slug }) {
-        check('servings')
-        for (const [serverId, serving] of world.servings) {
-          if (serving.slug === slug) {
-            return { serving: { serverId, ...serving, epoch: BigInt(serving.epoch) } }
-          }
-        }
-        throw notFound('server_not_found', 'There is no such server.')
-      },
-      getArtefact({ specDigest }) {
-        check('artefacts')
-        world.artefactRequests++
-        const spec = world.artefacts.get(specDigest)
-        if (spec === undefined) throw notFound('artefact_not_found', 'There is none.')
-        return { spec, module: new Uint8Array() }
-      },
-    })
-    options.routes?.('generator', router)
-  })
-  rpc.serve('runner', (router) => options.routes?.('runner', router))
-}
-
-/** Speaks the runner's side of `calls.sock`; tools are functions of the test. */
-function listenAsRunner(rpcDir: string, world: World): { stop(): void } {
-  mkdirSync(join(rpcDir, 'runner'), { recursive: true })
-  const connections = new Set<{ end(reason: string): void }>()
-  const listener = listenFrames({
-    unix: join(rpcDir, 'runner', 'calls.sock'),
-    mode: 0o600,
-    onConnection() {
-      const running = new Map<number, { header: CallHeader; controller: AbortController }>()
-      return {
-        accept: [FRAME.HELLO, FRAME.CALL, FRAME.CANCEL],
-        onOpen: (connection) => void connections.add(connection),
-        onFrame(frame, connection) {
-          if (frame.type === FRAME.HELLO) {
-            const { jwt } = parseControl(frame.payload) as { jwt?: string }
-            if (jwt === undefined) connection.end('no token')
-            return
-          }
-          if (frame.type === FRAME.CANCEL) {
-            const call = running.get(frame.call)
-            if (call === undefined) return
-            world.cancelled.push(call.header.tool)
-            call.controller.abort()
-            return
-          }
-          const { header, args } = parseCall(frame.payload)
-          const call = { header: header as CallHeader, controller: new AbortController() }
-          running.set(frame.call, call)
-          world.calls.push(call.header)
-          const context: ToolContext = {
-            header: call.header,
-            args: JSON.parse(new TextDecoder().decode(args)),
-            signal: call.controller.signal,
-            progress: (step) => void connection.sendControl(FRAME.PROGRESS, frame.call, step),
-          }
-          void answer(context, world).then((result) => {
-            running.delete(frame.call)
-            if (typeof result !== 'string') {
-              connection.sendControl(FRAME.FAILED, frame.call, result)
-              return
-            }
-            connection.sendParts(FRAME.RESULT_PART, frame.call, new TextEncoder().encode(result))
-            connection.sendControl(FRAME.RESULT_END, frame.call, { durationMs: 1 })
-          })
-        },
-      }
-    },
-  })
-  return {
-    stop() {
-      listener.stop()
-      for (const connection of connections) connection.end('the test stops the runner')
-    },
-  }
-}
-
-async function answer(context: ToolContext, world: World) {
-  const tool = world.tools.get(context.header.tool)
-  if (tool !== undefined) return tool(context)
-  return JSON.stringify({ content: [{ type: 'text', text: JSON.stringify(context.args) }] })
 }
 
 async function newTokenKey() {

@@ -1,0 +1,136 @@
+/** The REST API: builds over a WebSocket and logs as events, and who may not follow. */
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
+import { newId } from '@bmm/lib/ids'
+import { eventually } from './testing.ts'
+import {
+  atText,
+  ids,
+  type RestRequest,
+  type RestWorld,
+  restWorld,
+  session,
+} from './testing-rest.ts'
+
+let world: RestWorld
+let origin: string
+
+beforeAll(async () => {
+  world = await restWorld()
+  origin = world.gw.origin
+})
+afterAll(async () => {
+  await world.gw[Symbol.asyncDispose]()
+})
+beforeEach(() => world.reset())
+
+const call = (path: string, options?: RestRequest) => world.call(path, options)
+const answer = (path: string, options?: RestRequest) => world.answer(path, options)
+
+describe('builds', () => {
+  const socketUrl = (more = '') =>
+    `${origin.replace('http', 'ws')}/v1/builds/${ids.build}/events${more}`
+
+  /** Messages and the code of the end; headers are Bun's extension of WebSocket. */
+  function follow(url: string, headers: Record<string, string>) {
+    const messages: unknown[] = []
+    const end = Promise.withResolvers<number>()
+    const socket = new WebSocket(url, { headers } as unknown as string[])
+    socket.onmessage = ({ data }) => void messages.push(JSON.parse(String(data)))
+    socket.onclose = ({ code }) => end.resolve(code)
+    return { socket, messages, end: end.promise }
+  }
+
+  test('events come over a WebSocket, from where one left off, and end with 1000', async () => {
+    const headers = { authorization: `Bearer ${session}` }
+    const whole = follow(socketUrl(), headers)
+    expect(await whole.end).toBe(1000)
+    expect(whole.messages).toEqual([
+      { seq: 1, state: 'running', elapsedMs: 1, at: atText },
+      { seq: 2, step: 'scan', elapsedMs: 5, line: 'scanning', at: atText },
+    ])
+    const rest = follow(socketUrl('?after=1'), headers)
+    expect(await rest.end).toBe(1000)
+    expect(rest.messages).toHaveLength(1)
+  })
+
+  test('a browser of ours may follow with its cookie', async () => {
+    const followed = follow(socketUrl(), { cookie: `__Host-bmm=${session}`, origin: origin })
+    expect(await followed.end).toBe(1000)
+  })
+
+  test('a follower that goes away ends the watch', async () => {
+    const followed = follow(socketUrl('?after=7'), { authorization: `Bearer ${session}` })
+    await eventually(() => followed.messages.length === 1)
+    followed.socket.close()
+    await eventually(() => world.asked.watches.includes('build ended'))
+  })
+
+  const upgrade = {
+    connection: 'Upgrade',
+    upgrade: 'websocket',
+    'sec-websocket-version': '13',
+    'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==',
+  }
+  const refusals: [string, Record<string, string>, number][] = [
+    ['nobody', {}, 401],
+    ['an ended session', { authorization: `Bearer bms_${'x'.repeat(43)}` }, 401],
+    [
+      'a foreign page with our cookie',
+      { cookie: `__Host-bmm=${session}`, origin: 'https://evil.example' },
+      403,
+    ],
+    ['a cookie without an Origin', { cookie: `__Host-bmm=${session}` }, 403],
+    [
+      'a foreign page with a bearer',
+      { authorization: `Bearer ${session}`, origin: 'https://evil.example' },
+      403,
+    ],
+  ]
+  for (const [who, headers, status] of refusals) {
+    test(`${who} gets ${status} instead of a WebSocket`, async () => {
+      const response = await fetch(socketUrl().replace('ws', 'http'), {
+        headers: { ...upgrade, ...headers },
+      })
+      expect(response.status).toBe(status)
+      expect(world.asked.watches).toEqual([])
+    })
+  }
+
+  test('a build of somebody else gets 404 instead of a WebSocket', async () => {
+    const url = `${origin}/v1/builds/${newId('bld')}/events`
+    const headers = { ...upgrade, authorization: `Bearer ${session}` }
+    expect((await fetch(url, { headers })).status).toBe(404)
+  })
+
+  test('a plain request is told to upgrade', async () => {
+    expect(await answer(`/v1/builds/${ids.build}/events`)).toMatchObject({ status: 426 })
+  })
+
+  test('a missing permission is 403', async () => {
+    const problem = await answer(`/v1/builds/${ids.build}/cancel`, { method: 'POST' })
+    expect(problem).toMatchObject({ status: 403, code: 'permission_missing' })
+  })
+})
+
+describe('logs', () => {
+  test('come by pages', async () => {
+    expect(await answer('/v1/servers/pets/logs?cursor=4')).toEqual({
+      status: 200,
+      lines: [{ seq: 5, at: atText, level: 'info', tool: 'echo', message: 'hello' }],
+      nextCursor: 5,
+    })
+  })
+
+  test('are followed as events, from the last one seen, until the reader goes away', async () => {
+    const response = await call('/v1/servers/pets/logs/follow?cursor=1', {
+      headers: { 'last-event-id': '8' },
+    })
+    expect(response.headers.get('content-type')).toBe('text/event-stream')
+    const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader()
+    let text = ''
+    while (!text.includes('data:')) text += (await reader?.read())?.value ?? ''
+    expect(text).toContain('id: 9\ndata: {"seq":9,')
+    await reader?.cancel()
+    await eventually(() => world.asked.watches.includes('log ended'))
+  })
+})
