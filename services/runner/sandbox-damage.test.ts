@@ -101,15 +101,15 @@ describe('what a tool can only break for itself', () => {
   })
 
   test('by a schema whose pattern never ends: its own time is over', async () => {
-    const inputSchema = {
-      type: 'object',
-      properties: { a: { type: 'string', pattern: '^(a+)+$' } },
-    }
+    const names = Array.from({ length: 200 }, (_, index) => `p${index}`)
+    const property = { type: 'string', pattern: '^(a+)+$' }
+    const properties = Object.fromEntries(names.map((name) => [name, property]))
+    const inputSchema = { type: 'object', properties }
     const more = [{ name: 'match', inputSchema, body: 'async () => 1' }]
     await hostile(
       'return 1',
       async (sandbox) => {
-        const args = { a: `${'a'.repeat(40)}!` }
+        const args = Object.fromEntries(names.map((name) => [name, `${'a'.repeat(40)}!`]))
         const match = callTool(sandbox, 'match', args, { timeoutMs: 1_000 })
         const meanwhile = await callTool(neighbour, 'echo', { text: 'b' }, { timeoutMs: 60_000 })
         expect(meanwhile.outcome.code).toBe('ok')
