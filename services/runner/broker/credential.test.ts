@@ -1,0 +1,269 @@
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import tls from 'node:tls'
+import {
+  type Answer,
+  listening,
+  makeCertificates,
+  rawUpstream,
+  serveRaw,
+} from '@bmm/lib/raw-upstream'
+import { TargetService } from '@bmm/proto/broker/v1/broker_service'
+import type { ServeStatement } from '@bmm/spec/statement'
+import {
+  startTestBroker,
+  type TestBroker,
+  type TestSandbox,
+  type TestSecret,
+  until,
+} from './testing.ts'
+
+const canary = 'sk-canary-0123456789abcdef'
+const closers: (() => void)[] = []
+let broker: TestBroker
+
+/** Public names lead nowhere; what stands under `.lan` is here, where the operator allows it. */
+const resolve = async (name: string) => (name.endsWith('.lan') ? ['127.0.0.1'] : ['192.88.98.1'])
+
+beforeAll(async () => {
+  broker = await startTestBroker({ resolve, limits: { connectMs: 500, totalMs: 10_000 } })
+})
+afterAll(async () => {
+  await broker[Symbol.asyncDispose]()
+  for (const close of closers) close()
+})
+
+const ok = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'
+
+/** An upstream that the operator allows, by its name in the private network. */
+async function upstream(answer: Answer = ok) {
+  const server = await rawUpstream(answer)
+  closers.push(server.close)
+  const targets = broker.rpc.client(TargetService, 'broker', 'operator')
+  await targets.allowTarget({ host: 'api.lan', port: server.port })
+  return Object.assign(server, { origin: `http://api.lan:${server.port}` })
+}
+
+function credential(
+  origin: string,
+  part: Partial<ServeStatement['credentials'][number]> = {},
+): ServeStatement['credentials'][number] {
+  return { name: 'API_KEY', description: '', scheme: 'bearer', origins: [origin], ...part }
+}
+
+/** A sandbox of a server that may talk to the origins, with these credentials and secrets. */
+async function sandbox(
+  origins: string[],
+  credentials: ServeStatement['credentials'] = [],
+  secrets: Partial<TestSecret>[] = [],
+): Promise<TestSandbox & { statement: ServeStatement }> {
+  const egress = origins.map((origin) => ({ origin }))
+  const { statement, signed } = broker.sign({ egress, credentials })
+  broker.vault.secrets.set(
+    statement.serverId,
+    secrets.map((secret) => ({
+      name: 'API_KEY',
+      value: canary,
+      scheme: credentials[0]?.scheme ?? 'bearer',
+      origins,
+      ...(credentials[0]?.parameter === undefined ? {} : { parameter: credentials[0].parameter }),
+      ...secret,
+    })),
+  )
+  return { ...(await broker.sandbox(signed)), statement }
+}
+
+/** Repeats the request's head as the body of the answer. */
+const echo: Answer = (request, socket) => {
+  socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${request.length}\r\n\r\n${request}`)
+}
+
+describe('a credential', () => {
+  test("is put in, and the code's own is taken out", async () => {
+    const server = await upstream()
+    const { fetch } = await sandbox([server.origin], [credential(server.origin)], [{}])
+    const headers: [string, string][] = [
+      ['Authorization', 'Bearer stolen'],
+      ['Cookie', 'sid=stolen'],
+      ['Range', 'bytes=0-0'],
+      ['X-Kept', '1'],
+    ]
+    expect(await fetch(`${server.origin}/`, { headers })).toMatchObject({ status: 200 })
+    expect(server.requests[0]).toContain(`authorization: Bearer ${canary}\r\n`)
+    expect(server.requests[0]).toContain('x-kept: 1')
+    expect(server.requests[0]).not.toContain('stolen')
+    expect(server.requests[0]?.toLowerCase()).not.toContain('range')
+  })
+
+  test.each([
+    ['basic', undefined, `authorization: Basic ${btoa(`${canary}:`)}\r\n`],
+    ['header', 'X-API-Key', `x-api-key: ${canary}\r\n`],
+    ['query', 'api_key', `GET /?a=1&api_key=${canary} HTTP/1.1`],
+    ['cookie', 'sid', `cookie: sid=${canary}\r\n`],
+  ] as const)('travels as %s', async (scheme, parameter, expected) => {
+    const server = await upstream()
+    const part = parameter === undefined ? { scheme } : { scheme, parameter }
+    const { fetch } = await sandbox([server.origin], [credential(server.origin, part)], [{}])
+    await fetch(
+      `${server.origin}/?a=1&api_key=own`.replace(
+        '&api_key=own',
+        scheme === 'query' ? '&api_key=own' : '',
+      ),
+    )
+    expect(server.requests[0]).toContain(expected)
+  })
+
+  test('does not go to another origin of the same server', async () => {
+    const [bound, other] = [await upstream(), await upstream()]
+    const origins = [bound.origin, other.origin]
+    const { fetch } = await sandbox(origins, [credential(bound.origin)], [{}])
+    await fetch(`${other.origin}/`, { headers: [['authorization', 'Bearer own']] })
+    expect(other.requests[0]).toContain('Bearer own')
+    expect(other.requests[0]).not.toContain(canary)
+  })
+
+  test('that was entered for another destination is not put in', async () => {
+    const server = await upstream()
+    const credentials = [credential(server.origin)]
+    const moved = await sandbox([server.origin], credentials, [
+      { origins: ['https://old.example'] },
+    ])
+    expect(await moved.fetch(`${server.origin}/`)).toMatchObject({
+      failed: 'credential_destination',
+    })
+    const reshaped = await sandbox([server.origin], credentials, [
+      { scheme: 'query', parameter: 'q' },
+    ])
+    expect(await reshaped.fetch(`${server.origin}/`)).toMatchObject({
+      failed: 'credential_destination',
+    })
+    expect(server.connections).toBe(0)
+  })
+
+  test('without a value is a sentence that says how to set it, and works soon after', async () => {
+    const server = await upstream()
+    const { fetch, statement } = await sandbox([server.origin], [credential(server.origin)])
+    expect(await fetch(`${server.origin}/`)).toEqual({
+      failed: 'credential_missing',
+      message:
+        'The credential API_KEY has no value yet. Set it with: ./bmm credentials set pets API_KEY',
+    })
+    broker.vault.secrets.set(statement.serverId, [
+      { name: 'API_KEY', value: canary, scheme: 'bearer', origins: [server.origin] },
+    ])
+    broker.clock.offsetMs += 1_500
+    expect(await fetch(`${server.origin}/`)).toMatchObject({ status: 200 })
+  })
+
+  test('that is optional may be missing', async () => {
+    const server = await upstream()
+    const optional = credential(server.origin, { optional: true })
+    const { fetch } = await sandbox([server.origin], [optional])
+    expect(await fetch(`${server.origin}/`)).toMatchObject({ status: 200 })
+    expect(server.requests[0]).not.toContain('authorization')
+  })
+
+  test('is not sent over plain http to the public internet', async () => {
+    const origin = 'http://api.example.com'
+    const { fetch } = await sandbox([origin], [credential(origin)], [{}])
+    expect(await fetch(`${origin}/`)).toMatchObject({ failed: 'credential_needs_https' })
+  })
+
+  test('is asked for once, again after half a minute, and again after the slot was released', async () => {
+    const server = await upstream()
+    const box = await sandbox([server.origin], [credential(server.origin)], [{}])
+    const before = broker.vault.asked
+    await box.fetch(`${server.origin}/`)
+    await box.fetch(`${server.origin}/`)
+    expect(broker.vault.asked).toBe(before + 1)
+    broker.clock.offsetMs += 31_000
+    await box.fetch(`${server.origin}/`)
+    expect(broker.vault.asked).toBe(before + 2)
+  })
+
+  test('cannot be used while the vault is away, nor under a replaced statement', async () => {
+    const server = await upstream()
+    const credentials = [credential(server.origin)]
+    const away = await sandbox([server.origin], credentials, [{}])
+    broker.vault.isDown = true
+    expect(await away.fetch(`${server.origin}/`)).toMatchObject({ failed: 'vault_unavailable' })
+    broker.vault.isDown = false
+    expect(await away.fetch(`${server.origin}/`)).toMatchObject({ status: 200 })
+    const replaced = await sandbox([server.origin], credentials, [{}])
+    broker.vault.secrets.delete(replaced.statement.serverId)
+    expect(await replaced.fetch(`${server.origin}/`)).toMatchObject({
+      failed: 'statement_superseded',
+    })
+    expect(server.requests).toHaveLength(1)
+  })
+})
+
+describe('an answer of a credentialed origin', () => {
+  test.each([
+    ['as the server received it', echo],
+    ['in a header', `HTTP/1.1 200 OK\r\nX-Echo: ${canary}\r\nContent-Length: 0\r\n\r\n`],
+    [
+      'in a redirect',
+      `HTTP/1.1 302 Found\r\nLocation: /?key=${canary}\r\nContent-Length: 0\r\n\r\n`,
+    ],
+    ['in an error', `HTTP/1.1 401 No\r\nContent-Length: ${canary.length}\r\n\r\n${canary}`],
+    ['in base64', `HTTP/1.1 200 OK\r\nContent-Length: 36\r\n\r\n${btoa(canary)}`],
+  ] as const)('that holds the secret %s is withheld', async (_how, answer) => {
+    const server = await upstream(answer)
+    const { fetch } = await sandbox([server.origin], [credential(server.origin)], [{}])
+    const fetched = await fetch(`${server.origin}/`)
+    expect(fetched).toMatchObject({ failed: 'secret_in_answer' })
+    expect(JSON.stringify(fetched)).not.toContain(canary)
+    expect(server.requests).toHaveLength(1)
+  })
+
+  test('loses its cookies and keeps the rest', async () => {
+    const server = await upstream(
+      'HTTP/1.1 200 OK\r\nSet-Cookie: session=1\r\nX-A: 1\r\nContent-Length: 2\r\n\r\nok',
+    )
+    const { fetch } = await sandbox([server.origin], [credential(server.origin)], [{}])
+    expect(await fetch(`${server.origin}/`)).toEqual({
+      status: 200,
+      headers: [['x-a', '1']],
+      body: 'ok',
+    })
+  })
+
+  test('of an origin without a credential passes as it is', async () => {
+    const server = await upstream(echo)
+    const { fetch } = await sandbox([server.origin])
+    const answer = await fetch(`${server.origin}/`, { headers: [['x-mine', canary]] })
+    expect('body' in answer && answer.body).toContain(canary)
+  })
+})
+
+test('over TLS the name of the contract is checked and the credential arrives', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'bmm-broker-tls-'))
+  closers.push(() => rmSync(folder, { recursive: true }))
+  const { ca, key, cert } = makeCertificates(folder)
+  const requests: string[] = []
+  const server = tls.createServer({ key, cert }, (socket) => serveRaw(socket, requests, ok))
+  server.on('tlsClientError', () => {})
+  const port = await listening(server)
+  closers.push(() => server.close())
+  await using secure = await startTestBroker({ resolve: async () => ['127.0.0.1'], extraCa: [ca] })
+  const targets = secure.rpc.client(TargetService, 'broker', 'operator')
+  const [good, wrong] = [`https://api.example.com:${port}`, `https://other.example.com:${port}`]
+  for (const host of ['api.example.com', 'other.example.com']) {
+    await targets.allowTarget({ host, port })
+  }
+  const { statement, signed } = secure.sign({
+    egress: [{ origin: good }, { origin: wrong }],
+    credentials: [credential(good)],
+  })
+  secure.vault.secrets.set(statement.serverId, [
+    { name: 'API_KEY', value: canary, scheme: 'bearer', origins: [good] },
+  ])
+  const { fetch } = await secure.sandbox(signed)
+  expect(await fetch(`${good}/`)).toMatchObject({ status: 200 })
+  expect(requests[0]).toContain(`authorization: Bearer ${canary}\r\n`)
+  expect(await fetch(`${wrong}/`)).toMatchObject({ failed: 'tls_failed' })
+  await until(() => requests.length === 1)
+})
