@@ -46,6 +46,7 @@ const MAX_ALTERNATIVES = 30
 const MAX_ENUM = 250
 const MAX_ENUM_BYTES = 6_000
 const MAX_RENAMES = 500
+const MAX_WIRE_KEY = 1_000
 /** Deeper schemas explain themselves more briefly. */
 const DESCRIPTION_LIMITS = [600, 400, 200]
 const DEEP_DESCRIPTION = 120
@@ -191,11 +192,14 @@ export function schemaBuilder(references: References, budget: SchemaBudget): Sch
   return { look, write: (seen, at, description) => write(seen, at, description), finish }
 }
 
-/** The properties of an object, with those that are required but not described. */
+/** The properties of an object, with those that are required but not described; without names that no spec holds. */
 export function namedProperties(schema: Merged): Map<string, readonly Part[]> {
   const { properties, required } = schema.object
   const named = new Map<string, readonly Part[]>(properties)
   for (const name of required) if (!named.has(name)) named.set(name, [])
+  for (const name of named.keys()) {
+    if (name === '' || name.length > MAX_WIRE_KEY) named.delete(name)
+  }
   return named
 }
 

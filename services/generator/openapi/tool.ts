@@ -173,7 +173,7 @@ function querystringFields(
   const media = first?.[1]
   const schema = isObject(media) ? own(media, 'schema') : undefined
   const { merged } = builder.look([{ source: schema, trail: undefined }])
-  const fields = [...namedProperties(merged)]
+  const fields = [...namedProperties(merged)].filter(([name]) => name.length <= MAX_WIRE_NAME)
   if (first?.[0] !== 'application/x-www-form-urlencoded' || fields.length === 0) {
     throw new Refused('The whole query string is one value that is not a form with named fields.')
   }
