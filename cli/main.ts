@@ -5,6 +5,7 @@ import { addBuildCommands } from './builds.ts'
 import { addCallCommands } from './call.ts'
 import { addCheckCommand } from './check.ts'
 import { addCredentialCommands } from './credentials.ts'
+import { addDemoCommand } from './demo.ts'
 import { addDraftCommand } from './draft.ts'
 import { endingOf } from './ending.ts'
 import { addSessionCommands } from './login.ts'
@@ -22,6 +23,7 @@ const program = new Command('bmm')
   .configureOutput({ writeErr: (text) => note(text.trimEnd()) })
 
 addStackCommands(program)
+addDemoCommand(program)
 addSessionCommands(program)
 addDraftCommand(program)
 addServerCommands(program)

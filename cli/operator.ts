@@ -56,11 +56,17 @@ export function addOperatorCommands(program: Command): void {
 }
 
 async function allow(text: string, options: Common): Promise<void> {
-  const target = parseTarget(text)
-  const client = await operatorClient(TargetService, 'broker', options.data)
-  await client.allowTarget({ ...target, orgId: options.org ?? '' })
+  await allowTarget(options.data, parseTarget(text), options.org)
   if (options.json === true) printJson({ allowed: text })
   else print(`servers may reach ${text}`)
+}
+
+export type Target = { host: string; port: number }
+
+/** Lets servers reach a private address: those of one organisation, or all. Repeatable. */
+export async function allowTarget(data: string, target: Target, orgId = ''): Promise<void> {
+  const client = await operatorClient(TargetService, 'broker', data)
+  await client.allowTarget({ ...target, orgId })
 }
 
 async function list(options: Common): Promise<void> {
@@ -105,7 +111,7 @@ async function operatorClient<Desc extends DescService>(
 }
 
 /** `host:port` or `[v6]:port`. Throws CommandFault. */
-export function parseTarget(text: string): { host: string; port: number } {
+export function parseTarget(text: string): Target {
   const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]\s/]+)):(\d{1,5})$/.exec(text)
   const host = match?.[1] ?? match?.[2]
   const port = Number(match?.[3])

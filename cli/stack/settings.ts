@@ -88,7 +88,8 @@ function choosePort(wanted: number | undefined): number {
   )
 }
 
-function anyFreePort(): number {
+/** A port that nothing listens on now, on either loopback address. */
+export function anyFreePort(): number {
   for (let attempt = 0; attempt < PORTS_TRIED; attempt++) {
     using listener = listen('127.0.0.1', 0)
     if (listener !== undefined && isFree(listener.port, ['::1'])) return listener.port
