@@ -297,7 +297,7 @@ const socketEvents = {
     socket.data.connection?.end(`the connection failed: ${error.message}`),
 }
 
-/** Dials a frame listener. Rejects when nobody listens. */
+/** Dials a frame listener. Rejects when nobody listens, or when the listener hangs up at once. */
 export async function connectFrames(
   options: FrameHandlers & { unix: string },
 ): Promise<FrameConnection> {

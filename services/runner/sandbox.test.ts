@@ -115,6 +115,21 @@ describe('a tool', () => {
     )
   })
 
+  test('with a schema that leads nowhere says so', async () => {
+    const inputSchema = { type: 'object', properties: { a: { $ref: '#/$defs/none' } } }
+    await withTools(
+      {},
+      async (sandbox) => {
+        const { result } = await callTool(sandbox, 'lost', { a: 1 })
+        expect(result.isError).toBe(true)
+        expect(result.content[0]?.text).toStartWith(
+          'The input schema of this tool cannot be used: ',
+        )
+      },
+      { more: [{ name: 'lost', inputSchema, body: 'async () => 1' }] },
+    )
+  })
+
   test('reports progress, thinned out, and log lines, bounded', async () => {
     const tools = {
       work: `async (_, ctx) => {

@@ -16,6 +16,8 @@ import type { Egress } from './egress.ts'
 import { type InputCheck, inputCheck } from './input.ts'
 import { errorBytes, markResult, messageOf, resultBytes } from './result.ts'
 
+const MAX_LOAD_MESSAGE = 2_000
+
 type ToolBody = (input: unknown, ctx: ToolContext) => unknown
 
 interface LoadedTool {
@@ -73,7 +75,8 @@ export function createCalls(egress: Egress): Calls {
       tools = await load.finish()
       connection.sendControl(FRAME.LOADED, call, { tools: [...tools.keys()] })
     } catch (error) {
-      connection.sendControl(FRAME.LOAD_FAILED, call, { message: messageOf(error) })
+      const message = messageOf(error).slice(0, MAX_LOAD_MESSAGE)
+      connection.sendControl(FRAME.LOAD_FAILED, call, { message })
     }
   }
 
@@ -132,10 +135,8 @@ async function run(tool: LoadedTool, args: Uint8Array, link: Link): Promise<Uint
   } catch {
     return errorBytes('The arguments are not JSON.')
   }
-  const problems = tool.check(input)
-  if (problems.length > 0) {
-    return errorBytes(`The arguments do not fit this tool:\n- ${problems.join('\n- ')}`)
-  }
+  const problems = problemsOf(tool, input)
+  if (problems !== undefined) return errorBytes(problems)
   const ended = Promise.withResolvers<never>()
   const onAbort = () => ended.reject(link.signal.reason)
   link.signal.addEventListener('abort', onAbort, { once: true })
@@ -146,6 +147,17 @@ async function run(tool: LoadedTool, args: Uint8Array, link: Link): Promise<Uint
     return errorBytes(messageOf(error))
   } finally {
     link.signal.removeEventListener('abort', onAbort)
+  }
+}
+
+/** A schema that cannot be followed (a `$ref` to nowhere) is the author's fault, and said as such. */
+function problemsOf(tool: LoadedTool, input: unknown): string | undefined {
+  try {
+    const problems = tool.check(input)
+    if (problems.length === 0) return undefined
+    return `The arguments do not fit this tool:\n- ${problems.join('\n- ')}`
+  } catch (error) {
+    return `The input schema of this tool cannot be used: ${messageOf(error).split('\n')[0]}`
   }
 }
 

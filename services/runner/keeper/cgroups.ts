@@ -20,6 +20,7 @@ export interface CgroupLimits {
 /** The groups of one stack. A group is named by its slot. */
 export interface Cgroups {
   version: 1 | 2
+  /** Throws when the group is there already: something might live in it. */
   create(slot: number, limits: CgroupLimits): void
   /** The files into which a process writes its id to join before it becomes the sandbox. */
   joinFiles(slot: number): string[]
@@ -70,7 +71,7 @@ function versionOne(name: string, mounts: { memory: string; pids: string; cpu: s
   return {
     version: 1,
     create(slot, limits) {
-      for (const parent of parents) makeGroup(join(parent, String(slot)))
+      for (const parent of parents) mkdirSync(join(parent, String(slot)))
       const memory = inside(mounts.memory, slot)
       write(memory, 'memory.limit_in_bytes', limits.memoryBytes)
       // Absent where the kernel does not account swap.
@@ -110,7 +111,7 @@ function versionTwo(name: string, mount: string): Cgroups {
     version: 2,
     create(slot, limits) {
       const group = inside(slot)
-      makeGroup(group)
+      mkdirSync(group)
       write(group, 'memory.max', limits.memoryBytes)
       writeIfPresent(group, 'memory.swap.max', 0)
       writeIfPresent(group, 'memory.oom.group', 1)
@@ -137,11 +138,6 @@ function attempt(make: () => void): void {
         : 'is this a container without the right to make groups?'
     throw new NoCgroups(`Control groups cannot be made here (${code}): ${hint}.`)
   }
-}
-
-/** A group of this name may be left of a crash: it must be empty then, since starts sweep. */
-function makeGroup(path: string): void {
-  mkdirSync(path, { recursive: true })
 }
 
 function write(group: string, file: string, value: number): void {

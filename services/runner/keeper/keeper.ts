@@ -72,10 +72,7 @@ export function startKeeper(options: KeeperOptions): Keeper {
     if (before && !before.stopRequested) throw new Error(`slot ${slot} is taken`)
     await before?.gone
     if (running.has(slot)) throw new Error(`slot ${slot} is taken`)
-    const { processes, cpuPeriodUs, cpuQuotaUs } = sandboxLimits
-    const { memoryBytes } = sandboxClasses[request.class]
-    options.cgroups.create(slot, { memoryBytes, processes, cpuPeriodUs, cpuQuotaUs })
-    const child = spawn(options, slot)
+    const child = spawn(options, request)
     const sandbox: Running = {
       slot,
       class: request.class,
@@ -164,7 +161,29 @@ function parse<Schema extends z.ZodType>(schema: Schema, frame: Frame): z.infer<
   return parsed.data
 }
 
-function spawn(options: KeeperOptions, slot: number): { process: Subprocess; errorFile: string } {
+/** Nothing of it stays when it throws. */
+function spawn(
+  options: KeeperOptions,
+  request: { class: SandboxClass; slot: number },
+): { process: Subprocess; errorFile: string } {
+  const { slot } = request
+  const { processes, cpuPeriodUs, cpuQuotaUs } = sandboxLimits
+  const { memoryBytes } = sandboxClasses[request.class]
+  try {
+    options.cgroups.create(slot, { memoryBytes, processes, cpuPeriodUs, cpuQuotaUs })
+    return spawnInGroup(options, slot)
+  } catch (error) {
+    options.cgroups
+      .destroy(slot)
+      .catch((left) => options.log.error({ err: left, slot }, 'left over'))
+    throw error
+  }
+}
+
+function spawnInGroup(
+  options: KeeperOptions,
+  slot: number,
+): { process: Subprocess; errorFile: string } {
   const { owners, programs, rootfs } = options
   // In the slot's parent, which only root changes: no link can be put in its way.
   const errorFile = `${owners.slotsDir}/${slot}/stderr`

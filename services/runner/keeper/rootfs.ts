@@ -21,6 +21,9 @@ export interface Rootfs {
   seccompFile: string
 }
 
+/** What this file makes: nothing else is ever removed, whatever folder the configuration names. */
+const ours = /^([0-9a-f]{32}|draft-\d+)$/
+
 /** Mount points and folders that must exist, since nothing can be made later. */
 const emptyDirectories = ['proc', 'dev', 'run/bmm/c', 'run/bmm/e', 'bin', 'app']
 
@@ -52,7 +55,8 @@ export async function makeRootfs(options: {
     renameSync(draft, path)
   }
   for (const entry of readdirSync(options.directory)) {
-    if (entry !== name) rmSync(join(options.directory, entry), { recursive: true, force: true })
+    if (entry !== name && ours.test(entry))
+      rmSync(join(options.directory, entry), { recursive: true, force: true })
   }
   return { path: join(path, 'root'), seccompFile: join(path, 'stage-one.bpf') }
 }
