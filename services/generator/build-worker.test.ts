@@ -1,69 +1,32 @@
 /** Builds under crashes: two workers, lost leases, neighbours that are away, tampered rows. Nothing is deployed twice, nothing is left hanging. */
 import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
-import { watch as follow } from '@bmm/lib/client'
 import { unavailable } from '@bmm/lib/errors'
 import { testUser } from '@bmm/lib/testing'
-import {
-  BuildService,
-  DraftService,
-  ServerService,
-} from '@bmm/proto/generator/v1/generator_service'
-import { type BuildEvent, BuildState, BuildStep, ServerState } from '@bmm/proto/generator/v1/server'
-import { newNeighbours, openTestGenerator, type TestGenerator } from './testing.ts'
+import { BuildState, BuildStep, ServerState } from '@bmm/proto/generator/v1/server'
+import { openTestGenerator, quietAnswers, type TestGenerator } from './testing.ts'
+import { callsOf, petDocument, type TestCalls } from './testing-calls.ts'
 
 setDefaultTimeout(120_000)
 
 let generator: TestGenerator
 const owner = testUser()
+let calls: TestCalls
 
 beforeAll(async () => {
   generator = await openTestGenerator({ works: false, patienceMs: 3_000 })
+  calls = callsOf(generator, owner)
 })
 afterAll(async () => {
   await generator[Symbol.asyncDispose]()
 })
 afterEach(() => {
-  const { onTry, onDeploy } = newNeighbours()
-  Object.assign(generator.neighbours, { onTry, onDeploy, tried: [], deployed: [] })
+  Object.assign(generator.neighbours, { ...quietAnswers(), tried: [], deployed: [] })
 })
-
-const servers = () => generator.rpc.client(ServerService, 'generator', 'gateway')
-const builds = () => generator.rpc.client(BuildService, 'generator', 'gateway')
-const document = new TextEncoder().encode(
-  JSON.stringify({
-    openapi: '3.1.0',
-    info: { title: 'Pets', version: '1' },
-    servers: [{ url: 'https://pets.example.com' }],
-    paths: { '/pets': { get: { operationId: 'listPets', responses: {} } } },
-  }),
-)
 
 /** A server whose build nobody works on yet. */
 async function queued(): Promise<{ serverId: string; buildId: string }> {
-  const drafts = generator.rpc.client(DraftService, 'generator', 'gateway')
-  const source = { case: 'document' as const, value: document }
-  const { draft } = await drafts.createDraft({ source }, await generator.as(owner))
-  const specDigest = draft?.specDigest ?? ''
-  const { server, build } = await servers().createServer(
-    { draftId: draft?.id ?? '', specDigest, slug: `s-${crypto.randomUUID().slice(0, 12)}` },
-    await generator.as(owner, specDigest),
-  )
-  return { serverId: server?.id ?? '', buildId: build?.id ?? '' }
-}
-
-async function buildOf(buildId: string) {
-  const { build } = await builds().getBuild({ buildId }, await generator.as(owner))
-  if (build === undefined) throw new Error('no build')
-  return build
-}
-
-async function events(buildId: string): Promise<BuildEvent[]> {
-  const seen: BuildEvent[] = []
-  const call = await generator.as(owner)
-  for await (const { event } of follow(builds().watchBuild, { buildId }, call)) {
-    if (event !== undefined) seen.push(event)
-  }
-  return seen
+  const { server, build } = await calls.create(await calls.draftOf())
+  return { serverId: server.id, buildId: build.id }
 }
 
 const expireLease = (buildId: string) =>
@@ -83,11 +46,10 @@ function hold(step: 'onTry' | 'onDeploy') {
 }
 
 const succeeded = async (buildId: string, serverId: string) => {
-  expect((await buildOf(buildId)).state).toBe(BuildState.SUCCEEDED)
-  const { server } = await servers().getServer({ server: serverId }, await generator.as(owner))
-  expect(server?.state).toBe(ServerState.LIVE)
+  expect((await calls.buildOf(buildId)).state).toBe(BuildState.SUCCEEDED)
+  expect((await calls.serverOf(serverId)).state).toBe(ServerState.LIVE)
   expect(generator.neighbours.deployed.length).toBe(1)
-  const seen = await events(buildId)
+  const seen = await calls.events(buildId)
   expect(seen.map((event) => Number(event.seq))).toEqual(seen.map((_, index) => index + 1))
   const ends = seen.filter(
     (event) => event.step === BuildStep.UNSPECIFIED && event.state === BuildState.SUCCEEDED,
@@ -119,10 +81,10 @@ describe('two workers on one build', () => {
     await expireLease(buildId)
     generator.neighbours.onTry = async () => ''
     await generator.newWorker().work(buildId)
-    const before = await events(buildId)
+    const before = await calls.events(buildId)
     held.release()
     await sleeping
-    expect(await events(buildId)).toEqual(before)
+    expect(await calls.events(buildId)).toEqual(before)
     const seen = await succeeded(buildId, serverId)
     expect(seen.map((event) => event.line).join()).toContain('goes on after an interruption')
   })
@@ -137,7 +99,7 @@ describe('letting go', () => {
     await held.reached
     worker.stop()
     await working
-    expect((await buildOf(buildId)).state).toBe(BuildState.RUNNING)
+    expect((await calls.buildOf(buildId)).state).toBe(BuildState.RUNNING)
     held.release()
     await generator.newWorker().work(buildId)
     await succeeded(buildId, serverId)
@@ -147,7 +109,7 @@ describe('letting go', () => {
     const held = hold('onTry')
     await generator.newWorker({ timeoutMs: 2_000 }).work(buildId)
     held.release()
-    expect(await buildOf(buildId)).toMatchObject({
+    expect(await calls.buildOf(buildId)).toMatchObject({
       state: BuildState.FAILED,
       reason: 'build_timeout',
     })
@@ -157,23 +119,23 @@ describe('letting go', () => {
     await generator.database
       .sql`update builds set claims = 5, state = 'running' where id = ${buildId}`
     await generator.newWorker().work(buildId)
-    expect((await buildOf(buildId)).reason).toBe('build_crashed')
+    expect((await calls.buildOf(buildId)).reason).toBe('build_crashed')
   })
   test('a build that was cancelled while it had no worker ends when one comes', async () => {
     const { buildId } = await queued()
     await generator.database
       .sql`update builds set claims = 1, state = 'running' where id = ${buildId}`
-    await builds().cancelBuild({ buildId }, await generator.as(owner))
-    expect((await buildOf(buildId)).state).toBe(BuildState.RUNNING)
+    await calls.builds.cancelBuild({ buildId }, await generator.as(owner))
+    expect((await calls.buildOf(buildId)).state).toBe(BuildState.RUNNING)
     await generator.newWorker().work(buildId)
-    expect((await buildOf(buildId)).state).toBe(BuildState.CANCELLED)
+    expect((await calls.buildOf(buildId)).state).toBe(BuildState.CANCELLED)
     expect(generator.neighbours.tried.length).toBe(0)
   })
   test('a waiting build is cancelled without a worker', async () => {
     const { buildId } = await queued()
-    await builds().cancelBuild({ buildId }, await generator.as(owner))
-    expect((await buildOf(buildId)).state).toBe(BuildState.CANCELLED)
-    const seen = await events(buildId)
+    await calls.builds.cancelBuild({ buildId }, await generator.as(owner))
+    expect((await calls.buildOf(buildId)).state).toBe(BuildState.CANCELLED)
+    const seen = await calls.events(buildId)
     expect(seen.map((event) => event.state)).toEqual([BuildState.QUEUED, BuildState.CANCELLED])
   })
 })
@@ -197,7 +159,7 @@ describe('neighbours that are away', () => {
       throw unavailable('sandbox_busy', 'No slot is free.')
     }
     await generator.newWorker().work(buildId)
-    expect(await buildOf(buildId)).toMatchObject({
+    expect(await calls.buildOf(buildId)).toMatchObject({
       state: BuildState.FAILED,
       reason: 'unavailable',
       message: 'The runner does not answer. Build again in a moment.',
@@ -214,9 +176,9 @@ describe('what the database was made to say', () => {
     await sql`alter table versions enable trigger versions_are_immutable`
     await generator.newWorker().work(buildId)
     expect(generator.neighbours.deployed.length).toBe(0)
-    return (await buildOf(buildId)).reason
+    return (await calls.buildOf(buildId)).reason
   }
-  const other = Buffer.from(document)
+  const other = Buffer.from(petDocument)
 
   test('other bytes under the confirmed digest are refused', async () => {
     const { sql } = generator.database

@@ -1,68 +1,31 @@
 /** Real processes of the generator, killed in the middle: the next one finishes what was begun. */
 import { afterAll, afterEach, beforeAll, expect, setDefaultTimeout, test } from 'bun:test'
-import { watch as follow } from '@bmm/lib/client'
 import { testUser } from '@bmm/lib/testing'
-import {
-  BuildService,
-  DraftService,
-  ServerService,
-} from '@bmm/proto/generator/v1/generator_service'
-import { type BuildEvent, BuildState, BuildStep, ServerState } from '@bmm/proto/generator/v1/server'
-import { newNeighbours, openTestGenerator, spawnService, type TestGenerator } from './testing.ts'
+import { BuildState, BuildStep, ServerState } from '@bmm/proto/generator/v1/server'
+import { openTestGenerator, quietAnswers, spawnService, type TestGenerator } from './testing.ts'
+import { callsOf, type TestCalls } from './testing-calls.ts'
 
 setDefaultTimeout(120_000)
 
 let generator: TestGenerator
 const owner = testUser()
+let calls: TestCalls
 
 beforeAll(async () => {
   generator = await openTestGenerator({ works: false, serves: false })
+  calls = callsOf(generator, owner)
 })
 afterAll(async () => {
   await generator[Symbol.asyncDispose]()
 })
 afterEach(() => {
-  const { onTry, onDeploy, onStop } = newNeighbours()
-  Object.assign(generator.neighbours, { onTry, onDeploy, onStop, tried: [], deployed: [] })
+  Object.assign(generator.neighbours, { ...quietAnswers(), tried: [], deployed: [] })
 })
-
-const servers = () => generator.rpc.client(ServerService, 'generator', 'gateway')
-const builds = () => generator.rpc.client(BuildService, 'generator', 'gateway')
-const document = new TextEncoder().encode(
-  JSON.stringify({
-    openapi: '3.1.0',
-    info: { title: 'Pets', version: '1' },
-    servers: [{ url: 'https://pets.example.com' }],
-    paths: { '/pets': { get: { operationId: 'listPets', responses: {} } } },
-  }),
-)
 
 /** A server whose build nobody works on yet. */
 async function queued(): Promise<{ serverId: string; buildId: string }> {
-  const drafts = generator.rpc.client(DraftService, 'generator', 'gateway')
-  const source = { case: 'document' as const, value: document }
-  const { draft } = await drafts.createDraft({ source }, await generator.as(owner))
-  const specDigest = draft?.specDigest ?? ''
-  const { server, build } = await servers().createServer(
-    { draftId: draft?.id ?? '', specDigest, slug: `s-${crypto.randomUUID().slice(0, 12)}` },
-    await generator.as(owner, specDigest),
-  )
-  return { serverId: server?.id ?? '', buildId: build?.id ?? '' }
-}
-
-async function buildOf(buildId: string) {
-  const { build } = await builds().getBuild({ buildId }, await generator.as(owner))
-  if (build === undefined) throw new Error('no build')
-  return build
-}
-
-async function events(buildId: string): Promise<BuildEvent[]> {
-  const seen: BuildEvent[] = []
-  const call = await generator.as(owner)
-  for await (const { event } of follow(builds().watchBuild, { buildId }, call)) {
-    if (event !== undefined) seen.push(event)
-  }
-  return seen
+  const { server, build } = await calls.create(await calls.draftOf())
+  return { serverId: server.id, buildId: build.id }
 }
 
 /** Makes the runner wait in a step until released, and tells when a build is there. */
@@ -78,13 +41,12 @@ function hold(step: 'onTry' | 'onDeploy') {
 }
 
 const succeeded = async (buildId: string, serverId: string) => {
-  expect((await buildOf(buildId)).state).toBe(BuildState.SUCCEEDED)
-  const { server } = await servers().getServer({ server: serverId }, await generator.as(owner))
-  expect(server?.state).toBe(ServerState.LIVE)
+  expect((await calls.buildOf(buildId)).state).toBe(BuildState.SUCCEEDED)
+  expect((await calls.serverOf(serverId)).state).toBe(ServerState.LIVE)
   // Asking the runner again for the same statement is harmless; another one would be another deployment.
   const statements = generator.neighbours.deployed.map(({ statement }) => Buffer.from(statement))
   expect(new Set(statements.map((bytes) => bytes.toString())).size).toBe(1)
-  const seen = await events(buildId)
+  const seen = await calls.events(buildId)
   expect(seen.map((event) => Number(event.seq))).toEqual(seen.map((_, index) => index + 1))
   const ends = seen.filter(
     (event) => event.step === BuildStep.UNSPECIFIED && event.state === BuildState.SUCCEEDED,
@@ -114,7 +76,7 @@ for (const step of ['onTry', 'onDeploy'] as const) {
     held.release()
     generator.neighbours[step] = async () => ''
     await using _second = await start()
-    await events(buildId)
+    await calls.events(buildId)
     await succeeded(buildId, serverId)
   })
 }
@@ -129,20 +91,20 @@ test('a build whose process was killed and whose queue was lost is found again',
   generator.neighbours.onTry = async () => ''
   await generator.redis.redis.flushdb()
   await using _second = await start()
-  await events(buildId)
+  await calls.events(buildId)
   await succeeded(buildId, serverId)
 })
 test('a deletion whose process is killed is finished by the next process', async () => {
   const reached = Promise.withResolvers<void>()
   const first = await start()
   const { serverId, buildId } = await queued()
-  await events(buildId)
+  await calls.events(buildId)
   await succeeded(buildId, serverId)
   generator.neighbours.onStop = async () => {
     reached.resolve()
     await new Promise(() => {})
   }
-  const deleting = servers()
+  const deleting = calls.servers
     .deleteServer({ serverId }, await generator.as(owner))
     .catch(() => undefined)
   await reached.promise

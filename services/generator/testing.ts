@@ -48,18 +48,22 @@ export type Neighbours = {
   targets: { host: string; port: number; orgId: string }[]
 }
 
-export function newNeighbours(): Neighbours {
+/** Every neighbour does what it is asked, and no private target is allowed. */
+export function quietAnswers(): Pick<
+  Neighbours,
+  'onTry' | 'onDeploy' | 'onStop' | 'onEndGrants' | 'targets'
+> {
   return {
-    tried: [],
-    deployed: [],
-    stopped: [],
-    grantsEnded: [],
     onTry: async () => '',
     onDeploy: async () => {},
     onStop: async () => {},
     onEndGrants: async () => {},
     targets: [],
   }
+}
+
+export function newNeighbours(): Neighbours {
+  return { tried: [], deployed: [], stopped: [], grantsEnded: [], ...quietAnswers() }
 }
 
 /** Serves the neighbours over the real transport, with the real interceptors. */

@@ -2,7 +2,7 @@
 import { MAX_BUILD_TOOLS, parseServerSpec, serverSpecBytes } from '@bmm/spec/server-spec'
 import { ZodError } from 'zod'
 import { REFUSED } from '../disposable.ts'
-import { nestingOf } from '../scan/nesting.ts'
+import { jsonNestingOf } from '../scan/nesting.ts'
 import { scanSpec } from '../scan/scan-spec.ts'
 import { consistencyFault } from '../spec-consistency.ts'
 import { CompileError, compileModule } from './compile.ts'
@@ -51,7 +51,7 @@ function onTool(path: string): void {
 }
 
 function read(input: Uint8Array) {
-  if (nestingOf(Buffer.from(input).toString('latin1')) > MAX_SPEC_NESTING) {
+  if (jsonNestingOf(input) > MAX_SPEC_NESTING) {
     throw new Refusal('', `The spec nests brackets more than ${MAX_SPEC_NESTING} deep.`)
   }
   try {

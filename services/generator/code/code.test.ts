@@ -97,6 +97,15 @@ describe('scanning', () => {
     const findings = await scanSpecBytes(specOf({ deep: '['.repeat(20_000) }))
     expect(findings[0]?.rule).toBe('unreadable_code')
   })
+  test('brackets in the texts of a spec are no nesting', async () => {
+    const lines = 'const a = "[[[{{{(((";'
+    const bodies = Object.fromEntries(Array.from({ length: 60 }, (_, i) => [`t${i}`, lines]))
+    expect(await scanSpecBytes(specOf(bodies))).toEqual([])
+  })
+  test('a spec nested too deep is refused before it is parsed', async () => {
+    const failed = scanSpecBytes(new TextEncoder().encode(`{"a":${'['.repeat(50_000)}`))
+    await expect(failed).rejects.toThrow('200 deep')
+  })
   test('nesting without brackets crashes the child twice and is refused with its place', async () => {
     const bytes = specOf({ fine: 'return 1', deep: `return ${'a=>'.repeat(20_000)}1` })
     const failed = scanSpecBytes(bytes)

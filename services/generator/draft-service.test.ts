@@ -1,0 +1,179 @@
+/** Drafts through the generated client: what becomes of documents, and who may see the result. */
+import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { testUser } from '@bmm/lib/testing'
+import { digestOf } from '@bmm/spec/digest'
+import { parseServerSpec } from '@bmm/spec/server-spec'
+import { openTestGenerator, quietAnswers, type TestGenerator } from './testing.ts'
+import {
+  callsOf,
+  codeSpec,
+  getPet,
+  openApi,
+  petDocument,
+  reason,
+  type TestCalls,
+} from './testing-calls.ts'
+
+setDefaultTimeout(120_000)
+
+const owner = testUser()
+let generator: TestGenerator
+let calls: TestCalls
+
+beforeAll(async () => {
+  generator = await openTestGenerator({ works: true })
+  calls = callsOf(generator, owner)
+})
+afterAll(async () => {
+  await generator[Symbol.asyncDispose]()
+})
+afterEach(() => {
+  Object.assign(generator.neighbours, quietAnswers())
+})
+
+describe('drafts', () => {
+  test('a document becomes the bytes of a spec, with digest, tags and expiry', async () => {
+    const draft = await calls.draftOf()
+    expect(draft.specDigest).toBe(digestOf(draft.spec))
+    expect(parseServerSpec(draft.spec).tools.map((tool) => tool.name)).toEqual(['getPet'])
+    expect(draft.tags).toMatchObject([{ name: 'pets', tools: 1 }])
+    expect(draft.tools).toBe(1)
+    const expiresAt = Number(draft.expiresAt?.seconds) * 1_000
+    expect(Math.abs(expiresAt - Date.now() - 24 * 3_600_000)).toBeLessThan(600_000)
+    const again = await calls.drafts.getDraft({ draftId: draft.id }, await generator.as(owner))
+    expect(again.draft?.spec).toEqual(draft.spec)
+  })
+  test('filters, base URL and name are honoured', async () => {
+    const document = openApi({ '/a': getPet, '/b': { get: { responses: {} } } }, { servers: [] })
+    const { draft } = await calls.drafts.createDraft(
+      {
+        source: { case: 'document', value: document },
+        baseUrl: 'https://other.example.com',
+        only: ['GET /b'],
+        name: 'Mine',
+      },
+      await generator.as(owner),
+    )
+    const spec = parseServerSpec(draft?.spec ?? new Uint8Array())
+    expect(spec.name).toBe('Mine')
+    expect(spec.tools.map((tool) => tool.operation?.url)).toEqual(['https://other.example.com/b'])
+  })
+  test('a malformed document is refused with its line', async () => {
+    const document = new TextEncoder().encode('openapi: 3.1.0\ninfo:\n  title: [\n')
+    const refused = calls.drafts.createDraft(
+      { source: { case: 'document', value: document } },
+      await generator.as(owner),
+    )
+    await expect(refused).rejects.toThrow(/line \d+/)
+    expect(await reason(refused)).toBe('document_invalid')
+  })
+  test('filters that match nothing are refused', async () => {
+    const refused = calls.drafts.createDraft(
+      { source: { case: 'document', value: petDocument }, only: ['tag:cats'] },
+      await generator.as(owner),
+    )
+    expect(await reason(refused)).toBe('nothing_selected')
+  })
+  test('what a build would refuse is a note of the draft', async () => {
+    const draft = await calls.specDraft(codeSpec('return eval(input.code)'))
+    expect(draft.notes.map((note) => note.message).join()).toContain('Tool run, implementation:')
+  })
+  test('invisible characters are taken out of prose and noted', async () => {
+    const get = { ...getPet.get, summary: 'Gets\u200b a pet', description: 'Gets\u200b a pet' }
+    const draft = await calls.draftOf(openApi({ '/pets/{id}': { get } }))
+    expect(new TextDecoder().decode(draft.spec)).not.toContain('\u200b')
+  })
+  test('a hand-written spec is refused with the place of its fault', async () => {
+    const value = new TextEncoder().encode(JSON.stringify({ ...codeSpec('return 1'), name: '' }))
+    const refused = calls.drafts.createDraft(
+      { source: { case: 'spec', value } },
+      await generator.as(owner),
+    )
+    await expect(refused).rejects.toThrow('/name')
+    expect(await reason(refused)).toBe('spec_invalid')
+  })
+  test('a spec nested thousands deep is refused, and the service goes on', async () => {
+    const value = new TextEncoder().encode(`{"a":${'['.repeat(100_000)}`)
+    const refused = calls.drafts.createDraft(
+      { source: { case: 'spec', value } },
+      await generator.as(owner),
+    )
+    expect(await reason(refused)).toBe('spec_invalid')
+  })
+  test('another organisation does not see a draft', async () => {
+    const { id: draftId } = await calls.draftOf()
+    expect(await reason(calls.drafts.getDraft({ draftId }, await generator.as(testUser())))).toBe(
+      'draft_not_found',
+    )
+  })
+  test('an expired draft is gone, and the sweep forgets it', async () => {
+    const draft = await calls.draftOf()
+    await generator.database.sql`update drafts set expires_at = now() where id = ${draft.id}`
+    const call = await generator.as(owner)
+    expect(await reason(calls.drafts.getDraft({ draftId: draft.id }, call))).toBe('draft_not_found')
+    expect(await reason(calls.create(draft))).toBe('draft_not_found')
+    await generator.sweep()
+    const left = await generator.database.sql`select 1 from drafts where id = ${draft.id}`
+    expect(left.length).toBe(0)
+  })
+  test('a draft whose bytes were changed in the database is nobody’s draft', async () => {
+    const draft = await calls.draftOf()
+    await generator.database
+      .sql`update drafts set spec = ${Buffer.from('{"changed":1}')} where id = ${draft.id}`
+    const call = await generator.as(owner)
+    expect(await reason(calls.drafts.getDraft({ draftId: draft.id }, call))).toBe('draft_not_found')
+    expect(await reason(calls.create(draft))).toBe('draft_changed')
+  })
+  test('a viewer may look but not draft', async () => {
+    const { id: draftId } = await calls.draftOf()
+    const viewer = { ...owner, role: 'viewer' }
+    expect(await reason(calls.drafts.getDraft({ draftId }, await generator.as(viewer)))).toBe(
+      'done',
+    )
+    expect(await reason(calls.draftOf(petDocument, viewer))).toBe('permission_missing')
+  })
+})
+
+describe('documents by address', () => {
+  test('a private address is refused unless the operator allows it for this organisation', async () => {
+    using upstream = Bun.serve({
+      port: 0,
+      hostname: '127.0.0.1',
+      fetch: () => new Response(new TextDecoder().decode(petDocument)),
+    })
+    const port = upstream.port ?? 0
+    const fetchIt = async (user = owner) =>
+      calls.drafts.createDraft(
+        { source: { case: 'url', value: `http://127.0.0.1:${port}/openapi.json` } },
+        await generator.as(user),
+      )
+    expect(await reason(fetchIt())).toBe('fetch_refused')
+    generator.neighbours.targets = [{ host: '127.0.0.1', port, orgId: owner.orgId }]
+    expect((await fetchIt()).draft?.tools).toBe(1)
+    expect(await reason(fetchIt(testUser()))).toBe('fetch_refused')
+  })
+  test('each redirect is asked again', async () => {
+    using inner = Bun.serve({ port: 0, hostname: '127.0.0.1', fetch: () => new Response('secret') })
+    using outer = Bun.serve({
+      port: 0,
+      hostname: '127.0.0.1',
+      fetch: () => Response.redirect(`http://127.0.0.1:${inner.port}/`),
+    })
+    generator.neighbours.targets = [{ host: '127.0.0.1', port: outer.port ?? 0, orgId: '' }]
+    const source = { case: 'url' as const, value: `http://127.0.0.1:${outer.port}/` }
+    expect(await reason(calls.drafts.createDraft({ source }, await generator.as(owner)))).toBe(
+      'fetch_refused',
+    )
+  })
+  test('an answer that is no document is told with its status', async () => {
+    using upstream = Bun.serve({
+      port: 0,
+      hostname: '127.0.0.1',
+      fetch: () => new Response('no', { status: 404 }),
+    })
+    generator.neighbours.targets = [{ host: '127.0.0.1', port: upstream.port ?? 0, orgId: '' }]
+    const source = { case: 'url' as const, value: `http://127.0.0.1:${upstream.port}/` }
+    const refused = calls.drafts.createDraft({ source }, await generator.as(owner))
+    await expect(refused).rejects.toThrow('404')
+  })
+})
