@@ -21,7 +21,8 @@ import {
   saveDeployment,
 } from './store.ts'
 
-const PAGE_ROWS = 20
+/** Rows hold whole artefacts. */
+const PAGE_ROWS = 5
 
 export interface Deployments {
   find(serverId: string): Deployment | undefined

@@ -79,6 +79,7 @@ export function createFleet(options: FleetOptions): Fleet {
     for (const resident of awake.values()) {
       if (resident.calls.size > 0 || now() - resident.lastUsedAt < options.idleMs) continue
       leave(resident, new CallFailure('sandbox_failed', 'The sandbox was idle and has ended.'))
+      options.onEvent(resident.deployment, 'A sandbox was idle and has ended.')
     }
   }
 
@@ -142,6 +143,7 @@ export function createFleet(options: FleetOptions): Fleet {
     const { orgId } = deployment.statement
     const timeout = AbortSignal.timeout(WAKE_TIMEOUT_MS)
     const signal = AbortSignal.any([mine.abort.signal, timeout])
+    const startedAt = performance.now()
     let sandbox: Sandbox | undefined
     try {
       sandbox = await pool.take(orgId, signal)
@@ -161,6 +163,9 @@ export function createFleet(options: FleetOptions): Fleet {
     counted.add(resident)
     void sandbox.gone.then((end) => onGone(resident, end))
     awake.set(key, resident)
+    const wakeMs = Math.round((performance.now() - startedAt) * 10) / 10
+    log.debug({ key, wakeMs }, 'a sandbox was woken')
+    options.onEvent(deployment, `A sandbox was woken in ${wakeMs} ms.`)
     return resident
   }
 

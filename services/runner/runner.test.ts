@@ -59,7 +59,7 @@ describe('a call', () => {
     const server = await world.deploy({
       fetch: `async (input, ctx) => {
         const answer = await ctx.fetch('https://example.com/slow')
-        await new Promise((resolve) => setTimeout(resolve, 300))
+        await new Promise((resolve) => setTimeout(resolve, 1_500))
         return await answer.text()
       }`,
     })
@@ -113,7 +113,7 @@ describe('a call', () => {
     const { id, outcome } = begin(server, 'wait')
     setTimeout(() => world.gateway.cancel(id), 50)
     expect((await outcome).code).toBe('cancelled')
-    expect((await call(server, 'heard')).text).toBe('true')
+    await until(async () => (await call(server, 'heard')).text === 'true', 'the tool to hear')
   })
 
   test('for an unknown server, an older or a newer epoch is refused', async () => {
@@ -153,8 +153,11 @@ describe('a call', () => {
       listNewestRunLines(world.database.sql, { serverId, orgId, limit: 10 }).then((all) =>
         all.map(({ level, tool, message }) => [level, tool, message]),
       )
-    await until(async () => (await lines()).length > 0, 'the line to be stored')
-    expect(await lines()).toEqual([['info', 'talk', 'a line']])
+    await until(async () => (await lines()).length === 2, 'both lines to be stored')
+    expect(await lines()).toEqual([
+      ['platform', '', expect.stringMatching(/^A sandbox was woken in [0-9.]+ ms\.$/)],
+      ['info', 'talk', 'a line'],
+    ])
   })
 })
 
@@ -189,8 +192,9 @@ describe('the door for gateways', () => {
     await call(server, 'heard')
     const other = await world.dial()
     const { serverId, orgId, epoch, userId } = server
-    void other.call({ serverId, orgId, epoch, userId, tool: 'wait' }).outcome
-    await Bun.sleep(100)
+    const mine = { serverId, orgId, epoch, userId }
+    await other.call({ ...mine, tool: 'heard' }).outcome
+    void other.call({ ...mine, tool: 'wait' }).outcome
     other.connection.end('going away')
     await until(async () => (await call(server, 'heard')).text === 'true', 'the tool to hear')
   })
@@ -217,7 +221,7 @@ describe('a sandbox that crashes', () => {
     const place = { serverId, orgId, limit: 10 }
     const platform = async () =>
       (await listNewestRunLines(world.database.sql, place)).some(
-        ({ level }) => level === 'platform',
+        (line) => line.level === 'platform' && line.message === 'The sandbox ended by itself.',
       )
     await until(platform, 'the event to be stored')
   })

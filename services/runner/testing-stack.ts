@@ -131,6 +131,8 @@ export interface TestAssignment {
 
 export interface TestBroker {
   assignments: TestAssignment[]
+  /** Slots for which a sandbox was expected, in order. */
+  expected: number[]
   released: number[]
   /** What the runner says about a call of a slot. */
   isInFlight(slot: number, call: number): Promise<boolean>
@@ -146,6 +148,7 @@ export async function startTestBroker(
   identities: TestIdentities,
 ): Promise<TestBroker> {
   const assignments: TestAssignment[] = []
+  const expected: number[] = []
   const released: number[] = []
   const fetches: TestBroker['fetches'] = []
   const questions = new Map<number, (inFlight: boolean) => void>()
@@ -155,6 +158,7 @@ export async function startTestBroker(
     const value = parseControl(frame.payload, 1024 * 1024)
     if (frame.type === FRAME.EXPECT) {
       const { slot, token } = value as { slot: number; token: string }
+      expected.push(slot)
       expectGuest(slotDirectory(slotsDir, slot, 'e'), token, guests, (call, url) =>
         fetches.push({ slot, call, url }),
       )
@@ -180,7 +184,7 @@ export async function startTestBroker(
   const jwt = await identities.of('broker').sign('runner', '/frames/link')
   link.sendControl(FRAME.HELLO, 0, { jwt })
   return {
-    ...{ assignments, released, fetches },
+    ...{ assignments, expected, released, fetches },
     isInFlight(slot, call) {
       const question = ids.next()
       link.sendControl(FRAME.IN_FLIGHT, question, { slot, call })
