@@ -1,8 +1,9 @@
 /** The call path: an authenticated echo through everything, in turns with the official SDK's server called bare. */
+
+import type { Platform } from '@bmm/tests/platform'
 import { echoSpec } from './echo.ts'
 import { type Figure, median } from './figure.ts'
 import { echoRequest, type LoadPlan, runLoad } from './load-plan.ts'
-import type { Platform } from './platform.ts'
 import { type Part, usedBetween, usedByStack, usedMs } from './processor-time.ts'
 
 const ROUNDS = 5

@@ -1,6 +1,7 @@
 /** From a document of 20 operations to the first answered call, sign-in of the client included. */
+
+import type { Platform } from '@bmm/tests/platform'
 import { type Figure, median, milliseconds } from './figure.ts'
-import type { Platform } from './platform.ts'
 import { timedCall } from './tool-call.ts'
 
 const ROUNDS = 7

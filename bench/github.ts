@@ -1,8 +1,8 @@
 /** GitHub's document, over a thousand operations: how long until its draft is there, and in how much memory. */
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import type { Platform } from '@bmm/tests/platform'
 import { type Figure, median } from './figure.ts'
-import type { Platform } from './platform.ts'
 import { childrenOfService, peakBytes } from './processor-time.ts'
 
 const ROUNDS = 3

@@ -1,10 +1,11 @@
 /** `./bmm bench [name…]`: starts a stack of its own, measures, prints a table, and leaves nothing behind. */
+
+import { openPlatform, type Platform } from '@bmm/tests/platform'
 import { startStack } from '@bmm/tests/stack'
 import { measureCallPath } from './call-path.ts'
 import { type Figure, figureTable } from './figure.ts'
 import { measureFirstCall } from './first-call.ts'
 import { measureGithub } from './github.ts'
-import { openPlatform, type Platform } from './platform.ts'
 import { measureSandboxes, measureWakes } from './wake.ts'
 
 const measures: Record<string, (platform: Platform) => Promise<Figure[]>> = {

@@ -1,9 +1,9 @@
 /** Waking: the first answer of servers that sleep, and what a sandbox costs before it is needed. */
 import { join } from 'node:path'
+import type { Platform } from '@bmm/tests/platform'
 import { z } from 'zod'
 import { echoSpec } from './echo.ts'
 import { type Figure, median, milliseconds, percentile } from './figure.ts'
-import type { Platform } from './platform.ts'
 import { timedCall } from './tool-call.ts'
 
 const SERVERS = 16

@@ -1,10 +1,10 @@
 /** A running stack with a builder who makes servers and people who may call them, all by the public doors. */
 import { createHash, randomBytes } from 'node:crypto'
 import type { ServerSpec } from '@bmm/spec/server-spec'
-import { type Browser, openBrowser } from '@bmm/tests/browser'
-import { authorize } from '@bmm/tests/mcp-client'
-import { magicLink, type Stack } from '@bmm/tests/stack'
 import { z } from 'zod'
+import { type Browser, openBrowser } from './browser.ts'
+import { authorize } from './mcp-client.ts'
+import { magicLink, type Stack } from './stack.ts'
 
 const BUILD_TIMEOUT_MS = 30_000
 const POLL_MS = 5
