@@ -81,6 +81,13 @@ export const fixtureSpec: ServerSpec = {
       }
       return 'Done with logging.'`,
     ),
+    tool('test_logging_tool', `ctx.log('A line for the owner of the server.'); return 'Logged.'`),
+    tool('test_custom_header', `return input.region`, {
+      type: 'object',
+      properties: { region: { type: 'string', 'x-mcp-header': 'Region' } },
+      required: ['region'],
+      additionalProperties: false,
+    }),
     tool('json_schema_2020_12_tool', `return JSON.stringify(input)`, schema2020),
   ],
   credentials: [],
