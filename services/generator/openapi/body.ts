@@ -102,7 +102,8 @@ function chosen(
     .filter((one) => one.kind !== undefined)
   const order = ['json', 'form', 'multipart', 'text', 'binary']
   ranked.sort(
-    (a, b) => order.indexOf(a.kind ?? '') - order.indexOf(b.kind ?? '') || exact(b) - exact(a),
+    (a, b) =>
+      order.indexOf(a.kind ?? '') - order.indexOf(b.kind ?? '') || preference(b) - preference(a),
   )
   const best = ranked[0]
   if (best?.kind === undefined) {
@@ -122,8 +123,12 @@ function chosen(
   }
 }
 
-function exact(media: Media): number {
-  return media.type.toLowerCase() === 'application/json' ? 1 : 0
+/** Plain JSON before patches that a model can write as an object, before lists of patch steps. */
+function preference(media: Media): number {
+  const type = bareType(media.type)
+  if (type === 'application/json') return 2
+  if (type === 'application/merge-patch+json') return 1
+  return type === 'application/json-patch+json' ? -1 : 0
 }
 
 /** Undefined for what a tool cannot send. */

@@ -126,6 +126,24 @@ describe('schemas', () => {
     })
   })
 
+  test('keep only defaults that fit their type', () => {
+    const schema = inputOf({
+      type: 'object',
+      properties: {
+        a: { type: 'integer', default: 'inf' },
+        b: { type: 'integer', default: 3 },
+        c: { type: ['string', 'null'], default: null },
+        d: { type: 'string', default: null, uniqueItems: true },
+      },
+    })
+    expect(schema.properties).toEqual({
+      a: { type: 'integer' },
+      b: { type: 'integer', default: 3 },
+      c: { type: ['string', 'null'], default: null },
+      d: { type: 'string' },
+    })
+  })
+
   test('survive nonsense in every keyword', () => {
     const schema = inputOf({
       type: 'object',

@@ -322,11 +322,16 @@ function documentOf({
   }
 }
 
-/** As a table of GitHub-flavoured Markdown. */
+/** As a table of GitHub-flavoured Markdown, its columns padded as the formatter wants them. */
 export function mappingTableMarkdown(): string {
-  const cell = (text: string) => text.replaceAll('|', '\\|')
-  const rows = mappingTable().map(
-    ({ part, rule, example }) => `| ${cell(part)} | ${cell(rule)} | \`${cell(example)}\` |`,
+  const cells = mappingTable().map(({ part, rule, example }) =>
+    [part, rule, `\`${example}\``].map((text) => text.replaceAll('|', '\\|')),
   )
-  return ['| In the document | Becomes | Example |', '| --- | --- | --- |', ...rows].join('\n')
+  const head = ['In the document', 'Becomes', 'Example']
+  const widths = head.map((title, column) =>
+    Math.max(title.length, ...cells.map((row) => row[column]?.length ?? 0)),
+  )
+  const line = (row: readonly string[]) =>
+    `| ${row.map((text, column) => text.padEnd(widths[column] ?? 0)).join(' | ')} |`
+  return [line(head), line(widths.map((width) => '-'.repeat(width))), ...cells.map(line)].join('\n')
 }

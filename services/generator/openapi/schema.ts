@@ -229,6 +229,8 @@ function typeKeyword(types: readonly string[], nullable: boolean): unknown {
 
 function writePlain(out: JsonObject, schema: Merged): void {
   const { title, description: _description, enum: values, const: only, ...rest } = schema.plain
+  if (rest.default !== undefined && !fitsTypes(rest.default, schema)) delete rest.default
+  if (rest.uniqueItems === true && schema.types?.includes('array') !== true) delete rest.uniqueItems
   if (out.description === undefined && typeof title === 'string')
     out.description = prose(title, 120)
   Object.assign(out, rest)
@@ -244,6 +246,14 @@ function writePlain(out: JsonObject, schema: Merged): void {
     if (schema.nullable) out.enum = [only, null]
     else out.const = only
   }
+}
+
+/** Documents say `default: "inf"` of an integer; strict readers of tool lists refuse that. */
+function fitsTypes(value: unknown, { types, nullable }: Merged): boolean {
+  if (types === undefined) return true
+  if (value === null) return nullable
+  const type = Array.isArray(value) ? 'array' : typeof value
+  return types.includes(type) || (type === 'number' && types.includes('integer'))
 }
 
 function plainCost(out: JsonObject): number {
