@@ -13,13 +13,7 @@ import {
   verifiedStatement,
 } from './deployment.ts'
 import type { StatementKeyring } from './statement-keys.ts'
-import {
-  type DeploymentRow,
-  deleteDeployment,
-  deleteRunLines,
-  listDeployments,
-  saveDeployment,
-} from './store.ts'
+import { type DeploymentRow, deleteDeployment, listDeployments, saveDeployment } from './store.ts'
 
 /** Rows hold whole artefacts. */
 const PAGE_ROWS = 5
@@ -43,6 +37,8 @@ export function createDeployments(options: {
   log: Log
   /** Told of every change at once; ends what no longer may run and answers how many sandboxes that were. */
   onChange: (deployment: Deployment) => number
+  /** Deletes what a deleted server logged. */
+  forgetLines: (serverId: string, orgId: string) => Promise<void>
 }): Deployments {
   const { sql, keyring, log, onChange } = options
   const byServer = new Map<string, Deployment>()
@@ -88,7 +84,7 @@ export function createDeployments(options: {
       const row = { ...rowHead(stopped), artefacts: undefined }
       if (!(await saveDeployment(sql, row))) throw staleEpoch(statement, current)
       if (statement.reason === 'deleted') {
-        await deleteRunLines(sql, statement.serverId, statement.orgId)
+        await options.forgetLines(statement.serverId, statement.orgId)
       }
       return ended
     })

@@ -279,6 +279,19 @@ describe('stopping a server', () => {
   })
 })
 
+describe('deleting a server', () => {
+  test('leaves no line of it, not even one that was still on its way', async () => {
+    const server = await world.deploy({ talk: 'async (input, ctx) => { ctx.log("x"); return "" }' })
+    await call(server, 'talk')
+    const client = world.rpc.client(DeploymentService, 'runner', 'generator')
+    await client.stop({ statement: signedBy(signer, stopStatement(server, 2, 'deleted')) })
+    await Bun.sleep(500)
+    const { serverId, orgId } = server
+    const place = { serverId, orgId, limit: 10 }
+    expect(await listNewestRunLines(world.database.sql, place)).toEqual([])
+  })
+})
+
 describe('trying a version', () => {
   const client = () => world.rpc.client(DeploymentService, 'runner', 'generator')
 

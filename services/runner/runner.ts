@@ -19,7 +19,7 @@ import { runnerRoutes } from './service.ts'
 import type { ServiceLeg } from './service-leg.ts'
 import { servingFeed } from './serving-feed.ts'
 import { createStatementKeyring } from './statement-keys.ts'
-import { appendRunLines, trimRunLines } from './store.ts'
+import { appendRunLines, deleteRunLines, trimRunLines } from './store.ts'
 import { createTrials, rehearse } from './trial.ts'
 
 const KEEP_LINES_PER_SERVER = 10_000
@@ -82,6 +82,10 @@ export function openRunner(options: {
     keyring: createStatementKeyring({ ask: () => askKeys(options.statements), now }),
     log,
     onChange: (deployment) => engine.fleet.keepOnly(deployment),
+    async forgetLines(serverId, orgId) {
+      await runLog.flush()
+      await deleteRunLines(sql, serverId, orgId)
+    },
   })
   const reconciler = createReconciler({
     feed: servingFeed(options.servings),

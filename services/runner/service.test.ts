@@ -22,7 +22,7 @@ import { createRunLines } from './run-lines.ts'
 import { createRunLog, type RunLog } from './run-log.ts'
 import { runnerRoutes } from './service.ts'
 import { createStatementKeyring } from './statement-keys.ts'
-import { appendRunLines, listDeployments, trimRunLines } from './store.ts'
+import { appendRunLines, deleteRunLines, listDeployments, trimRunLines } from './store.ts'
 import {
   serveStatement,
   signedBy,
@@ -48,6 +48,7 @@ function openDeployments(): Deployments {
     keyring: createStatementKeyring({ ask: async () => signer.keys, now: Date.now }),
     log: testLog,
     onChange: (deployment) => changes.push(deployment),
+    forgetLines: (serverId, orgId) => deleteRunLines(database.sql, serverId, orgId),
   })
 }
 
