@@ -112,6 +112,7 @@ export const services: readonly Service[] = [
       BMM_SLOTS: String(SLOTS),
       BMM_POOL_SIZE: String(POOL_SIZE),
     }),
+    passes: ['BMM_SANDBOX_IDLE_MS', 'BMM_ORG_SANDBOXES', 'BMM_SANDBOX_MEMORY_MB'],
   },
   {
     name: 'broker',
