@@ -10,8 +10,11 @@ export type Arrival = {
   /** Made here; never taken from outside. */
   requestId: string
   clientIp: string
-  /** Lifts the idle limit of the connection, for answers that may be silent for long. */
-  stayOpen(): void
+  /**
+   * Lifts the idle limit of the connection, for answers that may be silent for long; returns the way to put it back,
+   * which must be taken before the answer ends, or an idle connection would stay for ever.
+   */
+  stayOpen(): () => void
   /** Turns the request into a WebSocket; false when it is none. */
   upgrade(events: SocketEvents): boolean
 }

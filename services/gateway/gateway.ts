@@ -35,12 +35,14 @@ import { openRunnerLink } from './runner-link.ts'
 import { openServings } from './serving.ts'
 
 /** Hints of other services: look again. The messages are ids. */
-const SERVER_UPDATED = 'bmm:server.updated'
+const SERVER_UPDATED = 'server.updated'
 const TOKEN_REVOKED = 'bmm:token.revoked'
 /** Set by the authorization server while tokens of an ended grant could still be presented. */
 const revokedMark = (grantId: string) => `bmm:revoked:${grantId}`
 
-const visitorLimit = { burst: 60, perMinute: 120 }
+const pageLimit = { burst: 120, perMinute: 240 }
+/** Many clients refresh their tokens behind one address. */
+const tokenLimit = { burst: 300, perMinute: 600 }
 const strangerLimit = { burst: 60, perMinute: 60 }
 const MAX_SERVINGS_AGE_MS = 30_000
 
@@ -107,8 +109,11 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   })
   const fetchJwks = async () => (await oauth.getJwks({})).jwks
   const tokens = accessTokens({ issuer: publicUrl, keys: keySet({ fetchJwks }) })
-  const visitors = rateLimiter(visitorLimit)
-  const people = openPeople({ sessions, publicUrl, arrivals })
+  const visitors = rateLimiter(pageLimit)
+  const people = openPeople({
+    ...{ sessions, publicUrl, arrivals },
+    strangers: rateLimiter(pageLimit),
+  })
   const checks: Checks = {
     auth: () => serviceFault(rpcDir, 'auth'),
     secrets: () => serviceFault(rpcDir, 'secrets'),
@@ -129,7 +134,7 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
         ...(options.callTimeoutMs === undefined ? {} : { callTimeoutMs: options.callTimeoutMs }),
       }),
     )
-    .use(oauthPlugin(shared))
+    .use(oauthPlugin({ ...shared, visitors: rateLimiter(tokenLimit) }))
     .use(pagesPlugin(shared))
     .use(
       consolePlugin({

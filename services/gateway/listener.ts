@@ -96,7 +96,10 @@ async function answer(
       request.headers.get('x-forwarded-for'),
       options.trusted,
     ),
-    stayOpen: () => server.timeout(request, 0),
+    stayOpen() {
+      server.timeout(request, 0)
+      return () => server.timeout(request, IDLE_SECONDS)
+    },
     upgrade(events) {
       upgraded = server.upgrade(request, { data: events })
       return upgraded
@@ -108,6 +111,9 @@ async function answer(
   if (upgraded) return undefined
   response.headers.set('x-request-id', arrival.requestId)
   response.headers.set('x-content-type-options', 'nosniff')
+  if (!response.headers.has('content-security-policy')) {
+    response.headers.set('content-security-policy', "default-src 'none'; frame-ancestors 'none'")
+  }
   if (options.publicUrl.startsWith('https:')) {
     response.headers.set('strict-transport-security', 'max-age=31536000')
   }

@@ -74,6 +74,7 @@ export type TestGatewayOptions = StandInOptions & {
   redis?: Redis
   trustedProxies?: string[]
   callTimeoutMs?: number
+  feedIntervalMs?: number
   /** When a test mints tokens of its own. */
   identities?: TestIdentities
 }
@@ -108,7 +109,7 @@ export async function testGateway(options: TestGatewayOptions = {}): Promise<Tes
     port,
     trusted: trustedProxies(options.trustedProxies ?? []),
     log: testLog,
-    feedIntervalMs: FEED_INTERVAL_MS,
+    feedIntervalMs: options.feedIntervalMs ?? FEED_INTERVAL_MS,
     ...(options.redis === undefined ? {} : { redis: options.redis }),
     ...(options.callTimeoutMs === undefined ? {} : { callTimeoutMs: options.callTimeoutMs }),
   })

@@ -10,6 +10,8 @@ import type { People } from './person.ts'
 /** A document of 32 MiB as a JSON text, in which many characters take two. */
 const MAX_DRAFT_BODY_BYTES = 64 * 1024 * 1024
 const MAX_DOCUMENT_CHARACTERS = 32 * 1024 * 1024
+/** Large documents come over slow lines. */
+const UPLOAD_TIMEOUT_MS = 120_000
 const DRAFT_TIMEOUT_MS = 60_000
 
 const draftBody = z
@@ -54,7 +56,7 @@ export function draftRoutes(options: { drafts: Client<typeof DraftService>; peop
         return draftJson(answer.draft)
       },
       {
-        parse: [jsonBody(MAX_DRAFT_BODY_BYTES)],
+        parse: [jsonBody({ limitBytes: MAX_DRAFT_BODY_BYTES, timeoutMs: UPLOAD_TIMEOUT_MS })],
         body: draftBody,
         response: { 201: draftAnswer },
         detail: { summary: 'Draft a spec from an OpenAPI document', tags: ['drafts'] },

@@ -1,11 +1,17 @@
 /** JSON bodies of REST routes: read, checked and parsed before a schema sees them. */
-import { readBody } from '../body.ts'
+import { type BodyRules, readBody } from '../body.ts'
 import { parseJson } from '../json-text.ts'
 
 const MAX_BODY_BYTES = 256 * 1024
 
 /** A parser for a route's `parse`. Throws BodyFault or JsonFault. */
-export function jsonBody(limitBytes = MAX_BODY_BYTES) {
+export function jsonBody(rules: Pick<BodyRules, 'timeoutMs'> & { limitBytes?: number } = {}) {
   return async ({ request }: { request: Request }): Promise<unknown> =>
-    parseJson(await readBody(request, { mediaType: 'application/json', limitBytes }))
+    parseJson(
+      await readBody(request, {
+        mediaType: 'application/json',
+        limitBytes: MAX_BODY_BYTES,
+        ...rules,
+      }),
+    )
 }

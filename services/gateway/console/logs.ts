@@ -57,8 +57,8 @@ export function logRoutes(options: LogRoutesOptions) {
         const serverId = await serverIdOf(params.server, servers, person)
         const last = Number(request.headers.get('last-event-id') ?? Number.NaN)
         const after = Number.isSafeInteger(last) && last >= 0 ? last : (query.cursor ?? 0)
-        options.arrivals.of(request).stayOpen()
-        return new Response(followed(serverId, BigInt(after), person, options), {
+        const release = options.arrivals.of(request).stayOpen()
+        return new Response(followed(serverId, BigInt(after), person, options, release), {
           headers: {
             'content-type': 'text/event-stream',
             'cache-control': 'no-store',
@@ -82,6 +82,7 @@ function followed(
   afterSeq: bigint,
   person: CallOptions,
   options: LogRoutesOptions,
+  release: () => void,
 ): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder()
   const gone = new AbortController()
@@ -105,6 +106,7 @@ function followed(
         }
       } finally {
         clearInterval(keepAlive)
+        release()
         if (!gone.signal.aborted) controller.close()
       }
     },

@@ -5,13 +5,17 @@ import type { Session } from '@bmm/proto/auth/v1/user'
 import { Service } from '@bmm/proto/v1/options'
 import { type CallOptions, type Client, Code, ConnectError } from '@connectrpc/connect'
 import type { Arrivals } from '../arrival.ts'
+import { limitKey } from '../client-ip.ts'
 import { problem } from '../problem.ts'
+import type { RateLimiter } from '../rate-limit.ts'
 import { originFault, sessionOf } from '../session-cookie.ts'
 
 export type PeopleOptions = {
   sessions: Client<typeof SessionService>
   publicUrl: string
   arrivals: Arrivals
+  /** Requests with a session that has ended or never was, by visitor. */
+  strangers: RateLimiter
 }
 
 export type People = {
@@ -31,7 +35,7 @@ const audienceServices = {
 } as const
 
 export function openPeople(options: PeopleOptions): People {
-  const { sessions, publicUrl, arrivals } = options
+  const { sessions, publicUrl, arrivals, strangers } = options
 
   function token(request: Request): string {
     const source = sessionOf(request)
@@ -41,10 +45,28 @@ export function openPeople(options: PeopleOptions): People {
     throw problem(401, 'session_missing', 'Sign in first: this request carries no session.')
   }
 
+  /** Here, and only here, Unauthenticated is about the person. */
+  async function signedIn<Answer>(request: Request, ask: () => Promise<Answer>): Promise<Answer> {
+    const visitor = limitKey(arrivals.of(request).clientIp)
+    const retryAfterSeconds = strangers(visitor, 'look')
+    if (retryAfterSeconds > 0) {
+      throw problem(429, 'rate_limited', 'Too many requests without a good session.', {
+        retryAfterSeconds,
+      })
+    }
+    try {
+      return await ask()
+    } catch (thrown) {
+      if (!(thrown instanceof ConnectError) || thrown.code !== Code.Unauthenticated) throw thrown
+      strangers(visitor)
+      throw problem(401, 'session_invalid', 'The session has ended. Sign in again.')
+    }
+  }
+
   return {
     token,
     async as(request, audiences, confirmDigest = '') {
-      const minted = await signedIn(() =>
+      const minted = await signedIn(request, () =>
         sessions.mintUserToken({
           sessionToken: token(request),
           audiences: audiences.map((audience) => audienceServices[audience]),
@@ -54,23 +76,11 @@ export function openPeople(options: PeopleOptions): People {
       return asUser(minted.token, arrivals.of(request).requestId)
     },
     async session(request) {
-      const { session } = await signedIn(() =>
+      const { session } = await signedIn(request, () =>
         sessions.getSession({ sessionToken: token(request) }),
       )
       if (session === undefined) throw new Error('auth answered no session')
       return session
     },
-  }
-}
-
-/** Here, and only here, Unauthenticated is about the person. */
-async function signedIn<Answer>(ask: () => Promise<Answer>): Promise<Answer> {
-  try {
-    return await ask()
-  } catch (thrown) {
-    if (thrown instanceof ConnectError && thrown.code === Code.Unauthenticated) {
-      throw problem(401, 'session_invalid', 'The session has ended. Sign in again.')
-    }
-    throw thrown
   }
 }

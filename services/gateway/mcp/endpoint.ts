@@ -65,7 +65,6 @@ export async function serveMcp(
     const body = await readMessageBody(request)
     // The grant may have ended while the body arrived; from here to the running call nothing waits.
     if (options.revocations.isRevoked(claims.grantId)) throw badToken(options.publicUrl, slug)
-    arrival.stayOpen()
     return await answerPost(body, {
       ...options,
       newestEpoch: () => newestEpoch(options.servings, served.serverId),
@@ -75,6 +74,7 @@ export async function serveMcp(
       claims,
       requestId: arrival.requestId,
       takesEvents: accepts(request, 'text/event-stream'),
+      stayOpen: arrival.stayOpen,
     })
   } catch (thrown) {
     if (!(thrown instanceof Refusal)) throw thrown

@@ -1,5 +1,6 @@
 /** Answering what was posted: one message or a batch, of one era or the other. */
 import type { AccessClaims } from '../access-token.ts'
+import type { Arrival } from '../arrival.ts'
 import type { InFlight } from '../in-flight.ts'
 import type { RunnerLink } from '../runner-link.ts'
 import type { Served } from '../serving.ts'
@@ -28,6 +29,7 @@ export type Post = {
   inFlight: InFlight
   requestId: string
   takesEvents: boolean
+  stayOpen: Arrival['stayOpen']
   newestEpoch: CallContext['newestEpoch']
   callTimeoutMs?: number
 }
@@ -59,6 +61,7 @@ export async function answerPost(body: unknown, post: Post): Promise<Response> {
       return respondCall(decision.call, callContext(post, decision.call.id), {
         signal: post.request.signal,
         takesEvents: post.takesEvents,
+        stayOpen: post.stayOpen,
       })
     default:
       return decision satisfies never
@@ -79,6 +82,7 @@ async function answerBatch(batch: readonly unknown[], post: Post): Promise<Respo
     batchFault(batch, headers) ??
     (messages.some((message) => isModern(message, headers)) ? modernInBatch : undefined)
   if (fault !== undefined) return refuse(fault)
+  const release = post.stayOpen()
   const answers = await Promise.all(
     messages.map(async (message) => {
       cancel(message, post)
@@ -95,6 +99,7 @@ async function answerBatch(batch: readonly unknown[], post: Post): Promise<Respo
       }
     }),
   )
+  release()
   const texts = answers.filter((answer) => answer !== undefined)
   return texts.length === 0 ? new Response(null, { status: 202 }) : json(`[${texts.join(',')}]`)
 }

@@ -1,4 +1,5 @@
 /** One `tools/call` on its way: to the runner and back, as one JSON answer or as a stream of events. */
+import type { Arrival } from '../arrival.ts'
 import type { InFlight, RunningCall } from '../in-flight.ts'
 import type { CallHeader, CallOutcome, Progress, RunnerLink } from '../runner-link.ts'
 import { CODE, faultText, type RequestId, type RpcFault, resultText } from './message.ts'
@@ -53,11 +54,12 @@ export async function answerCall(
 export async function respondCall(
   call: ToolCall,
   context: CallContext,
-  client: { signal: AbortSignal; takesEvents: boolean },
+  client: { signal: AbortSignal; takesEvents: boolean; stayOpen: Arrival['stayOpen'] },
 ): Promise<Response> {
   const running = open(call, context)
-  if (running === undefined) return json(faultText(call.id, tooManyCalls), 429)
+  if (running === undefined) return tooMany(call.id)
   const stop = endWith(running, client.signal)
+  const release = client.stayOpen()
   const early: Progress[] = []
   let emit = (progress: Progress) => void early.push(progress)
   const first = Promise.withResolvers<undefined>()
@@ -68,11 +70,14 @@ export async function respondCall(
     stop()
     running.close()
   })
-  if (!client.takesEvents) return json(await answer)
+  if (!client.takesEvents) return json(await answer.finally(release))
   const quiet = setTimeout(() => first.resolve(undefined), QUIET_MS)
   const done = await Promise.race([answer, first.promise])
   clearTimeout(quiet)
-  if (done !== undefined) return json(done)
+  if (done !== undefined) {
+    release()
+    return json(done)
+  }
   return new Response(
     new ReadableStream<Uint8Array>({
       async start(controller) {
@@ -106,6 +111,12 @@ export async function respondCall(
       },
     },
   )
+}
+
+function tooMany(id: RequestId): Response {
+  const response = json(faultText(id, tooManyCalls), 429)
+  response.headers.set('retry-after', '1')
+  return response
 }
 
 /** A JSON answer that nobody stores. */
