@@ -1,0 +1,59 @@
+/** The environment: every fault at once, and no address that would carry tokens in clear. */
+import { expect, test } from 'bun:test'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { ConfigError } from '@bmm/lib/env'
+import { configFrom } from './config.ts'
+
+function withFiles(run: (env: Record<string, string>) => void): void {
+  const folder = mkdtempSync(join(tmpdir(), 'config-'))
+  try {
+    for (const name of ['key.pem', 'keys.json']) writeFileSync(join(folder, name), '{}')
+    run({
+      BMM_ENV: 'development',
+      BMM_RPC_DIR: '/run/rpc',
+      BMM_SERVICE_KEY: join(folder, 'key.pem'),
+      BMM_SERVICE_PUBLIC_KEYS: join(folder, 'keys.json'),
+      BMM_REDIS_URL: 'redis://localhost',
+      BMM_PUBLIC_URL: 'http://localhost:4000',
+      BMM_PORT: '4000',
+    })
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+}
+
+test('a sound environment is read', () => {
+  withFiles((env) => {
+    expect(configFrom({ ...env, BMM_TRUSTED_PROXIES: '10.0.0.0/8, ::1' })).toMatchObject({
+      port: 4000,
+      publicUrl: 'http://localhost:4000',
+      rpcDir: '/run/rpc',
+    })
+  })
+})
+
+for (const [name, value] of [
+  ['BMM_PUBLIC_URL', 'http://example.com'],
+  ['BMM_PUBLIC_URL', 'http://127.0.0.1:4000'],
+  ['BMM_PUBLIC_URL', 'https://example.com/'],
+  ['BMM_PUBLIC_URL', 'https://example.com/path'],
+  ['BMM_PUBLIC_URL', 'nonsense'],
+  ['BMM_PORT', '70000'],
+  ['BMM_PORT', 'http'],
+  ['BMM_TRUSTED_PROXIES', 'proxy.local'],
+  ['BMM_TRUSTED_PROXIES', '10.0.0.0/40'],
+  ['BMM_REDIS_URL', ''],
+] as const) {
+  test(`${name}=${value} is refused by name`, () => {
+    withFiles((env) => {
+      expect(() => configFrom({ ...env, [name]: value })).toThrow(ConfigError)
+      expect(() => configFrom({ ...env, [name]: value })).toThrow(name)
+    })
+  })
+}
+
+test('every fault is listed at once', () => {
+  expect(() => configFrom({})).toThrow(/BMM_PUBLIC_URL[\s\S]*BMM_PORT/)
+})

@@ -1,0 +1,99 @@
+/** The doors: both loopback addresses, slow and idle visitors, and stopping without cutting answers. */
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { testLog } from '@bmm/lib/testing'
+import { openArrivals } from './arrival.ts'
+import { trustedProxies } from './client-ip.ts'
+import { type Listener, listen } from './listener.ts'
+
+const arrivals = openArrivals()
+const release = Promise.withResolvers<void>()
+let listener: Listener
+let origin: string
+const seen: string[] = []
+
+function start(hostnames?: string[]): Listener {
+  const publicUrl = { value: 'http://localhost' }
+  const started = listen({
+    app: {
+      async fetch(request) {
+        const { clientIp, requestId } = arrivals.of(request)
+        seen.push(requestId)
+        if (request.url.endsWith('/wait')) await release.promise
+        return new Response(clientIp)
+      },
+    },
+    arrivals,
+    get publicUrl() {
+      return publicUrl.value
+    },
+    port: 0,
+    trusted: trustedProxies([]),
+    log: testLog,
+    ...(hostnames === undefined ? {} : { hostnames }),
+  })
+  publicUrl.value = `http://localhost:${started.port}`
+  return started
+}
+
+beforeAll(() => {
+  listener = start()
+  origin = `http://localhost:${listener.port}`
+})
+afterAll(async () => {
+  release.resolve()
+  await listener.stop(() => {})
+})
+
+describe('the doors', () => {
+  test('are both loopback addresses on one port', async () => {
+    const host = `localhost:${listener.port}`
+    for (const [address, expected] of [
+      ['127.0.0.1', '127.0.0.1'],
+      ['[::1]', '::1'],
+    ]) {
+      const response = await fetch(`http://${address}:${listener.port}/`, { headers: { host } })
+      expect([response.status, await response.text()]).toEqual([200, expected ?? ''])
+    }
+  })
+
+  test('an address that the machine does not have is left out', async () => {
+    const partial = start(['127.0.0.1', '192.0.2.1'])
+    const response = await fetch(`http://127.0.0.1:${partial.port}/`, {
+      headers: { host: `localhost:${partial.port}` },
+    })
+    expect(response.status).toBe(200)
+    await partial.stop(() => {})
+  })
+
+  test('the first address must be there', () => {
+    expect(() => start(['192.0.2.1'])).toThrow()
+  })
+
+  test('forwarded addresses are not believed from strangers', async () => {
+    const response = await fetch(`${origin}/`, { headers: { 'x-forwarded-for': '198.51.100.1' } })
+    expect(await response.text()).not.toContain('198.51.100.1')
+  })
+
+  test('each request has an id of its own', async () => {
+    const ids = new Set<string | null>()
+    for (let request = 0; request < 5; request++) {
+      ids.add((await fetch(`${origin}/`)).headers.get('x-request-id'))
+    }
+    expect(ids.size).toBe(5)
+    expect(seen).toContain([...ids][0] ?? '')
+  })
+})
+
+describe('stopping', () => {
+  test('lets an answer under way finish and takes no new ones', async () => {
+    const stopping = start()
+    const url = `http://localhost:${stopping.port}`
+    const slow = fetch(`${url}/wait`)
+    await Bun.sleep(100)
+    const stopped = stopping.stop(() => {})
+    await expect(fetch(`${url}/`, { keepalive: false })).rejects.toThrow()
+    release.resolve()
+    expect((await slow).status).toBe(200)
+    await stopped
+  }, 30_000)
+})
