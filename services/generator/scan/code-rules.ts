@@ -119,6 +119,7 @@ function timerHits(
   }
   const first = bare(nodesAt(parent, 'arguments')[0])
   const isText =
+    first?.type === 'SpreadElement' ||
     first?.type === 'TemplateLiteral' ||
     textsOf(first, body.scopes).length > 0 ||
     isConcatenation(first)
@@ -146,9 +147,30 @@ function memberHits(node: SyntaxNode, body: Body): Hit[] {
     return [...memberNameHits(name, node, body), ...asGlobal]
   }
   // Computed access on the global object itself is refused with its identifier.
-  return textsOf(nodeAt(node, 'property'), body.scopes).flatMap((name) =>
-    memberNameHits(name, node, body),
-  )
+  const names = textsOf(nodeAt(node, 'property'), body.scopes)
+  if (names.length > 0 || !isCode(object, body)) {
+    return names.flatMap((name) => memberNameHits(name, node, body))
+  }
+  const message = 'A computed name on a function or built-in hides what is reached.'
+  return [{ rule: 'computed_call', node, message }]
+}
+
+const functionTypes = new Set([
+  'ArrowFunctionExpression',
+  'FunctionExpression',
+  'FunctionDeclaration',
+])
+/** Built-ins whose members are plain functions and numbers. */
+const harmlessTables = new Set(['Math', 'console'])
+
+/** A function or a built-in: what its computed members may be includes the way to Function. */
+function isCode(node: SyntaxNode | undefined, body: Body): boolean {
+  if (node === undefined) return false
+  if (functionTypes.has(node.type)) return true
+  const name = nameOf(node)
+  if (name === undefined) return false
+  if (!body.scopes.isLocal(node)) return !harmlessTables.has(name)
+  return body.scopes.valuesOf(name).some(({ value }) => functionTypes.has(bare(value)?.type ?? ''))
 }
 
 /** `globalThis`, `globalThis.globalThis` and so on. */
@@ -223,6 +245,11 @@ function keyHits(node: SyntaxNode, body: Body): Hit[] {
 
 function callHits(node: SyntaxNode, body: Body): Hit[] {
   const callee = bare(nodeAt(node, 'callee'))
+  const inner = callee?.type === 'CallExpression' ? bare(nodeAt(callee, 'callee')) : undefined
+  if (inner !== undefined && isUnknownKey(inner, body)) {
+    const message = 'Calling at once what a computed name gave hides what is called.'
+    return [{ rule: 'computed_call', node, message }]
+  }
   if (callee?.type !== 'MemberExpression') return []
   const hits: Hit[] = []
   const object = bare(nodeAt(callee, 'object'))

@@ -138,6 +138,7 @@ const hits: Record<CodeRule, string[]> = {
     "const later = setTimeout; later('run()')",
     "globalThis.setTimeout('run()', 1)",
     "setTimeout.call(null, 'run()')",
+    "setTimeout(...['run()'])",
   ],
   prototype: [
     'Object.prototype.polluted = 1',
@@ -170,6 +171,12 @@ const hits: Record<CodeRule, string[]> = {
   computed_call: [
     'return [][input.a][input.b](input.c)',
     'return input.f[input.a]![input.b]("code")()',
+    'return input.f[input.a]("code")()',
+    'return (() => {})[input.a]',
+    'const f = async () => {}; return f[input.a]',
+    'function f() {} return f[input.a]',
+    'return Object[input.a](input.b)',
+    'const O = JSON as any; return (O, JSON)[input.a]',
   ],
 }
 
@@ -209,6 +216,9 @@ const honest = [
   'return input.matrix[input.i][input.j]',
   'const operations = { add: (a, b) => a + b }; return operations[input.operation](1, 2)',
   'return Reflect.ownKeys(input)',
+  'return Math[input.operation](input.a, input.b)',
+  'console[input.level](input.text)',
+  'const handlers = { a: () => 1 }; return handlers[input.kind]()',
   'return globalThis.crypto.randomUUID()',
   'const self = input; return self["x"]',
   'enum Colour { Red, Green } return Colour[input.colour]',

@@ -52,8 +52,11 @@ export function scopesOf(tree: SyntaxTree): Scopes {
         declare(scope, nodeAt(declarator, 'id'))
         assign(nodeAt(declarator, 'id'), declarator.init, '=')
       }
-    } else if (isNamedDeclaration(node)) declare(scopeAround(tree, node), nodeAt(node, 'id'))
-    else if (node.type === 'FunctionExpression' || node.type === 'ClassExpression') {
+    } else if (isNamedDeclaration(node)) {
+      declare(scopeAround(tree, node), nodeAt(node, 'id'))
+      assign(nodeAt(node, 'id'), node, '=')
+    }
+    if (node.type === 'FunctionExpression' || node.type === 'ClassExpression') {
       declare(node, nodeAt(node, 'id'))
     } else if (node.type === 'CatchClause') declare(node, nodeAt(node, 'param'))
     else if (node.type === 'AssignmentPattern') assign(nodeAt(node, 'left'), node.right, '=')
