@@ -9,7 +9,7 @@ import { ImportError } from './import-error.ts'
 
 const fixture = readFileSync(new URL('fixtures/library-openapi-3.0.json', import.meta.url), 'utf8')
 const MB = 1024 * 1024
-const limits = { deadlineMs: 30_000, memoryBytes: 512 * MB, outputBytes: 8 * MB }
+const limits = { timeoutMs: 30_000, memoryBytes: 512 * MB, outputBytes: 8 * MB }
 let directory: string
 
 beforeAll(() => {
@@ -80,9 +80,8 @@ describe('the real child', () => {
         schemas: { S: { type: 'object', properties: wide, required: Object.keys(wide) } },
       },
     }
-    const child = new URL('child.ts', import.meta.url).pathname
-    const short = { ...limits, deadlineMs: 3_000, program: child }
-    const ended = await importDocument(JSON.stringify(bomb), {}, short).then(
+    const short = { ...limits, timeoutMs: 3_000 }
+    const ended = await importDocument(JSON.stringify(bomb), {}, { limits: short }).then(
       ({ spec }) => spec.tools.length,
       (error) => (error instanceof ImportError ? error.code : error),
     )
@@ -91,7 +90,7 @@ describe('the real child', () => {
 
   test('is not started for more bytes than an import takes', async () => {
     const large = new Uint8Array(64 * MB + 1)
-    const fault = await faultOf(importDocument(large, {}, { ...limits, program: '/nonexistent' }))
+    const fault = await faultOf(importDocument(large, {}, { program: '/nonexistent' }))
     expect(fault.code).toBe('document_too_large')
   })
 })
@@ -105,7 +104,7 @@ describe('a child that misbehaves', () => {
        process.kill(process.pid, 'SIGSEGV')
        await Bun.sleep(60_000)`,
     )
-    const fault = await faultOf(importDocument(fixture, {}, { ...limits, program: crash }))
+    const fault = await faultOf(importDocument(fixture, {}, { limits, program: crash }))
     expect(fault.code).toBe('import_failed')
     expect(fault.message).toContain('crash twice')
     expect(readFileSync(log, 'utf8')).toBe('xx')
@@ -120,19 +119,19 @@ describe('a child that misbehaves', () => {
        if (fs.readFileSync(${JSON.stringify(log)}, 'utf8') === 'x') process.exit(7)
        process.stdout.write('{"draft":{"tags":[]}}')`,
     )
-    const draft: unknown = await importDocument(fixture, {}, { ...limits, program: flaky })
+    const draft: unknown = await importDocument(fixture, {}, { limits, program: flaky })
     expect(draft).toEqual({ tags: [] })
   })
 
   test('that says half a sentence has crashed', async () => {
     const half = program('half', `process.stdout.write('{"draft":{')`)
-    const fault = await faultOf(importDocument(fixture, {}, { ...limits, program: half }))
+    const fault = await faultOf(importDocument(fixture, {}, { limits, program: half }))
     expect(fault.message).toContain('crash twice')
   })
 
   test('is killed at its deadline', async () => {
     const spin = program('spin', 'for (;;) {}')
-    const slow = { ...limits, deadlineMs: 400, program: spin }
+    const slow = { limits: { ...limits, timeoutMs: 400 }, program: spin }
     const fault = await faultOf(importDocument(fixture, {}, slow))
     expect(fault).toMatchObject({ code: 'import_failed' })
     expect(fault.message).toContain('longer than 0.4 s')
@@ -144,7 +143,7 @@ describe('a child that misbehaves', () => {
       `const all = []
        for (;;) { all.push(new Uint8Array(8 * 1024 * 1024).fill(1)); await Bun.sleep(1) }`,
     )
-    const small = { ...limits, memoryBytes: 256 * MB, program: hog }
+    const small = { limits: { ...limits, memoryBytes: 256 * MB }, program: hog }
     const fault = await faultOf(importDocument(fixture, {}, small))
     expect(fault.message).toContain('more than 256 MB of memory')
   })
@@ -155,8 +154,15 @@ describe('a child that misbehaves', () => {
       `const line = new Uint8Array(65536).fill(120)
        for (;;) { await Bun.write(Bun.stdout, line) }`,
     )
-    const fault = await faultOf(importDocument(fixture, {}, { ...limits, program: flood }))
-    expect(fault.message).toContain('too large')
+    const fault = await faultOf(importDocument(fixture, {}, { limits, program: flood }))
+    expect(fault.message).toContain('more than 8 MB of output')
+  })
+
+  test('is ended when nobody waits for it any more', async () => {
+    const sleep = program('sleep', 'await Bun.sleep(60_000)')
+    const signal = AbortSignal.timeout(300)
+    const work = importDocument(fixture, {}, { signal, limits, program: sleep })
+    expect(await work.catch((error: unknown) => error)).toBe(signal.reason)
   })
 
   test('finds no environment and no open file of its parent', async () => {
@@ -167,7 +173,7 @@ describe('a child that misbehaves', () => {
        const files = open.filter((path) => path.startsWith('/') && !/^\\/(proc|dev)\\//.test(path))
        process.stdout.write(JSON.stringify({ fault: { code: 'import_failed', message: JSON.stringify({ env: process['env'], files, cwd: process.cwd() }) } }))`,
     )
-    const fault = await faultOf(importDocument(fixture, {}, { ...limits, program: look }))
+    const fault = await faultOf(importDocument(fixture, {}, { limits, program: look }))
     expect(JSON.parse(fault.message)).toEqual({ env: {}, files: [], cwd: '/' })
   })
 })
