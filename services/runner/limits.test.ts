@@ -190,7 +190,7 @@ describe('when a neighbour dies', () => {
       const stopping = world.runner.stop()
       expect((await outcome).code).toBe('runner_stopping')
       await stopping
-      expect(world.keeper.occupied()).toEqual([])
+      await until(() => world.keeper.occupied().length === 0, 'every sandbox to be gone')
       await world.reopen()
       expect((await call(server, 'echo', { text: 'kept' })).text).toBe('kept')
     },
