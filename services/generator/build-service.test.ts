@@ -170,3 +170,17 @@ describe('following a build', () => {
     expect(again).toBe('done')
   })
 })
+
+test('followers are told to ask again when the process ends', async () => {
+  const release = Promise.withResolvers<void>()
+  generator.neighbours.onTry = async () => {
+    await release.promise
+    return ''
+  }
+  const { build } = await calls.create(await calls.draftOf())
+  const following = reason(calls.events(build.id))
+  while ((await calls.buildOf(build.id)).steps.length < 4) await Bun.sleep(20)
+  generator.endStreams()
+  expect(await following).toBe('service_stopping')
+  release.resolve()
+})

@@ -1,5 +1,5 @@
 /** Following a build: what happened so far, then each event as it comes, until the build ends. */
-import { limited } from '@bmm/lib/errors'
+import { limited, unavailable } from '@bmm/lib/errors'
 import type { Sql } from '@bmm/lib/sql'
 import { isFinished } from './build.ts'
 import * as store from './build-store.ts'
@@ -14,6 +14,8 @@ export type BuildWatch = (
 export type BuildWatchOptions = {
   sql: Sql
   hints: Hints
+  /** Aborts when the process ends: followers ask another one. */
+  ending: AbortSignal
   /** Looked at this often when no hint comes. */
   pollMs?: number
   maxWatchers?: number
@@ -26,9 +28,9 @@ const MAX_WATCHERS = 500
 const MAX_WATCHERS_OF_ORG = 20
 const MAX_SEQ = 1_000_000_000n
 
-/** Throws `too_many_watchers`. */
+/** Throws `too_many_watchers`, and `service_stopping` when the process ends before the build. */
 export function buildWatch(options: BuildWatchOptions): BuildWatch {
-  const { sql, hints, pollMs = POLL_MS } = options
+  const { sql, hints, ending, pollMs = POLL_MS } = options
   const { maxWatchers = MAX_WATCHERS, maxWatchersOfOrg = MAX_WATCHERS_OF_ORG } = options
   const watchers = new Map<string, number>()
   let all = 0
@@ -54,9 +56,10 @@ export function buildWatch(options: BuildWatchOptions): BuildWatch {
   return async function* watch(build, afterSeq, signal) {
     enter(build.orgId)
     const bell = hints.buildBell(build.id)
+    const either = AbortSignal.any([signal, ending])
     try {
       let seen = Number(afterSeq > MAX_SEQ ? MAX_SEQ : afterSeq)
-      while (!signal.aborted) {
+      while (!either.aborted) {
         // Asked before the events: when it had ended by then, they are all there.
         const current = await store.findBuild(sql, build.orgId, build.id)
         let page: store.EventRow[]
@@ -66,9 +69,12 @@ export function buildWatch(options: BuildWatchOptions): BuildWatch {
             yield event
             seen = event.seq
           }
-        } while (page.length === PAGE && !signal.aborted)
+        } while (page.length === PAGE && !either.aborted)
         if (current === undefined || isFinished(current.state)) return
-        await bell.wait(pollMs, signal)
+        await bell.wait(pollMs, either)
+      }
+      if (ending.aborted) {
+        throw unavailable('service_stopping', 'The service restarts. Ask again in a moment.')
       }
     } finally {
       bell.close()

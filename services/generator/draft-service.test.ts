@@ -124,6 +124,15 @@ describe('drafts', () => {
     expect(await reason(calls.drafts.getDraft({ draftId: draft.id }, call))).toBe('draft_not_found')
     expect(await reason(calls.create(draft))).toBe('draft_changed')
   })
+  test('one organisation drafts a bounded number at once, another one is not held up', async () => {
+    const user = testUser()
+    const many = await Promise.all(
+      Array.from({ length: 12 }, () => reason(calls.draftOf(petDocument, user))),
+    )
+    expect(many).toContain('too_many_drafts')
+    expect(many).toContain('done')
+    expect(await reason(calls.draftOf(petDocument, user))).toBe('done')
+  })
   test('a viewer may look but not draft', async () => {
     const { id: draftId } = await calls.draftOf()
     const viewer = { ...owner, role: 'viewer' }

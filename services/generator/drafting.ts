@@ -19,9 +19,10 @@ const MAX_NOTES = 1_000
 const MAX_TAGS = 1_000
 /** What one message between services carries, with room to spare. */
 const MAX_DRAFT_BYTES = 40 * 1024 * 1024
-/** Children at a time, and drafts waiting for one. */
+/** Children at a time, drafts that may wait for one, and how many of all these one organisation has. */
 const MAX_AT_ONCE = 2
 const MAX_WAITING = 20
+const MAX_OF_ORG = 4
 
 export type DraftSource =
   | { kind: 'document'; document: Uint8Array }
@@ -52,9 +53,9 @@ export type DraftingOptions = {
 
 /** Throws `document_invalid`, `document_too_large`, `nothing_selected`, `option_invalid`, `spec_invalid`, `fetch_refused`, `fetch_failed`, `too_many_drafts`. */
 export function drafting({ sql, fetchDocument, log, now }: DraftingOptions): Drafting {
-  const turn = turnstile(MAX_AT_ONCE, MAX_WAITING)
+  const turn = turnstile(MAX_AT_ONCE, MAX_WAITING, MAX_OF_ORG)
   return async (user, wish, signal) => {
-    const { spec, notes, tags } = await turn(async () => {
+    const { spec, notes, tags } = await turn(user.orgId, async () => {
       signal.throwIfAborted()
       return wish.source.kind === 'spec'
         ? fromSpec(wish.source.spec, signal)
@@ -68,7 +69,7 @@ export function drafting({ sql, fetchDocument, log, now }: DraftingOptions): Dra
     if (bytes.length > MAX_DRAFT_BYTES) {
       throw invalid('document_too_large', 'The draft is too large. Choose a part of the API.')
     }
-    const found = await turn(() => scanNotes(bytes, shown, signal, log))
+    const found = await turn(user.orgId, () => scanNotes(bytes, shown, signal, log))
     const draft: store.DraftRow = {
       id: newId('dft'),
       orgId: user.orgId,
@@ -180,22 +181,27 @@ const reasons = {
   bad_option: 'option_invalid',
 } as const
 
-/** Lets a few through at a time, a few more wait, and turns the rest away. */
-function turnstile(atOnce: number, waiting: number) {
+/** Lets a few through at a time, a few more wait, and turns the rest away; nobody takes all places. */
+function turnstile(atOnce: number, waiting: number, ofOrg: number) {
   let inside = 0
   const queue: (() => void)[] = []
-  return async <Result>(work: () => Promise<Result>): Promise<Result> => {
-    if (inside >= atOnce) {
-      if (queue.length >= waiting) {
-        throw limited('too_many_drafts', 'Many drafts are being made. Try again in a moment.', {
-          retryAfterSeconds: 5,
-        })
-      }
-      await new Promise<void>((resolve) => queue.push(resolve))
-    } else inside++
+  const places = new Map<string, number>()
+  return async <Result>(orgId: string, work: () => Promise<Result>): Promise<Result> => {
+    const taken = places.get(orgId) ?? 0
+    if (taken >= ofOrg || (inside >= atOnce && queue.length >= waiting)) {
+      throw limited('too_many_drafts', 'Many drafts are being made. Try again in a moment.', {
+        retryAfterSeconds: 5,
+      })
+    }
+    places.set(orgId, taken + 1)
+    if (inside >= atOnce) await new Promise<void>((resolve) => queue.push(resolve))
+    else inside++
     try {
       return await work()
     } finally {
+      const left = (places.get(orgId) ?? 1) - 1
+      if (left === 0) places.delete(orgId)
+      else places.set(orgId, left)
       const next = queue.shift()
       if (next === undefined) inside--
       else next()

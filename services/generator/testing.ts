@@ -165,6 +165,8 @@ export type TestGenerator = AsyncDisposable & {
   as(user: TestUser, confirmDigest?: string): Promise<CallOptions>
   /** One round of the sweep. */
   sweep(options?: Partial<SweepOptions>): Promise<void>
+  /** Ends the streams of followers, as the end of the process does. */
+  endStreams(): void
   /** A worker of this process, as another process would have one. */
   newWorker(times?: Partial<BuildTimes>): ReturnType<typeof buildWorker>
 }
@@ -218,6 +220,7 @@ export async function openTestGenerator(options: TestGeneratorOptions): Promise<
   const newWorker = (times: Partial<BuildTimes> = {}) =>
     buildWorker({ ...shared, patienceMs, times: { leaseMs: 3_000, beatMs: 100, ...times } })
   const { maxWatchersOfOrg } = options
+  const ending = new AbortController()
   const routes = generatorRoutes({
     ...shared,
     stopping: stops,
@@ -225,6 +228,7 @@ export async function openTestGenerator(options: TestGeneratorOptions): Promise<
     draft: drafting({ ...shared, fetchDocument: documentSource(targets, ['localhost:8787']) }),
     watch: buildWatch({
       ...shared,
+      ending: ending.signal,
       ...(maxWatchersOfOrg === undefined ? {} : { maxWatchersOfOrg }),
     }),
   })
@@ -245,6 +249,7 @@ export async function openTestGenerator(options: TestGeneratorOptions): Promise<
     stops,
     queue: builds,
     newWorker,
+    endStreams: () => ending.abort(),
     async as(user, confirmDigest) {
       const confirmed = confirmDigest === undefined ? {} : { confirmDigest }
       return asUser(await identities.mintUser(user, confirmed))
