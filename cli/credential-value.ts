@@ -12,25 +12,24 @@ export type CredentialValue = { name: string; value: string }
  * Throws CommandFault that never shows a value.
  */
 export function readCredentials(given: readonly string[]): CredentialValue[] {
-  const names = new Set<string>()
-  let inputs = 0
-  return given.map((text) => {
-    const at = text.indexOf('=')
-    const name = at < 0 ? text : text.slice(0, at)
+  const sources = new Map<string, string>()
+  for (const text of given) {
+    const [name = '', ...rest] = text.split('=')
     if (!credentialNamePattern.test(name)) {
       throw misused(
         'A credential is given as NAME=@FILE, NAME=- or NAME=VALUE, its name in UPPER_SNAKE_CASE.',
       )
     }
-    if (at < 0)
+    if (rest.length === 0) {
       throw misused(`${name} has no value: give ${name}=@FILE, ${name}=- or ${name}=VALUE.`)
-    if (names.has(name)) throw misused(`${name} is given twice.`)
-    names.add(name)
-    const source = text.slice(at + 1)
-    if (source === '-') inputs += 1
-    if (inputs > 1) throw misused('Only one credential can come from standard input.')
-    return { name, value: valueFrom(name, source) }
-  })
+    }
+    if (sources.has(name)) throw misused(`${name} is given twice.`)
+    sources.set(name, rest.join('='))
+  }
+  if ([...sources.values()].filter((source) => source === '-').length > 1) {
+    throw misused('Only one credential can come from standard input.')
+  }
+  return [...sources].map(([name, source]) => ({ name, value: valueFrom(name, source) }))
 }
 
 function valueFrom(name: string, source: string): string {

@@ -17,7 +17,7 @@ export function addCredentialCommands(program: Command): void {
     .helpCommand(false)
   credentials
     .command('set')
-    .description('store values; they act at once, without a new build')
+    .description('store values; they act within half a minute, without a new build')
     .argument('<server>', 'slug or id')
     .argument('<name=source...>', 'NAME=@FILE, NAME=- (standard input) or NAME=VALUE')
     .addOption(dataOption())

@@ -105,7 +105,6 @@ export const services: readonly Service[] = [
     main: 'services/runner/main.ts',
     after: ['keeper', 'secrets'],
     schema: 'runner',
-    redis: true,
     env: ({ paths }) => ({
       BMM_KEEPER_SOCKET: paths.keeperSocket,
       BMM_SLOTS_DIR: paths.slots,
@@ -119,7 +118,6 @@ export const services: readonly Service[] = [
     main: 'services/runner/broker/main.ts',
     after: ['keeper', 'secrets'],
     schema: 'broker',
-    redis: true,
     env: ({ paths, port }) => ({
       BMM_SLOTS_DIR: paths.slots,
       BMM_SLOTS: String(SLOTS),

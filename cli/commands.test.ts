@@ -1,0 +1,141 @@
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { readCredentials } from './credential-value.ts'
+import { CommandFault } from './fault.ts'
+import { parseTarget } from './operator.ts'
+
+const main = join(import.meta.dir, 'main.ts')
+let folder: string
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'bmm-commands-'))
+  writeFileSync(join(folder, 'key'), 'from-a-file\n')
+})
+afterAll(() => rmSync(folder, { recursive: true }))
+
+function bmm(...words: string[]) {
+  const { exitCode, stdout, stderr } = Bun.spawnSync([process.execPath, main, ...words], {
+    cwd: folder,
+    stdin: 'ignore',
+  })
+  return { code: exitCode, stdout: stdout.toString(), stderr: stderr.toString() }
+}
+
+describe('wrong use ends with 2 and a sentence', () => {
+  test.each([
+    [['bogus'], /unknown command/],
+    [['up', '--port', 'many'], /A port is a number from 0 to 65535/],
+    [['up', '--port', '65536'], /A port is a number/],
+    [['up', '--frobnicate'], /unknown option/],
+    [['login'], /Give either --email or/],
+    [['login', '--email', 'a@example.com', '--link', 'x'], /Give either --email or/],
+    [['draft'], /--openapi/],
+    [['draft', '--openapi', 'missing.json'], /There is no file missing.json/],
+    [['draft', '--openapi', '.'], /is a folder/],
+    [['servers', 'create', '--openapi', 'x.json'], /--slug/],
+    [['servers', 'delete', 'shop'], /cannot be undone/],
+    [['credentials', 'set', 'shop', 'lower=1'], /UPPER_SNAKE_CASE/],
+    [['call', 'shop', 'tool', '[1]'], /must be a JSON object/],
+    [['call', 'shop', 'tool', '{"a":'], /must be a JSON object/],
+    [['targets', 'allow', 'nowhere'], /HOST:PORT/],
+    [['test', 'no/such/folder'], /There is no test under/],
+  ])('%p', (words, sentence) => {
+    const { code, stderr } = bmm(...words)
+    expect([code, stderr]).toEqual([2, expect.stringMatching(sentence)])
+  })
+})
+
+describe('what cannot be done ends with 1 and a sentence', () => {
+  test.each([
+    [['whoami']],
+    [['servers', 'list']],
+    [['logs', 'shop']],
+    [['token', 'shop']],
+    [['targets', 'list']],
+    [['keys', 'rotate']],
+    [['logout']],
+  ])('without a stack: %p', (words) => {
+    const { code, stderr } = bmm(...words, '--data', join(folder, 'none'))
+    expect([code, stderr]).toEqual([1, expect.stringMatching(/No stack runs on .*\.\/bmm up/)])
+  })
+
+  test('a fault is one line of JSON for scripts', () => {
+    const { code, stdout } = bmm('whoami', '--data', join(folder, 'none'), '--json')
+    expect(code).toBe(1)
+    expect(JSON.parse(stdout)).toEqual({
+      error: { code: 'not_running', message: expect.stringContaining('./bmm up') },
+    })
+  })
+
+  test('a malformed document is named with line and column, without its text', () => {
+    writeFileSync(
+      join(folder, 'broken.json'),
+      '{\n  "openapi": "3.1.0",\n  "key": "hunter2" oops\n}',
+    )
+    const { code, stdout, stderr } = bmm('draft', '--openapi', 'broken.json')
+    expect([code, stdout]).toEqual([1, ''])
+    expect(stderr).toMatch(/broken\.json:3:\d+: /)
+    expect(stderr).not.toContain('hunter2')
+  })
+})
+
+describe('help', () => {
+  test('every command explains itself and exits 0', () => {
+    const { code, stdout } = bmm('--help')
+    expect(code).toBe(0)
+    const names = [...stdout.matchAll(/^ {2}([a-z]+)(?: \[| <|\s{2,})/gm)].map(
+      ([, name]) => name ?? '',
+    )
+    expect(names.length).toBeGreaterThan(14)
+    for (const name of names.filter((each) => each !== 'bench')) {
+      const help = bmm(name, '--help')
+      expect([name, help.code, help.stdout]).toEqual([name, 0, expect.stringContaining('Usage:')])
+    }
+  }, 60_000)
+})
+
+describe('values of credentials', () => {
+  test('come from the command line or a file, whose line end is not part of them', () => {
+    const given = ['A=plain', `B=@${join(folder, 'key')}`, 'C=with=equals']
+    expect(readCredentials(given)).toEqual([
+      { name: 'A', value: 'plain' },
+      { name: 'B', value: 'from-a-file' },
+      { name: 'C', value: 'with=equals' },
+    ])
+  })
+
+  test.each([
+    [['A'], /A has no value/],
+    [['A='], /empty/],
+    [['A=1', 'A=2'], /twice/],
+    [['A=-', 'B=-'], /Only one/],
+    [['A=@/no/such/file'], /cannot be read/],
+    [['a=hunter2'], /UPPER_SNAKE_CASE/],
+    [[`A=${'x'.repeat(16_385)}`], /more than/],
+  ])('%#: a wrong one is refused without showing a value', (given, sentence) => {
+    const refuse = () => readCredentials(given)
+    expect(refuse).toThrow(CommandFault)
+    expect(refuse).toThrow(sentence)
+    expect(refuse).not.toThrow(/hunter2|xxxx/)
+  })
+})
+
+describe('targets', () => {
+  test.each([
+    ['127.0.0.1:8080', { host: '127.0.0.1', port: 8080 }],
+    ['API.internal:443', { host: 'api.internal', port: 443 }],
+    ['[::1]:9000', { host: '::1', port: 9000 }],
+  ])('%s', (text, target) => expect(parseTarget(text)).toEqual(target))
+
+  test.each([
+    '',
+    'host',
+    'host:0',
+    'host:65536',
+    '::1:80',
+    'http://host:80',
+    'a b:80',
+    'host:80/x',
+  ])('%p is none', (text) => expect(() => parseTarget(text)).toThrow(CommandFault))
+})
