@@ -60,6 +60,13 @@ describe('the answer', () => {
     expect(decoder.decode(answer.body)).toBe('ok')
   })
 
+  test('to HEAD keeps the length that it announces', async () => {
+    const server = await upstream('HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n')
+    const answer = await get(server.port, { method: 'HEAD' })
+    expect(answer).toMatchObject({ status: 200, headers: [['content-length', '99999999']] })
+    expect(answer.body).toHaveLength(0)
+  })
+
   test('is decoded when it comes compressed though identity was asked for', async () => {
     const body = gzipSync('compressed')
     const server = await upstream(

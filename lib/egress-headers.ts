@@ -105,7 +105,10 @@ export function outgoingHeaders(
 }
 
 /** What comes back: without hop-by-hop headers and without those that the connection itself names (RFC 9110 section 7.6.1). */
-export function answerHeaders(headers: HeaderList, isDecoded: boolean): [string, string][] {
+export function answerHeaders(
+  headers: HeaderList,
+  { isDecoded, method }: { isDecoded: boolean; method: string },
+): [string, string][] {
   const named = headers
     .filter(([name]) => name.toLowerCase() === 'connection')
     .flatMap(([, value]) =>
@@ -114,10 +117,13 @@ export function answerHeaders(headers: HeaderList, isDecoded: boolean): [string,
         .split(',')
         .map((token) => token.trim()),
     )
-  const dropped = new Set([...hopHeaders, ...named, ...(isDecoded ? ['content-encoding'] : [])])
+  const dropped = new Set([...hopHeaders, ...named])
+  if (isDecoded) dropped.add('content-encoding')
+  // The body that is handed on says its own length; only HEAD has nothing else to say it with.
+  if (isDecoded || method !== 'HEAD') dropped.add('content-length')
   return headers
     .map(([name, value]): [string, string] => [name.toLowerCase(), value])
-    .filter(([name]) => !dropped.has(name) && name !== 'content-length')
+    .filter(([name]) => !dropped.has(name))
 }
 
 function isOwnHeader(canonical: string): boolean {

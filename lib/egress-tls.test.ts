@@ -99,8 +99,13 @@ describe('TLS', () => {
     expect((await failure(secure('api.example.com', []))).code).toBe('tls_failed')
   })
 
-  test('the environment can add an authority but not switch the check off', async () => {
+  test('the environment can add an authority, but not switch the check off or go through a proxy', async () => {
     expect(await outcomeUnder({ NODE_EXTRA_CA_CERTS: join(folder, 'ca.pem') })).toBe('200')
+    const proxy = 'http://127.0.0.1:9'
+    const proxied = { HTTPS_PROXY: proxy, https_proxy: proxy, NODE_USE_ENV_PROXY: '1' }
+    expect(await outcomeUnder({ NODE_EXTRA_CA_CERTS: join(folder, 'ca.pem'), ...proxied })).toBe(
+      '200',
+    )
     expect(await outcomeUnder({ NODE_TLS_REJECT_UNAUTHORIZED: '0' })).toBe('tls_failed')
   })
 

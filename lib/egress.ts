@@ -171,7 +171,7 @@ function exchangeOnce(exchange: Exchange, signal: AbortSignal): Promise<EgressAn
   const { host, url } = destination
   const { promise, resolve, reject } = Promise.withResolvers<EgressAnswer | 'stale'>()
   const send = url.protocol === 'https:' ? https.request : http.request
-  const outgoing = send(requestOptions(exchange))
+  const outgoing = opened(() => send(requestOptions(exchange)), destination)
   const fail = (error: unknown) => {
     reject(error)
     outgoing.destroy()
@@ -212,6 +212,15 @@ function exchangeOnce(exchange: Exchange, signal: AbortSignal): Promise<EgressAn
     clearTimeout(timer)
     signal.removeEventListener('abort', onAbort)
   })
+}
+
+/** What the runtime refuses to send is thrown at once, as the same kind of error as everything else. */
+function opened<T>(open: () => T, destination: Destination): T {
+  try {
+    return open()
+  } catch (error) {
+    throw failureOf(error, destination)
+  }
 }
 
 function requestOptions(exchange: Exchange): https.RequestOptions {
@@ -273,7 +282,8 @@ function collect(
   const finish = async () => {
     if (!response.complete) throw invalidAnswer(host, 'ended its answer early')
     const body = await decodeBody(Buffer.concat(chunks), coding, answerBytes, host)
-    resolve({ status, headers: answerHeaders(headers, coding !== undefined), body })
+    const isDecoded = coding !== undefined
+    resolve({ status, headers: answerHeaders(headers, { isDecoded, method }), body })
   }
   const endedEarly = () => fail(invalidAnswer(host, 'ended its answer early'))
   response.on('aborted', endedEarly)

@@ -1,6 +1,6 @@
 /** The broker as a whole: slots, contracts, credentials and policy, and the order in which they judge a request. */
 import type { EgressLimits } from '@bmm/lib/egress'
-import { type EgressPolicy, publicPolicy, type Resolve } from '@bmm/lib/egress-policy'
+import { publicPolicy, type Resolve, systemResolve } from '@bmm/lib/egress-policy'
 import { openEgressPool } from '@bmm/lib/egress-pool'
 import { errorFrom } from '@bmm/lib/errors'
 import type { Identity } from '@bmm/lib/identity'
@@ -12,6 +12,7 @@ import { createStatementKeyring } from '../statement-keys.ts'
 import { openContracts } from './contract.ts'
 import { type Assignment, createOutgoing, FetchFailure } from './outgoing.ts'
 import { openRefusals } from './refusals.ts'
+import { rememberingResolver } from './resolver.ts'
 import { type Assign, dialRunner, type RunnerLink } from './runner-link.ts'
 import type { SandboxRequest } from './sandbox-leg.ts'
 import { brokerRoutes } from './service.ts'
@@ -60,10 +61,15 @@ export async function openBroker(options: BrokerOptions): Promise<Broker> {
   const refusals = openRefusals({ sql, log, now })
   const vault = createVault({ secrets: options.secrets, now })
   const pool = openEgressPool(options.extraCa === undefined ? {} : { extraCa: options.extraCa })
+  const resolve = rememberingResolver(options.resolve ?? systemResolve, now)
   const turns = createTurns(turnLimits)
   const outgoing = createOutgoing({
     ...{ vault, pool, isCurrent: contracts.isCurrent },
-    policyFor: (orgId) => policyOf(options, (host, port) => targets.isAllowed(orgId, host, port)),
+    policyFor: (orgId) =>
+      publicPolicy({
+        ...{ resolve, ownListeners: options.ownListeners },
+        isTargetAllowed: (host, port) => targets.isAllowed(orgId, host, port),
+      }),
     ...(options.limits === undefined ? {} : { limits: options.limits }),
   })
   /** Assigned slots by contract: the last one to go takes the opened secrets along. */
@@ -179,16 +185,6 @@ export async function openBroker(options: BrokerOptions): Promise<Broker> {
 function noCallInFlight(): FetchFailure {
   const message = 'No call is in flight, so nothing leaves. Await every fetch before returning.'
   return new FetchFailure('no_call_in_flight', message, '', true)
-}
-
-function policyOf(
-  { resolve, ownListeners }: BrokerOptions,
-  isTargetAllowed: EgressPolicy['isTargetAllowed'],
-): EgressPolicy {
-  return publicPolicy({
-    ...{ isTargetAllowed, ownListeners },
-    ...(resolve === undefined ? {} : { resolve }),
-  })
 }
 
 async function askKeys(statements: Pick<Client<typeof StatementService>, 'listStatementKeys'>) {

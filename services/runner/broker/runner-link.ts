@@ -98,16 +98,16 @@ export function dialRunner(
       unix: socket,
       accept: [FRAME.EXPECT, FRAME.ASSIGN, FRAME.RELEASE, FRAME.IN_FLIGHT_ANSWER],
       onFrame,
-      onEnd(reason) {
-        current?.requests.end(`the runner is gone: ${reason}`)
-        current = undefined
-        options.lost()
-      },
     })
     connection.sendControl(FRAME.HELLO, 0, { jwt })
-    current = { connection, requests: createFrameRequests(connection) }
+    const requests = createFrameRequests(connection)
+    current = { connection, requests }
     log.info({ socket }, 'linked to the runner')
-    return await connection.closed
+    const reason = await connection.closed
+    current = undefined
+    requests.end(`the runner is gone: ${reason}`)
+    options.lost()
+    return reason
   }
 
   async function run(): Promise<void> {

@@ -27,9 +27,9 @@ const MAX_HEAD_BYTES = 60 * 1024
 const helloSchema = z.object({ token: z.string().max(200), protocol: z.literal(1) })
 const fetchSchema = z.strictObject({
   call: z.int().min(0),
-  method: z.string().max(64),
+  method: z.string(),
   url: z.string(),
-  headers: z.array(z.tuple([z.string(), z.string()])).max(1_000),
+  headers: z.array(z.tuple([z.string(), z.string()])),
   hasBody: z.boolean(),
 })
 
@@ -61,6 +61,26 @@ type Exchange = {
   deadline: ReturnType<typeof setTimeout> | undefined
 }
 
+type Fetch = z.infer<typeof fetchSchema>
+
+/** Stands for a request that is too large to be looked at. */
+const unread: Fetch = { call: 0, method: '', url: '', headers: [], hasBody: true }
+
+function fetchFrom(frame: Frame): Fetch {
+  const parsed = fetchSchema.safeParse(parseControl(frame.payload, MAX_FETCH_BYTES))
+  if (!parsed.success) throw new FrameFault('a fetch is malformed')
+  return parsed.data
+}
+
+function newExchange({ call, method, url, headers, hasBody }: Fetch): Exchange {
+  return {
+    ...{ state: 'assembling', call, hasBody, parts: [], bytes: 0 },
+    ask: { method, url, headers },
+    stop: new AbortController(),
+    deadline: undefined,
+  }
+}
+
 /** Handlers for the one connection of a sandbox. */
 export function sandboxLeg(options: SandboxLegOptions): FrameHandlers {
   const exchanges = new Map<number, Exchange>()
@@ -86,19 +106,15 @@ export function sandboxLeg(options: SandboxLegOptions): FrameHandlers {
     ids.admit(frame.call)
     highestId = frame.call
     if (exchanges.size >= MAX_KNOWN) throw new FrameFault('too many requests were begun')
-    const parsed = fetchSchema.safeParse(parseControl(frame.payload, MAX_FETCH_BYTES))
-    if (!parsed.success) throw new FrameFault('a fetch is malformed')
-    const { call, method, url, headers, hasBody } = parsed.data
-    const exchange: Exchange = {
-      ...{ state: 'assembling', call, hasBody, parts: [], bytes: 0 },
-      ask: { method, url, headers },
-      stop: new AbortController(),
-      deadline: undefined,
-    }
+    const isTooLarge = frame.payload.length > MAX_FETCH_BYTES
+    const exchange = isTooLarge ? newExchange(unread) : newExchange(fetchFrom(frame))
     const isFull = exchanges.size >= MAX_OPEN
     exchanges.set(frame.call, exchange)
-    if (isFull) {
-      refuse(frame.call, exchange, connection, 'busy', 'Too many requests are under way at once.')
+    if (isFull || isTooLarge) {
+      const [code, message] = isFull
+        ? ['busy', 'Too many requests are under way at once.']
+        : ['request_too_large', 'The URL and the headers of the request are too large.']
+      refuse(frame.call, exchange, connection, code, message)
       return
     }
     exchange.deadline = setTimeout(() => {

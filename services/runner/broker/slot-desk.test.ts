@@ -203,6 +203,22 @@ describe('frames of a hostile sandbox', () => {
     expect(await sandbox.fetch(`${origin}/`)).toMatchObject({ status: 200 })
   })
 
+  test('a URL or headers over the limit are refused, and the next request works', async () => {
+    const sandbox = await serving()
+    const long = 'x'.repeat(300_000)
+    expect(await sandbox.fetch(`${origin}/${long}`, { body: 'b' })).toMatchObject({
+      failed: 'request_too_large',
+    })
+    expect(await sandbox.fetch(`${origin}/${long.slice(0, 20_000)}`)).toMatchObject({
+      failed: 'url_invalid',
+    })
+    const many = Array.from({ length: 3_000 }, (_, at): [string, string] => [`x-${at}`, 'y'])
+    expect(await sandbox.fetch(`${origin}/`, { headers: many })).toMatchObject({
+      failed: 'header_refused',
+    })
+    expect(await sandbox.fetch(`${origin}/`)).toMatchObject({ status: 200 })
+  })
+
   test('a flood of requests waits its turn, is refused beyond that, and hurts nobody else', async () => {
     const greedy = await serving()
     const modest = await serving()
