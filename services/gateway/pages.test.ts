@@ -156,12 +156,17 @@ describe('consent', () => {
     )
   })
 
-  test('an application’s own scheme may be where the form leads', async () => {
-    const response = await fetch(
-      `${gw.origin}/oauth/authorize?redirect_uri=${encodeURIComponent('cursor://anysphere/cb')}`,
-      withCookie,
-    )
-    expect(response.headers.get('content-security-policy')).toContain("form-action 'self' cursor:;")
+  test('an application’s own scheme or an IPv6 address may be where the form leads', async () => {
+    for (const [redirect, source] of [
+      ['cursor://anysphere/cb', 'cursor:'],
+      ['http://[::1]:3000/cb', 'http:'],
+      ['https://client.example/cb', 'https://client.example'],
+    ]) {
+      const query = new URLSearchParams({ redirect_uri: redirect ?? '' })
+      const response = await fetch(`${gw.origin}/oauth/authorize?${query}`, withCookie)
+      const policy = response.headers.get('content-security-policy')
+      expect(policy).toContain(`form-action 'self' ${source};`)
+    }
   })
 
   test('without a session the login page comes, with the way back', async () => {

@@ -60,5 +60,6 @@ function formTarget(redirectUri: string | undefined): string {
   if (redirectUri === undefined || !URL.canParse(redirectUri)) return 'https: http:'
   const url = new URL(redirectUri)
   const web = url.protocol === 'https:' || url.protocol === 'http:'
-  return web && /^[a-z0-9.:[\]/-]+$/i.test(url.origin) ? url.origin : url.protocol
+  // The grammar of sources has no IPv6 addresses.
+  return web && /^[a-z0-9.-]+$/i.test(url.hostname) ? url.origin : url.protocol
 }

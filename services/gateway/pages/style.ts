@@ -33,7 +33,8 @@ code { font: .92em ui-monospace, "SF Mono", Menlo, Consolas, monospace; overflow
 label { display: block; margin-bottom: .35rem; font-weight: 600; }
 input[type=email] { width: 100%; min-height: 2.9rem; padding: .5rem .75rem; font: inherit;
   color: inherit; background: var(--ground); border: 1px solid var(--quiet); border-radius: .6rem; }
-.actions { display: flex; flex-wrap: wrap; gap: .75rem; margin-top: 1.25rem; }
+.actions { display: flex; flex-wrap: wrap; gap: .75rem; margin: 1.25rem 0; }
+main > :last-child { margin-bottom: 0; }
 button, .button { display: inline-flex; align-items: center; justify-content: center;
   min-height: 2.9rem; padding: .5rem 1.3rem; font: inherit; font-weight: 600; cursor: pointer;
   color: var(--on-accent); background: var(--accent); border: 1px solid var(--accent);
