@@ -4,7 +4,8 @@ import { type OpenApiDocument, readDocument } from './document.ts'
 import { draftInParts, type ImportOptions } from './draft.ts'
 import { ImportError } from './import-error.ts'
 
-const COLLECT_EVERY_BYTES = 4_000_000
+const PART_CHARACTERS = 1_000_000
+const COLLECT_EVERY_PARTS = 4
 
 /** The document is not named here, so that its bytes can be collected while the draft is made. */
 if (import.meta.main) {
@@ -26,19 +27,20 @@ function answerTo(input: Uint8Array): string[] {
 }
 
 function draftParts(document: OpenApiDocument, options: ImportOptions): string[] {
-  const tools: string[] = []
-  let uncollected = 0
+  const parts: string[] = []
+  let part = ''
+  let separator = ''
   const { spec, ...rest } = draftInParts(document, options, (tool) => {
-    const text = `${tools.length === 0 ? '' : ','}${JSON.stringify(tool)}`
-    tools.push(text)
-    uncollected += text.length
+    part += `${separator}${JSON.stringify(tool)}`
+    separator = ','
+    if (part.length < PART_CHARACTERS) return
+    parts.push(part)
+    part = ''
     // The engine would let garbage grow to the size of what lives: for the largest documents that is too much.
-    if (uncollected < COLLECT_EVERY_BYTES) return
-    uncollected = 0
-    Bun.gc(true)
+    if (parts.length % COLLECT_EVERY_PARTS === 0) Bun.gc(true)
   })
   const [head, tail] = [JSON.stringify(spec).slice(0, -1), JSON.stringify(rest).slice(1)]
-  return [`{"draft":{"spec":${head},"tools":[`, ...tools, `]},${tail}}`]
+  return [`{"draft":{"spec":${head},"tools":[`, ...parts, part, `]},${tail}}`]
 }
 
 function decoded(bytes: Uint8Array): string {
