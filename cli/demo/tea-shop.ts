@@ -1,5 +1,7 @@
 /** The demo's own HTTP API: a tea shop that answers nobody without its key, and the document that describes it. */
 
+import document from './openapi.json'
+
 /** Name of its security scheme, and so of the credential that a server for it needs. */
 export const CREDENTIAL = 'TEA_SHOP_KEY'
 
@@ -72,93 +74,7 @@ function orderFrom(body: unknown): { tea: string; grams: number } | undefined {
     : undefined
 }
 
-/** Its OpenAPI 3.1 document. */
+/** Its OpenAPI 3.1 document, with the address of the shop. */
 export function teaShopDocument(port: number): string {
-  const answers = (description: string, schema: object) => ({
-    '200': { description, content: { 'application/json': { schema } } },
-  })
-  const tea = { $ref: '#/components/schemas/Tea' }
-  return JSON.stringify({
-    openapi: '3.1.0',
-    info: {
-      title: 'Tea shop',
-      version: '1.0.0',
-      description: 'Teas of a small shop: look, and order.',
-    },
-    servers: [{ url: `http://127.0.0.1:${port}` }],
-    security: [{ tea_shop_key: [] }],
-    tags: [{ name: 'teas' }, { name: 'orders' }],
-    paths: {
-      '/teas': {
-        get: {
-          operationId: 'listTeas',
-          summary: 'Teas that the shop has',
-          tags: ['teas'],
-          parameters: [
-            {
-              name: 'kind',
-              in: 'query',
-              description: 'Only teas of this kind.',
-              schema: { type: 'string', enum: ['green', 'black', 'oolong'] },
-            },
-          ],
-          responses: answers('Teas', {
-            type: 'object',
-            properties: { teas: { type: 'array', items: tea } },
-          }),
-        },
-      },
-      '/teas/{id}': {
-        get: {
-          operationId: 'getTea',
-          summary: 'One tea with its stock and price',
-          tags: ['teas'],
-          parameters: [{ name: 'id', in: 'path', required: true, schema: { type: 'string' } }],
-          responses: answers('The tea', tea),
-        },
-      },
-      '/orders': {
-        post: {
-          operationId: 'orderTea',
-          summary: 'Orders a tea',
-          tags: ['orders'],
-          requestBody: {
-            required: true,
-            content: { 'application/json': { schema: { $ref: '#/components/schemas/Order' } } },
-          },
-          responses: { '201': { description: 'The order with its number' } },
-        },
-      },
-    },
-    components: {
-      securitySchemes: {
-        tea_shop_key: {
-          type: 'apiKey',
-          in: 'header',
-          name: 'X-Api-Key',
-          description: "The shop's key.",
-        },
-      },
-      schemas: {
-        Tea: {
-          type: 'object',
-          properties: {
-            id: { type: 'string' },
-            name: { type: 'string' },
-            kind: { type: 'string' },
-            gramsInStock: { type: 'integer' },
-            pricePer100g: { type: 'number', description: 'In euros.' },
-          },
-        },
-        Order: {
-          type: 'object',
-          required: ['tea', 'grams'],
-          properties: {
-            tea: { type: 'string', description: 'Id of the tea.' },
-            grams: { type: 'integer', minimum: 50, maximum: 1000 },
-          },
-        },
-      },
-    },
-  })
+  return JSON.stringify({ ...document, servers: [{ url: `http://127.0.0.1:${port}` }] })
 }
