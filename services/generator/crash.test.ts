@@ -1,9 +1,12 @@
 /** Real processes of the generator, killed in the middle: the next one finishes what was begun. */
 import { afterAll, afterEach, beforeAll, expect, setDefaultTimeout, test } from 'bun:test'
-import { testUser } from '@bmm/lib/testing'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { findRedisServer, testUser } from '@bmm/lib/testing'
 import { BuildState, BuildStep, ServerState } from '@bmm/proto/generator/v1/server'
 import { openTestGenerator, quietAnswers, spawnService, type TestGenerator } from './testing.ts'
-import { callsOf, type TestCalls } from './testing-calls.ts'
+import { callsOf, reason, type TestCalls } from './testing-calls.ts'
 
 setDefaultTimeout(120_000)
 
@@ -55,13 +58,13 @@ const succeeded = async (buildId: string, serverId: string) => {
   return seen
 }
 
-const start = () =>
+const start = (redisUrl = generator.redis.url) =>
   spawnService('generator', {
     rpc: generator.rpc,
     identities: generator.identities,
     env: {
       BMM_DATABASE_URL: generator.database.url,
-      BMM_REDIS_URL: generator.redis.url,
+      BMM_REDIS_URL: redisUrl,
       BMM_PUBLIC_URL: 'http://localhost:8787',
     },
   })
@@ -120,4 +123,53 @@ test('a deletion whose process is killed is finished by the next process', async
     await Bun.sleep(50)
   }
   expect(state).toBe('deleted')
+})
+
+test('a process that is told to stop ends at once and leaves its build to the next', async () => {
+  const held = hold('onTry')
+  const first = await start()
+  const { serverId, buildId } = await queued()
+  await held.reached
+  const following = reason(calls.events(buildId))
+  const from = performance.now()
+  await first[Symbol.asyncDispose]()
+  expect(performance.now() - from).toBeLessThan(11_000)
+  expect(await following).not.toBe('done')
+  held.release()
+  generator.neighbours.onTry = async () => ''
+  await using _second = await start()
+  await calls.events(buildId)
+  await succeeded(buildId, serverId)
+})
+
+test('a server that is made while Redis is away is built when it is back', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'bmm-redis-'))
+  const socket = join(folder, 'redis.sock')
+  const startRedis = async () => {
+    const options = ['--port', '0', '--unixsocket', socket, '--save', '', '--dir', folder]
+    const child = Bun.spawn([...findRedisServer(), ...options], {
+      argv0: 'redis-server',
+      stdout: 'ignore',
+      stderr: 'ignore',
+    })
+    while (!existsSync(socket)) await Bun.sleep(20)
+    return async () => {
+      child.kill('SIGKILL')
+      await child.exited
+      rmSync(socket, { force: true })
+    }
+  }
+  let stopRedis = await startRedis()
+  try {
+    await using _process = await start(`unix://${socket}`)
+    await stopRedis()
+    const { serverId, buildId } = await queued()
+    expect((await calls.buildOf(buildId)).state).toBe(BuildState.QUEUED)
+    stopRedis = await startRedis()
+    await calls.events(buildId)
+    await succeeded(buildId, serverId)
+  } finally {
+    await stopRedis()
+    rmSync(folder, { recursive: true, force: true })
+  }
 })
