@@ -782,8 +782,9 @@ export const GetArtefactResponseSchema: GenMessage<GetArtefactResponse> = /*@__P
  */
 export const DraftService: GenService<{
   /**
-   * Drafts a spec from an OpenAPI document. Reasons: `document_invalid` (with line and path), `document_too_large`,
-   * `fetch_refused`, `nothing_selected`.
+   * Drafts a spec from an OpenAPI document or a hand-written spec. Reasons: `document_invalid` (with line and path),
+   * `document_too_large`, `option_invalid`, `nothing_selected`, `spec_invalid`, `fetch_refused`, `fetch_failed`,
+   * `too_many_drafts`.
    *
    * @generated from rpc bmm.generator.v1.DraftService.CreateDraft
    */
@@ -813,7 +814,8 @@ export const DraftService: GenService<{
 export const ServerService: GenService<{
   /**
    * Freezes a confirmed draft, creates the server and queues its first build. The user token's `cnf` claim must be the
-   * draft's digest. Reasons: `draft_not_found`, `draft_changed`, `slug_invalid`, `slug_taken`, `too_many_tools`.
+   * draft's digest. Reasons: `not_confirmed`, `draft_not_found`, `draft_changed`, `slug_invalid`, `slug_taken`,
+   * `access_invalid`, `no_tools`, `too_many_tools`, `spec_too_large`, `idempotency_key_reused`.
    *
    * @generated from rpc bmm.generator.v1.ServerService.CreateServer
    */
@@ -864,7 +866,7 @@ export const ServerService: GenService<{
   },
   /**
    * Serves the same version again under a new epoch; the user token's `cnf` claim must be its spec digest.
-   * Reasons: `server_not_paused`, `not_confirmed`.
+   * Reasons: `server_not_paused`, `not_confirmed`, `stop_unfinished`, `version_tampered`.
    *
    * @generated from rpc bmm.generator.v1.ServerService.ResumeServer
    */
@@ -903,7 +905,7 @@ export const BuildService: GenService<{
     output: typeof GetBuildResponseSchema;
   },
   /**
-   * Cancels a build that has not deployed. Reason `build_finished`.
+   * Cancels a build that is not being deployed yet. Reasons: `build_not_found`, `build_finished`.
    *
    * @generated from rpc bmm.generator.v1.BuildService.CancelBuild
    */
@@ -913,7 +915,8 @@ export const BuildService: GenService<{
     output: typeof CancelBuildResponseSchema;
   },
   /**
-   * Replays the events after `after_seq` and follows the build until it ends.
+   * Replays the events after `after_seq` and follows the build until it ends. Reasons: `build_not_found`,
+   * `too_many_watchers`, `service_stopping` (ask again from the last seq).
    *
    * @generated from rpc bmm.generator.v1.BuildService.WatchBuild
    */
