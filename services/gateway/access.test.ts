@@ -293,6 +293,20 @@ describe('servings', () => {
     expect((await post(target, token)).status).toBe(410)
   })
 
+  test('a stop of an earlier server does not hide the live one that has its slug now', async () => {
+    const earlier = gw.addServer('heir', testSpec(['echo']))
+    expect((await post(earlier, await gw.token(earlier))).status).toBe(200)
+    gw.stop(earlier, 'deleted')
+    await eventually(async () => (await post(earlier)).status === 410)
+    const heir = gw.addServer('heir', testSpec(['echo']))
+    const token = await gw.token(heir)
+    await eventually(async () => (await post(heir, token)).status === 200)
+    gw.stop(earlier, 'takedown', 9)
+    await Bun.sleep(500)
+    expect((await post(heir, token)).status).toBe(200)
+    expect((await post(heir, await gw.token(earlier))).status).toBe(401)
+  })
+
   test('a changed or foreign statement is not served', async () => {
     const target = gw.addServer('honest', testSpec(['echo']))
     const [honest] = target.statements

@@ -110,6 +110,17 @@ describe('results', () => {
     expect(events[3]).toMatchObject({ id: 5, result: { content: [{ text: 'done' }] } })
   })
 
+  test('an answer that takes long becomes a stream, so that nobody takes it for dead', async () => {
+    gw.world.tools.set('echo', async () => {
+      await Bun.sleep(6_000)
+      return JSON.stringify({ content: [{ type: 'text', text: 'late' }] })
+    })
+    const response = await call('echo')
+    gw.world.tools.delete('echo')
+    expect(response.headers.get('content-type')).toBe('text/event-stream')
+    expect(await response.text()).toContain('"text":"late"')
+  }, 60_000)
+
   test('a client that takes no events gets one JSON answer', async () => {
     const response = await gw.post(
       server,

@@ -74,6 +74,24 @@ describe('the doors', () => {
     expect(await response.text()).not.toContain('198.51.100.1')
   })
 
+  test('a request without a host is refused, however it is written', async () => {
+    for (const head of ['GET / HTTP/1.0', 'GET / HTTP/1.1\r\nHost: evil.example']) {
+      const text = await rawAnswer(`${head}\r\n\r\n`)
+      expect(text).toStartWith('HTTP/1.1 421 ')
+    }
+    const host = `localhost:${listener.port}`
+    const twice = await rawAnswer(`GET / HTTP/1.1\r\nHost: ${host}\r\nHost: evil.example\r\n\r\n`)
+    expect(twice).toStartWith('HTTP/1.1 421 ')
+  })
+
+  test('two ways to say where a body ends are refused', async () => {
+    const text = await rawAnswer(
+      `POST / HTTP/1.1\r\nHost: localhost:${listener.port}\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET / HTTP/1.1\r\n\r\n`,
+    )
+    expect(text).toStartWith('HTTP/1.1 400 ')
+    expect(text.split('HTTP/1.1').length).toBe(2)
+  })
+
   test('each request has an id of its own', async () => {
     const ids = new Set<string | null>()
     for (let request = 0; request < 5; request++) {
@@ -97,3 +115,24 @@ describe('stopping', () => {
     await stopped
   }, 30_000)
 })
+
+/** What comes back on a plain socket until it ends or says no more for a moment. */
+async function rawAnswer(text: string): Promise<string> {
+  const done = Promise.withResolvers<void>()
+  let received = ''
+  const socket = await Bun.connect({
+    hostname: '127.0.0.1',
+    port: listener.port,
+    socket: {
+      data(_, bytes) {
+        received += new TextDecoder().decode(bytes)
+        setTimeout(done.resolve, 200)
+      },
+      close: () => done.resolve(),
+    },
+  })
+  socket.write(text)
+  await done.promise
+  socket.end()
+  return received
+}

@@ -69,6 +69,10 @@ function serve(options: ListenerOptions, hostname: string, port: number): Server
     maxRequestBodySize: MAX_BODY_BYTES,
     development: false,
     fetch: (request, server) => answer(options, request, server),
+    error(thrown) {
+      options.log.error({ err: thrown }, 'a request failed outside of every route')
+      return new Response('internal error', { status: 500 })
+    },
     websocket: {
       maxPayloadLength: 1024,
       idleTimeout: SOCKET_IDLE_SECONDS,
@@ -122,9 +126,12 @@ async function answer(
 
 /** A page of a rebound name has another Host: it must not read our answers with its own origin (DNS rebinding). */
 function refuseHost(request: Request, publicUrl: string, requestId: string): Response | undefined {
-  if (request.headers.get('host') === new URL(publicUrl).host) return undefined
-  const { pathname } = new URL(request.url)
-  if (pathname.startsWith('/health/')) return undefined
+  // HTTP/1.0 without a Host has no absolute address, which everything behind relies on.
+  const address = URL.canParse(request.url) ? new URL(request.url) : undefined
+  const expected = request.headers.get('host') === new URL(publicUrl).host
+  if (address !== undefined && (expected || address.pathname.startsWith('/health/'))) {
+    return undefined
+  }
   const detail = `This address answers for ${publicUrl} only. Use exactly that.`
   return problemResponse({ status: 421, code: 'wrong_host', detail }, requestId)
 }
