@@ -25,8 +25,9 @@ function bmm(...words: string[]) {
 describe('wrong use ends with 2 and a sentence', () => {
   test.each([
     [['bogus'], /unknown command/],
-    [['up', '--port', 'many'], /A port is a number from 0 to 65535/],
-    [['up', '--port', '65536'], /A port is a number/],
+    [['up', '--port', 'many'], /A port is 0 for any free one, or from 1024/],
+    [['up', '--port', '65536'], /A port is 0/],
+    [['up', '--port', '80'], /without privileges/],
     [['up', '--frobnicate'], /unknown option/],
     [['login'], /Give either --email or/],
     [['login', '--email', 'a@example.com', '--link', 'x'], /Give either --email or/],
@@ -66,6 +67,12 @@ describe('what cannot be done ends with 1 and a sentence', () => {
     expect(JSON.parse(stdout)).toEqual({
       error: { code: 'not_running', message: expect.stringContaining('./bmm up') },
     })
+  })
+
+  test('what the system refuses is a sentence with the path', () => {
+    const { code, stderr } = bmm('down', '--data', join(folder, 'key'))
+    expect([code, stderr]).toEqual([1, expect.stringContaining(join(folder, 'key'))])
+    expect(stderr).not.toContain('bug')
   })
 
   test('a malformed document is named with line and column, without its text', () => {

@@ -20,9 +20,26 @@ export function endingOf(error: unknown, json: boolean): number {
 
 function faultOf(error: unknown): CommandFault | undefined {
   if (error instanceof CommandFault) return error
-  if (!(error instanceof ConnectError)) return undefined
+  if (!(error instanceof ConnectError)) return systemFault(error)
   const reason = reasonOf(error)
   return reason === undefined
     ? failed('service_failed', `The service failed: ${error.rawMessage}`)
     : failed(reason, error.rawMessage)
+}
+
+const systemSentences: Readonly<Record<string, string>> = {
+  EACCES: 'you may not use it: run this as the user who started the stack',
+  EPERM: 'the system does not permit it',
+  EEXIST: 'something else is there already',
+  ENOTDIR: 'a part of the path is no folder',
+  ENOSPC: 'the disk is full',
+  EROFS: 'the disk is read-only',
+}
+
+/** What the operating system refused, where that is nobody's bug. */
+function systemFault(error: unknown): CommandFault | undefined {
+  if (!(error instanceof Error) || !('code' in error)) return undefined
+  const sentence = systemSentences[String(error.code)]
+  const path = 'path' in error ? `${error.path}: ` : ''
+  return sentence === undefined ? undefined : failed('system_refused', `${path}${sentence}.`)
 }

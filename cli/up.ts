@@ -3,7 +3,7 @@ import { type Command, InvalidArgumentError, Option } from 'commander'
 import { defaultData, environment } from './config.ts'
 import { failed } from './fault.ts'
 import { note, print, printJson } from './output.ts'
-import { installPrograms } from './stack/install.ts'
+import { installPrograms, requireOpenCheckout } from './stack/install.ts'
 import { launchSupervisor } from './stack/launch.ts'
 import { tryLock } from './stack/lock.ts'
 import { stackOptions } from './stack/options.ts'
@@ -17,6 +17,7 @@ const STOP_TIMEOUT_MS = 90_000
 const START_TIMEOUT_MS = 180_000
 const POLL_MS = 50
 const MAX_PORT = 65535
+const FIRST_UNPRIVILEGED_PORT = 1024
 
 export type UpOptions = { data: string; port?: number; detach?: boolean; json?: boolean }
 
@@ -88,6 +89,7 @@ export async function startStack(options: UpOptions & { tied: boolean }) {
     )
   }
   const stack = stackOptions({ data: options.data, port: options.port }, environment())
+  requireOpenCheckout()
   const paths = openStackPaths(options.data)
   await installPrograms({ redis: stack.redisUrl === undefined }, note)
   note(`starting on ${paths.data}`)
@@ -165,6 +167,9 @@ function printReport(report: Report, options: UpOptions): void {
 /** For commander: a TCP port, or 0. */
 export function parsePort(text: string): number {
   const port = Number(text)
-  if (/^\d{1,5}$/.test(text) && port <= MAX_PORT) return port
-  throw new InvalidArgumentError('A port is a number from 0 to 65535.')
+  const known = /^\d{1,5}$/.test(text) && port <= MAX_PORT
+  if (known && (port === 0 || port >= FIRST_UNPRIVILEGED_PORT)) return port
+  throw new InvalidArgumentError(
+    'A port is 0 for any free one, or from 1024 to 65535: the gateway runs without privileges.',
+  )
 }

@@ -97,7 +97,7 @@ describe('a running stack', () => {
   })
 
   test('another port is refused, because every token contains the first one', async () => {
-    const other = await bmm(['up', '--data', data, '--port', '1'])
+    const other = await bmm(['up', '--data', data, '--port', '1025'])
     expect(other.code).toBe(1)
     expect(other.stderr).toContain(new URL(report.gateway).port)
   })

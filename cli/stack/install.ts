@@ -1,9 +1,11 @@
 /** Programs of the host that the stack needs: found on PATH, else installed from Debian, never as a system service. */
-import { existsSync } from 'node:fs'
-import { installsForbidden } from '../config.ts'
+import { existsSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { checkout, installsForbidden } from '../config.ts'
 import { failed } from '../fault.ts'
 
 const APT_LOCK_SECONDS = 300
+const OTHERS_READ = 0o004
 
 /** One program under any of its names, and the Debian package that brings it. */
 type Program = { names: string[]; debian: string; purpose: string }
@@ -54,6 +56,17 @@ export async function installPrograms(
   }
   say(`installing ${names.join(', ')} (apt-get): ${why}`)
   await aptInstall(names)
+}
+
+/** Services run as users of their own: throws CommandFault when a strict umask has closed the checkout to them. */
+export function requireOpenCheckout(): void {
+  const needed = ['.', 'lib', 'services', 'services/auth/main.ts', 'node_modules/.bun']
+  const closed = needed.find((path) => (statSync(join(checkout, path)).mode & OTHERS_READ) === 0)
+  if (closed === undefined) return
+  throw failed(
+    'checkout_closed',
+    `The services run as users of their own and cannot read ${join(checkout, closed)}: chmod -R go+rX ${checkout}`,
+  )
 }
 
 /** The Redis program of this machine; throws CommandFault when installPrograms did not bring it. */
