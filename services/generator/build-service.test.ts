@@ -1,11 +1,12 @@
 /** Builds through the generated client: failing, cancelled, followed. */
 import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { watch as follow } from '@bmm/lib/client'
+import { conflict } from '@bmm/lib/errors'
 import { testUser } from '@bmm/lib/testing'
 import { BuildState, BuildStep, ServerState } from '@bmm/proto/generator/v1/server'
 import type { ServerSpec } from '@bmm/spec/server-spec'
 import { openTestGenerator, quietAnswers, type TestGenerator } from './testing.ts'
-import { callsOf, codeSpec, reason, type TestCalls } from './testing-calls.ts'
+import { callsOf, codeSpec, jsonOf, reason, type TestCalls } from './testing-calls.ts'
 
 setDefaultTimeout(120_000)
 
@@ -137,6 +138,45 @@ describe('cancelling', () => {
       'permission_missing',
     )
     await calls.ended(build.id)
+  })
+})
+
+describe('building again', () => {
+  const retry = async (buildId: string, user = owner) =>
+    (await calls.builds.retryBuild({ buildId }, await generator.as(user))).build
+
+  test('a build that failed is repeated for the same server and succeeds', async () => {
+    generator.neighbours.onTry = async () => 'The sandbox did not start.'
+    const { server, build } = await calls.create(await calls.draftOf())
+    expect((await calls.ended(build.id)).state).toBe(BuildState.FAILED)
+    generator.neighbours.onTry = async () => ''
+    const again = await retry(build.id)
+    expect(again).toMatchObject({ serverId: server.id, version: 1 })
+    expect((await calls.ended(again?.id ?? '')).state).toBe(BuildState.SUCCEEDED)
+    expect(await calls.serverOf(server.id)).toMatchObject({
+      state: ServerState.LIVE,
+      latestBuildId: again?.id,
+    })
+    expect(await reason(retry(build.id))).toBe('build_not_retryable')
+    expect(await reason(retry(again?.id ?? ''))).toBe('build_not_retryable')
+  })
+  test('a build that failed after signing is repeated under the same statement', async () => {
+    generator.neighbours.onDeploy = async () => {
+      throw conflict('digest_mismatch', 'The bytes are not those of the statement.')
+    }
+    const { build } = await calls.create(await calls.draftOf())
+    expect((await calls.ended(build.id)).reason).toBe('digest_mismatch')
+    generator.neighbours.onDeploy = async () => {}
+    const again = await retry(build.id)
+    expect((await calls.ended(again?.id ?? '')).state).toBe(BuildState.SUCCEEDED)
+    expect(jsonOf(generator.neighbours.deployed.at(-1)?.statement).epoch).toBe(1)
+  })
+  test('another organisation and a viewer are refused', async () => {
+    generator.neighbours.onTry = async () => 'No.'
+    const { build } = await calls.create(await calls.draftOf())
+    await calls.ended(build.id)
+    expect(await reason(retry(build.id, testUser()))).toBe('build_not_found')
+    expect(await reason(retry(build.id, { ...owner, role: 'viewer' }))).toBe('permission_missing')
   })
 })
 

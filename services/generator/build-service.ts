@@ -1,6 +1,7 @@
 /** The RPCs of builds: who calls, decode, domain, encode. */
 import { notFound, precondition } from '@bmm/lib/errors'
 import { type UserClaims, userOf } from '@bmm/lib/identity'
+import { newId } from '@bmm/lib/ids'
 import { inTransaction, type Sql } from '@bmm/lib/sql'
 import type { BuildService } from '@bmm/proto/generator/v1/generator_service'
 import {
@@ -13,18 +14,16 @@ import type { MessageInitShape } from '@bufbuild/protobuf'
 import { timestampFromDate } from '@bufbuild/protobuf/wkt'
 import type { ServiceImpl } from '@connectrpc/connect'
 import { isFinished, type BuildState as State, type BuildStep as Step } from './build.ts'
+import { type EnqueueOptions, enqueue } from './build-queue.ts'
 import * as store from './build-store.ts'
 import type { BuildWatch } from './build-watch.ts'
 import type { Hints } from './hints.ts'
-import { moveServer } from './server-store.ts'
+import { moveServer, setLatestBuild } from './server-store.ts'
 
-export type BuildServiceOptions = { sql: Sql; hints: Hints; watch: BuildWatch }
+export type BuildServiceOptions = EnqueueOptions & { sql: Sql; hints: Hints; watch: BuildWatch }
 
-export function buildService({
-  sql,
-  hints,
-  watch,
-}: BuildServiceOptions): ServiceImpl<typeof BuildService> {
+export function buildService(options: BuildServiceOptions): ServiceImpl<typeof BuildService> {
+  const { sql, hints, watch } = options
   return {
     async getBuild({ buildId }, context) {
       return { build: await encodeBuild(sql, await getBuild(sql, userOf(context), buildId)) }
@@ -34,6 +33,12 @@ export function buildService({
       await cancelBuild(sql, user, buildId)
       hints.buildStep(buildId)
       return { build: await encodeBuild(sql, await getBuild(sql, user, buildId)) }
+    },
+    async retryBuild({ buildId }, context) {
+      const user = userOf(context)
+      const again = await retryBuild(sql, user, buildId)
+      await enqueue(options, again)
+      return { build: await encodeBuild(sql, await getBuild(sql, user, again)) }
     },
     async *watchBuild({ buildId, afterSeq }, context) {
       const build = await getBuild(sql, userOf(context), buildId)
@@ -89,6 +94,30 @@ async function cancelBuild(sql: Sql, { orgId }: UserClaims, buildId: string): Pr
       await store.appendEvent(transaction, buildId, { state: 'cancelled', line: end.message })
       await moveServer(transaction, build.serverId, ['building'], 'failed')
     } else await store.requestCancel(transaction, buildId)
+  })
+}
+
+/** The id of a new build of the same version. Its confirmation is used once, or again for the same statement. */
+async function retryBuild(sql: Sql, { orgId, userId }: UserClaims, buildId: string) {
+  return inTransaction(sql, async (transaction) => {
+    const build = await store.lockBuild(transaction, orgId, buildId)
+    if (build === undefined) throw buildNotFound()
+    const { serverId, version, state } = build
+    const mayRetry = state === 'failed' || state === 'cancelled'
+    const id = newId('bld')
+    const isTaken =
+      mayRetry &&
+      (await store.isLatestBuild(transaction, build)) &&
+      (await setLatestBuild(transaction, serverId, id))
+    if (!isTaken) {
+      throw precondition(
+        'build_not_retryable',
+        "Only the newest build of a server can be repeated, when it didn't succeed.",
+      )
+    }
+    await store.insertBuild(transaction, { id, serverId, orgId, version, createdBy: userId })
+    await store.appendEvent(transaction, id, { state: 'queued', elapsedMs: 0 })
+    return id
   })
 }
 

@@ -62,6 +62,13 @@ export async function lockBuild(
   return row
 }
 
+/** Whether this is the newest build of its server. */
+export async function isLatestBuild(sql: Querying, build: BuildRow): Promise<boolean> {
+  const rows = await sql`
+    select 1 from servers where id = ${build.serverId} and latest_build_id = ${build.id} for update`
+  return rows.length > 0
+}
+
 /** Steps begun so far, in the order of their beginning. */
 export async function listSteps(sql: Querying, buildId: string): Promise<StepRow[]> {
   return sql<StepRow[]>`

@@ -6,8 +6,6 @@ import { type BuildRecord, buildRecord } from './build-record.ts'
 import * as store from './build-store.ts'
 import type { Hints } from './hints.ts'
 
-export const BUILD_QUEUE = 'builds'
-export const BUILDS_AT_ONCE = 4
 /** How long a step waits for a service that is away. */
 export const PATIENCE_MS = 60_000
 

@@ -3,13 +3,12 @@ import { asUser } from '@bmm/lib/client'
 import { conflict, denied, invalid, notFound, precondition } from '@bmm/lib/errors'
 import type { UserClaims } from '@bmm/lib/identity'
 import { newId } from '@bmm/lib/ids'
-import type { JobQueue } from '@bmm/lib/jobs'
-import type { Log } from '@bmm/lib/log'
 import { inTransaction, type Sql } from '@bmm/lib/sql'
 import { digestOf } from '@bmm/spec/digest'
 import { resourceUrl, slugFault } from '@bmm/spec/resource-url'
 import { MAX_BUILD_TOOLS, MAX_SPEC_BYTES } from '@bmm/spec/server-spec'
 import { accessSchema } from '@bmm/spec/statement'
+import { type EnqueueOptions, enqueue } from './build-queue.ts'
 import { appendEvent, insertBuild } from './build-store.ts'
 import type { Downstream } from './downstream.ts'
 import { type DraftRow, findDraft } from './draft-store.ts'
@@ -28,13 +27,11 @@ export type CreationWish = {
 
 export type Created = { serverId: string; buildId: string }
 
-export type CreationOptions = {
+export type CreationOptions = EnqueueOptions & {
   sql: Sql
   statements: Downstream['statements']
-  builds: JobQueue
   hints: Hints
   publicUrl: string
-  log: Log
   now: () => Date
 }
 
@@ -188,15 +185,6 @@ async function insertAll(
   const build = { id: buildId, serverId, orgId: user.orgId, version: 1, createdBy: user.userId }
   await insertBuild(transaction, build)
   await appendEvent(transaction, buildId, { state: 'queued', elapsedMs: 0 })
-}
-
-/** A build without a job is found by the sweep: a queue that is away delays it, nothing more. */
-async function enqueue({ builds, log }: CreationOptions, buildId: string): Promise<void> {
-  try {
-    await builds.add(buildId)
-  } catch (error) {
-    log.warn({ err: error, buildId }, 'a build waits for the sweep')
-  }
 }
 
 function slugTaken(slug: string) {

@@ -11,8 +11,9 @@ import { OAuthService } from '@bmm/proto/auth/v1/oauth_service'
 import { TargetService } from '@bmm/proto/broker/v1/broker_service'
 import { DeploymentService } from '@bmm/proto/runner/v1/runner_service'
 import { SecretsService, StatementService } from '@bmm/proto/secrets/v1/secrets_service'
+import { BUILD_QUEUE, BUILDS_AT_ONCE } from './build-queue.ts'
 import { buildWatch } from './build-watch.ts'
-import { BUILD_QUEUE, BUILDS_AT_ONCE, buildWorker, PATIENCE_MS } from './build-worker.ts'
+import { buildWorker, PATIENCE_MS } from './build-worker.ts'
 import { configFrom } from './config.ts'
 import { documentSource } from './document-source.ts'
 import { statementCheck } from './downstream.ts'
@@ -46,8 +47,7 @@ const stops = stopping(shared)
 const draft = drafting({ ...shared, fetchDocument: documentSource(targets, ownListeners) })
 const ending = new AbortController()
 const watch = buildWatch({ ...shared, ending: ending.signal })
-const { statements } = downstream
-const routes = generatorRoutes({ ...shared, stopping: stops, draft, watch, statements })
+const routes = generatorRoutes({ ...shared, ...downstream, stopping: stops, draft, watch })
 const socket = join(rpcDir, 'generator', 'rpc.sock')
 closing.use(
   serveRpc({ identity, socket, routes, log, fault: () => ping(sql).then(() => undefined) }),

@@ -112,10 +112,20 @@ export async function setLive(
   return rows.length > 0
 }
 
-/** What stays of a deleted server: id, organisation, slug, dates. */
+/** Names the build that a server waits for; one that failed is building again. False when it is on its way out. */
+export async function setLatestBuild(sql: Querying, id: string, buildId: string): Promise<boolean> {
+  const rows = await sql`
+    update servers set latest_build_id = ${buildId},
+      state = case when state = 'failed' then 'building' else state end
+    where id = ${id} and state in ('failed', 'building', 'live') returning id`
+  return rows.length > 0
+}
+
+/** What stays of a deleted server: id, organisation, dates, and the slug if it was ever live. */
 export async function buryServer(sql: Querying, id: string): Promise<void> {
   await sql`
-    update servers set state = 'deleted', name = '', access = '', live_version = 0, deleted_at = now()
+    update servers set state = 'deleted', name = '', access = '', live_version = 0, deleted_at = now(),
+      slug = case when live_version = 0 then id else slug end
     where id = ${id} and state = 'deleting'`
   await sql`delete from versions where server_id = ${id}`
   await sql`delete from modules where server_id = ${id}`

@@ -15,7 +15,8 @@ const columns = (sql: Querying) => sql`
   server_id as "serverId", slug, statement as bytes, signature, key_id as "keyId", epoch, seq`
 
 /**
- * Makes this the server's newest statement, at the end of the feed; false when a newer one stands already.
+ * Makes this the server's newest statement, at the end of the feed; false when a newer one stands already, or when
+ * the server was never live: nobody has heard of it then.
  * The feed's row stays locked to the end of the transaction, so that positions become visible in their order.
  */
 export async function putServing(
@@ -31,7 +32,7 @@ export async function putServing(
     insert into servings (server_id, slug, statement, signature, key_id, epoch, seq)
     select id, slug, ${Buffer.from(statement.bytes)}, ${Buffer.from(statement.signature)},
       ${statement.keyId}, ${String(epoch)}, ${feed.seq}
-    from servers where id = ${serverId}
+    from servers where id = ${serverId} and live_version > 0
     on conflict (server_id) do update set statement = excluded.statement,
       signature = excluded.signature, key_id = excluded.key_id, epoch = excluded.epoch,
       seq = excluded.seq

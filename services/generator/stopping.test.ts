@@ -1,7 +1,7 @@
 /** Pausing, resuming and deleting servers: signed, carried out, and finished after failures. */
 import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { testUser } from '@bmm/lib/testing'
-import { ServerState } from '@bmm/proto/generator/v1/server'
+import { BuildState, ServerState } from '@bmm/proto/generator/v1/server'
 import { Scheme } from '@bmm/proto/secrets/v1/secret'
 import { SecretsService } from '@bmm/proto/secrets/v1/secrets_service'
 import { digestOf } from '@bmm/spec/digest'
@@ -156,6 +156,19 @@ describe('deleting', () => {
     )
     const last = jsonOf(tomb?.statement?.bytes)
     expect(last.reason).toBe('deleted')
+  })
+  test('the slug of a server that never was live is free again', async () => {
+    generator.neighbours.onTry = async () => 'No.'
+    const { server, build } = await calls.create(await calls.draftOf())
+    await calls.ended(build.id)
+    const { slug } = server
+    const call = await generator.as(owner)
+    const answer = await calls.servers.deleteServer({ serverId: server.id }, call)
+    expect(answer.finished).toBe(true)
+    generator.neighbours.onTry = async () => ''
+    const second = await calls.create(await calls.draftOf(), owner, { slug })
+    expect((await calls.ended(second.build.id)).state).toBe(BuildState.SUCCEEDED)
+    expect((await calls.serverOf(slug)).id).toBe(second.server.id)
   })
   test('a deletion goes on after its services were away', async () => {
     const { id: serverId } = await calls.liveServer()
