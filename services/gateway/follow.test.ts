@@ -106,6 +106,11 @@ describe('builds', () => {
     expect(await answer(`/v1/builds/${ids.build}/events`)).toMatchObject({ status: 426 })
   })
 
+  test('one that did not succeed is built again', async () => {
+    const retried = await answer(`/v1/builds/${ids.build}/retry`, { method: 'POST' })
+    expect(retried).toMatchObject({ status: 200, id: ids.retried })
+  })
+
   test('a missing permission is 403', async () => {
     const problem = await answer(`/v1/builds/${ids.build}/cancel`, { method: 'POST' })
     expect(problem).toMatchObject({ status: 403, code: 'permission_missing' })

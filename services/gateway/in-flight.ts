@@ -4,7 +4,7 @@
 const MAX_PER_USER = 64
 const MAX_TOTAL = 4_096
 
-export type EndReason = 'client_gone' | 'cancelled' | 'revoked' | 'stopping'
+export type EndReason = 'client_gone' | 'cancelled' | 'revoked' | 'stopping' | 'overdue'
 
 export type RunningCall = {
   /** Aborted with an EndReason. */

@@ -62,13 +62,14 @@ export function listen(options: ListenerOptions): Listener {
 }
 
 function serve(options: ListenerOptions, hostname: string, port: number): Server<SocketEvents> {
+  const own = { ...options, ownHost: new URL(options.publicUrl).host }
   return Bun.serve<SocketEvents>({
     hostname,
     port,
     idleTimeout: IDLE_SECONDS,
     maxRequestBodySize: MAX_BODY_BYTES,
     development: false,
-    fetch: (request, server) => answer(options, request, server),
+    fetch: (request, server) => answer(own, request, server),
     error(thrown) {
       options.log.error({ err: thrown }, 'a request failed outside of every route')
       return new Response('internal error', { status: 500 })
@@ -88,7 +89,7 @@ function serve(options: ListenerOptions, hostname: string, port: number): Server
 }
 
 async function answer(
-  options: ListenerOptions,
+  options: ListenerOptions & { ownHost: string },
   request: Request,
   server: Server<SocketEvents>,
 ): Promise<Response | undefined> {
@@ -111,7 +112,7 @@ async function answer(
   }
   options.arrivals.set(request, arrival)
   const response =
-    refuseHost(request, options.publicUrl, arrival.requestId) ?? (await options.app.fetch(request))
+    refuseHost(request, options, arrival.requestId) ?? (await options.app.fetch(request))
   if (upgraded) return undefined
   response.headers.set('x-request-id', arrival.requestId)
   response.headers.set('x-content-type-options', 'nosniff')
@@ -125,13 +126,15 @@ async function answer(
 }
 
 /** A page of a rebound name has another Host: it must not read our answers with its own origin (DNS rebinding). */
-function refuseHost(request: Request, publicUrl: string, requestId: string): Response | undefined {
+function refuseHost(
+  request: Request,
+  { publicUrl, ownHost }: { publicUrl: string; ownHost: string },
+  requestId: string,
+): Response | undefined {
+  if (request.headers.get('host') === ownHost) return undefined
   // HTTP/1.0 without a Host has no absolute address, which everything behind relies on.
   const address = URL.canParse(request.url) ? new URL(request.url) : undefined
-  const expected = request.headers.get('host') === new URL(publicUrl).host
-  if (address !== undefined && (expected || address.pathname.startsWith('/health/'))) {
-    return undefined
-  }
+  if (address?.pathname.startsWith('/health/')) return undefined
   const detail = `This address answers for ${publicUrl} only. Use exactly that.`
   return problemResponse({ status: 421, code: 'wrong_host', detail }, requestId)
 }

@@ -219,6 +219,7 @@ describe('the description', () => {
         'delete /v1/servers/{server}/credentials/{name}',
         'get /v1/builds/{build}',
         'post /v1/builds/{build}/cancel',
+        'post /v1/builds/{build}/retry',
         'get /v1/builds/{build}/events',
         'get /v1/servers/{server}/logs',
         'get /v1/servers/{server}/logs/follow',

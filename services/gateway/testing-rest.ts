@@ -29,6 +29,7 @@ export const ids = {
   draft: newId('dft'),
   server: newId('srv'),
   build: newId('bld'),
+  retried: newId('bld'),
   org: newId('org'),
 }
 export const spec = serverSpecBytes(
@@ -238,6 +239,7 @@ function builds(router: ConnectRouter, asked: AskedOfServices): void {
     cancelBuild: () => {
       throw denied('permission_missing', 'The role viewer does not permit this.')
     },
+    retryBuild: () => ({ build: { ...build, id: ids.retried } }),
     async *watchBuild({ afterSeq }, context) {
       asked.watches.push('begun')
       if (afterSeq < 1n) {

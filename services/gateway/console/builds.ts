@@ -44,6 +44,18 @@ export function buildRoutes(options: BuildRoutesOptions) {
         detail: { summary: 'Cancel a build that has not deployed', tags: ['builds'] },
       },
     )
+    .post(
+      '/builds/:build/retry',
+      async ({ request, params }) => {
+        const person = await people.as(request, ['generator'])
+        return buildJson((await builds.retryBuild({ buildId: params.build }, person)).build)
+      },
+      {
+        parse: 'none',
+        response: { 200: buildAnswer },
+        detail: { summary: 'Build a version that did not succeed again', tags: ['builds'] },
+      },
+    )
     .get(
       '/builds/:build/events',
       ({ request, params, query }) =>

@@ -110,8 +110,8 @@ function checkRequest(request: Request, publicUrl: string): void {
 type Live = Extract<Served, { state: 'live' }>
 
 async function liveServer(options: McpOptions, slug: string, arrival: Arrival): Promise<Live> {
-  const unknown = new Refusal(404, 'There is no such server.')
-  if (!slugPattern.test(slug)) throw unknown
+  const unknown = () => new Refusal(404, 'There is no such server.')
+  if (!slugPattern.test(slug)) throw unknown()
   let served = options.servings.known(slug)
   if (served === undefined) {
     takeStranger(options, arrival, 'look')

@@ -163,12 +163,11 @@ async function finish(
     requestId: context.requestId,
     progress: call.progressToken !== undefined,
   }
-  const late = new AbortController()
-  const timer = setTimeout(() => late.abort(), timeoutMs + RUNNER_GRACE_MS)
-  const signal = AbortSignal.any([running.signal, late.signal])
+  const timer = setTimeout(() => running.end('overdue'), timeoutMs + RUNNER_GRACE_MS)
+  const { signal } = running
   const outcome = await place(call, context, header, { signal, onProgress })
   clearTimeout(timer)
-  return answerText(call, context.target.serverInfo, settled(outcome, running.signal, late.signal))
+  return answerText(call, context.target.serverInfo, settled(outcome, signal))
 }
 
 /** While a new version goes live, gateway and runner learn of it moments apart: nothing ran yet, so try again. */
@@ -191,7 +190,7 @@ async function place(
 }
 
 /** A cancelled outcome says nothing of why: the signals do. */
-function settled(outcome: CallOutcome, ended: AbortSignal, late: AbortSignal): CallOutcome {
+function settled(outcome: CallOutcome, ended: AbortSignal): CallOutcome {
   if (outcome.kind === 'result' || outcome.code !== 'cancelled') return outcome
   if (ended.reason === 'revoked') {
     return {
@@ -203,7 +202,7 @@ function settled(outcome: CallOutcome, ended: AbortSignal, late: AbortSignal): C
   if (ended.reason === 'stopping') {
     return { kind: 'failed', code: 'stopping', message: 'The gateway is restarting. Try again.' }
   }
-  return late.aborted
+  return ended.reason === 'overdue'
     ? { kind: 'failed', code: 'deadline', message: 'The tool took too long and was stopped.' }
     : outcome
 }
