@@ -76,6 +76,14 @@ describe('compiling', () => {
       path: '/tools/1/implementation',
     })
   })
+  test('code that comes out too large is refused, however small it went in', async () => {
+    const deep = 100
+    const body = '{'.repeat(deep) + '{}'.repeat(30_000) + '}'.repeat(deep)
+    const failed = compileSpecBytes(
+      specOf(Object.fromEntries(Array.from({ length: 8 }, (_, i) => [`t${i}`, body]))),
+    )
+    await expect(failed).rejects.toThrow(/larger than 16 MB|memory/)
+  })
   test('braces that would come out as 61 MB are refused', async () => {
     const failed = compileSpecBytes(specOf({ a: '{'.repeat(8_000) + '}'.repeat(8_000) }))
     await expect(failed).rejects.toThrow('deep')

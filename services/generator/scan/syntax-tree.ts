@@ -60,7 +60,7 @@ export function parseBody(body: string): ParsedBody {
     return {
       ok: false,
       rule: 'unreadable_code',
-      message: `The code does not parse: line ${lineAt(source, at)}: ${fault.message}`,
+      message: `The code does not parse: line ${lineFinder(source)(at)}: ${fault.message}`,
     }
   }
   const root = program as unknown as SyntaxNode
@@ -97,6 +97,7 @@ function isOneFunction(root: SyntaxNode, source: string): boolean {
 function indexTree(root: SyntaxNode, source: string): SyntaxTree {
   const nodes: SyntaxNode[] = []
   const places = new Map<SyntaxNode, { parent: SyntaxNode; field: string }>()
+  const lines = lineFinder(source)
   const open = [root]
   for (let node = open.pop(); node !== undefined; node = open.pop()) {
     nodes.push(node)
@@ -114,7 +115,7 @@ function indexTree(root: SyntaxNode, source: string): SyntaxTree {
     nodes,
     parentOf: (node) => places.get(node)?.parent,
     fieldOf: (node) => places.get(node)?.field ?? '',
-    lineOf: (node) => lineAt(source, node.start),
+    lineOf: (node) => lines(node.start),
   }
 }
 
@@ -122,9 +123,20 @@ function isErased(node: SyntaxNode): boolean {
   return node.type.startsWith('TS') && !codeOfTypeScript.has(node.type)
 }
 
-/** The wrapper's first line is not the person's. */
-function lineAt(source: string, offset: number): number {
-  return Math.max(1, source.slice(0, offset).split('\n').length - 1)
+/** Lines of the body by offset in the source; the wrapper's first line is not the person's. */
+function lineFinder(source: string): (offset: number) => number {
+  const ends: number[] = []
+  for (let at = source.indexOf('\n'); at !== -1; at = source.indexOf('\n', at + 1)) ends.push(at)
+  return (offset) => {
+    let low = 0
+    let high = ends.length
+    while (low < high) {
+      const middle = (low + high) >> 1
+      if ((ends[middle] ?? 0) < offset) low = middle + 1
+      else high = middle
+    }
+    return Math.max(1, low)
+  }
 }
 
 export function isNode(value: unknown): value is SyntaxNode {
