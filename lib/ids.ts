@@ -1,16 +1,20 @@
 /** Ids: a prefix that names the noun, then a UUIDv7 (RFC 9562) in 26 characters of base32, sortable by time. */
 
 const alphabet = '0123456789abcdefghjkmnpqrstvwxyz'
-const ID_CHARACTERS = 26
 
 /** `srv_01k…`: prefix, underscore, 26 lower-case characters. */
 export function newId(prefix: string): string {
-  const hex = Bun.randomUUIDv7().replaceAll('-', '')
-  let value = BigInt(`0x${hex}`)
   let text = ''
-  for (let index = 0; index < ID_CHARACTERS; index++) {
-    text = (alphabet[Number(value & 31n)] ?? '0') + text
-    value >>= 5n
+  // 26 characters are 130 bits: the first character starts with two that are 0.
+  let held = 0
+  let bits = 2
+  for (const byte of Bun.randomUUIDv7('buffer')) {
+    held = ((held << 8) | byte) & 0xffff
+    bits += 8
+    while (bits >= 5) {
+      bits -= 5
+      text += alphabet[(held >> bits) & 31]
+    }
   }
   return `${prefix}_${text}`
 }

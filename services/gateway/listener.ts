@@ -62,14 +62,13 @@ export function listen(options: ListenerOptions): Listener {
 }
 
 function serve(options: ListenerOptions, hostname: string, port: number): Server<SocketEvents> {
-  const own = { ...options, ownHost: new URL(options.publicUrl).host }
   return Bun.serve<SocketEvents>({
     hostname,
     port,
     idleTimeout: IDLE_SECONDS,
     maxRequestBodySize: MAX_BODY_BYTES,
     development: false,
-    fetch: (request, server) => answer(own, request, server),
+    fetch: (request, server) => answer(options, request, server),
     error(thrown) {
       options.log.error({ err: thrown }, 'a request failed outside of every route')
       return new Response('internal error', { status: 500 })
@@ -89,7 +88,7 @@ function serve(options: ListenerOptions, hostname: string, port: number): Server
 }
 
 async function answer(
-  options: ListenerOptions & { ownHost: string },
+  options: ListenerOptions,
   request: Request,
   server: Server<SocketEvents>,
 ): Promise<Response | undefined> {
@@ -112,7 +111,7 @@ async function answer(
   }
   options.arrivals.set(request, arrival)
   const response =
-    refuseHost(request, options, arrival.requestId) ?? (await options.app.fetch(request))
+    refuseHost(request, options.publicUrl, arrival.requestId) ?? (await options.app.fetch(request))
   if (upgraded) return undefined
   response.headers.set('x-request-id', arrival.requestId)
   response.headers.set('x-content-type-options', 'nosniff')
@@ -126,12 +125,9 @@ async function answer(
 }
 
 /** A page of a rebound name has another Host: it must not read our answers with its own origin (DNS rebinding). */
-function refuseHost(
-  request: Request,
-  { publicUrl, ownHost }: { publicUrl: string; ownHost: string },
-  requestId: string,
-): Response | undefined {
-  if (request.headers.get('host') === ownHost) return undefined
+function refuseHost(request: Request, publicUrl: string, requestId: string): Response | undefined {
+  // The public URL is an origin: what follows the scheme is the host.
+  if (request.headers.get('host') === publicUrl.slice(publicUrl.indexOf('//') + 2)) return undefined
   // HTTP/1.0 without a Host has no absolute address, which everything behind relies on.
   const address = URL.canParse(request.url) ? new URL(request.url) : undefined
   if (address?.pathname.startsWith('/health/')) return undefined

@@ -122,7 +122,7 @@ async function liveServer(options: McpOptions, slug: string, arrival: Arrival): 
   }
   if (served === undefined) {
     takeStranger(options, arrival)
-    throw unknown
+    throw unknown()
   }
   if (served.state === 'live') return served
   switch (served.reason) {
