@@ -52,6 +52,7 @@ export function buildWorker(options: BuildWorkerOptions): BuildWorker {
     try {
       await announce(build, record)
       await runPipeline(options, { build, owner, record, signal })
+      log.info({ buildId, serverId: build.serverId }, 'a build succeeded')
     } catch (error) {
       await settle(build, owner, record, error).catch((again: unknown) => {
         if (!(again instanceof BuildLetGo)) throw again
@@ -76,6 +77,7 @@ export function buildWorker(options: BuildWorkerOptions): BuildWorker {
     error: unknown,
   ): Promise<void> {
     if (error instanceof BuildFailure) {
+      log.info({ buildId: build.id, reason: error.reason }, 'a build failed')
       return record.end({ state: 'failed', reason: error.reason, message: error.message })
     }
     if (!(error instanceof BuildLetGo)) throw error

@@ -83,6 +83,16 @@ describe('drafts', () => {
     const draft = await calls.draftOf(openApi({ '/pets/{id}': { get } }))
     expect(new TextDecoder().decode(draft.spec)).not.toContain('\u200b')
   })
+  test('invisible characters of a hand-written spec are taken out of its prose, not of its values', async () => {
+    const hidden = codeSpec('return 1', { description: 'Says\u200b this.' })
+    const draft = await calls.specDraft(hidden)
+    expect(parseServerSpec(draft.spec).description).toBe('Says this.')
+    expect(draft.notes.map((note) => note.message)).toEqual([
+      'Invisible characters were taken out of 1 texts.',
+    ])
+    const value = await calls.specDraft(codeSpec('return "a\u200bb"'))
+    expect(value.notes.map((note) => note.message).join()).toContain('would be refused')
+  })
   test('a hand-written spec is refused with the place of its fault', async () => {
     const value = new TextEncoder().encode(JSON.stringify({ ...codeSpec('return 1'), name: '' }))
     const refused = calls.drafts.createDraft(

@@ -12,6 +12,7 @@ import * as store from './draft-store.ts'
 import { importDocument } from './openapi/import-document.ts'
 import { ImportError } from './openapi/import-error.ts'
 import { cleanSpec } from './scan/clean-spec.ts'
+import type { Finding } from './scan/finding.ts'
 
 const DRAFT_HOURS = 24
 const MAX_DRAFTS_OF_ORG = 50
@@ -61,15 +62,8 @@ export function drafting({ sql, fetchDocument, log, now }: DraftingOptions): Dra
         ? fromSpec(wish.source.spec, signal)
         : fromDocument(wish, user.orgId, fetchDocument, signal)
     })
-    const { spec: shown, changed } = cleanSpec(spec)
-    if (changed > 0) {
-      notes.push(warning('', `Invisible characters were taken out of ${changed} texts.`))
-    }
-    const bytes = serverSpecBytes(shown)
-    if (bytes.length > MAX_DRAFT_BYTES) {
-      throw invalid('document_too_large', 'The draft is too large. Choose a part of the API.')
-    }
-    const found = await turn(user.orgId, () => scanNotes(bytes, shown, signal, log))
+    const scanned = await turn(user.orgId, () => scannedContent(spec, signal, log))
+    const { bytes, shown } = scanned
     const draft: store.DraftRow = {
       id: newId('dft'),
       orgId: user.orgId,
@@ -78,7 +72,7 @@ export function drafting({ sql, fetchDocument, log, now }: DraftingOptions): Dra
       tools: shown.tools.length,
       spec: bytes,
       specDigest: digestOf(bytes),
-      notes: [...found, ...notes].slice(0, MAX_NOTES),
+      notes: [...scanned.notes, ...notes].slice(0, MAX_NOTES),
       tags: tags.slice(0, MAX_TAGS),
       expiresAt: new Date(now().getTime() + DRAFT_HOURS * 3_600_000),
     }
@@ -134,30 +128,61 @@ async function fromSpec(bytes: Uint8Array, signal: AbortSignal): Promise<Content
   }
 }
 
-/** What a build would be refused for, told early. A scan that fails is told as well: the build scans again. */
-async function scanNotes(
+type Scanned = { bytes: Uint8Array; shown: ServerSpec; notes: store.DraftNote[] }
+
+/** The bytes to show, without invisible characters, and what a build would be refused for, told early. */
+async function scannedContent(spec: ServerSpec, signal: AbortSignal, log: Log): Promise<Scanned> {
+  const bytes = boundedBytes(spec)
+  const findings = await findingsIn(bytes, signal, log)
+  if (!findings.some(({ rule }) => rule === 'hidden_unicode')) {
+    return { bytes, shown: spec, notes: findings.map((finding) => noteOf(spec, finding)) }
+  }
+  const { spec: shown, changed } = cleanSpec(spec)
+  const cleaned = boundedBytes(shown)
+  const left = await findingsIn(cleaned, signal, log)
+  return {
+    bytes: cleaned,
+    shown,
+    notes: [
+      warning('', `Invisible characters were taken out of ${changed} texts.`),
+      ...left.map((finding) => noteOf(shown, finding)),
+    ],
+  }
+}
+
+function boundedBytes(spec: ServerSpec): Uint8Array {
+  const bytes = serverSpecBytes(spec)
+  if (bytes.length <= MAX_DRAFT_BYTES) return bytes
+  throw invalid('document_too_large', 'The draft is too large. Choose a part of the API.')
+}
+
+type NoteFinding = Pick<Finding, 'path' | 'message'> & { rule?: Finding['rule'] }
+
+/** A scan that fails is told as well: the build scans again. */
+async function findingsIn(
   bytes: Uint8Array,
-  spec: ServerSpec,
   signal: AbortSignal,
   log: Log,
-): Promise<store.DraftNote[]> {
+): Promise<readonly NoteFinding[]> {
   try {
-    const findings = await scanSpecBytes(bytes, { signal })
-    return findings.map(({ path, message }) =>
-      warning('', `${placeIn(spec, path)} would be refused: ${message}`),
-    )
+    return await scanSpecBytes(bytes, { signal })
   } catch (error) {
     if (!(error instanceof CodeError)) throw error
     log.warn({ fault: error.message }, 'a draft could not be scanned')
-    return [warning('', `The draft could not be scanned. ${error.message}`)]
+    return [{ path: error.path, message: error.message }]
   }
+}
+
+function noteOf(spec: ServerSpec, { path, message }: NoteFinding): store.DraftNote {
+  return warning('', `${placeIn(spec, path)} would be refused: ${message}`.trim())
 }
 
 /** `/tools/3/description` as people say it. */
 function placeIn(spec: ServerSpec, path: string): string {
   const [, index, rest] = /^\/tools\/(\d+)\/(.*)$/.exec(path) ?? []
   const tool = index === undefined ? undefined : spec.tools[Number(index)]
-  return tool === undefined ? path : `Tool ${tool.name}, ${rest}:`
+  if (tool !== undefined) return `Tool ${tool.name}, ${rest}:`
+  return path === '' ? 'The draft' : path
 }
 
 function warning(path: string, message: string): store.DraftNote {
