@@ -51,6 +51,17 @@ test.each(['127.0.0.1', '::1'])('a port that is taken on %s is not chosen', (hos
   }
 })
 
+test('a port belongs to its data, even while nothing listens', () => {
+  const first = mkdtempSync(join(folder, 'first-'))
+  const second = mkdtempSync(join(folder, 'second-'))
+  const { port } = openSettings(first, 0, own)
+  expect(faultOf(() => openSettings(second, port, own)).message).toContain('another stack')
+  expect(openSettings(second, undefined, own).port).not.toBe(port)
+  rmSync(first, { recursive: true })
+  const third = mkdtempSync(join(folder, 'third-'))
+  expect(openSettings(third, port, own).port).toBe(port)
+})
+
 test('data of the embedded Postgres is not silently left for another one, nor the other way round', () => {
   const data = mkdtempSync(join(folder, 'origin-'))
   openSettings(data, 0, own)

@@ -3,6 +3,7 @@ import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { failed } from '../fault.ts'
+import { claimNumber } from './claims.ts'
 
 const DEFAULT_PORT = 8787
 const PORTS_TRIED = 100
@@ -27,7 +28,7 @@ export function openSettings(
 ): Settings {
   const kept = findSettings(data)
   if (kept === undefined) {
-    const settings = { port: choosePort(wantedPort), ...origins }
+    const settings = { port: claimPort(data, wantedPort), ...origins }
     writeFileSync(`${settingsFile(data)}.new`, `${JSON.stringify(settings)}\n`, { mode: 0o600 })
     renameSync(`${settingsFile(data)}.new`, settingsFile(data))
     return settings
@@ -73,19 +74,30 @@ function requireOrigin(variable: string, kept: string, given: string, data: stri
   )
 }
 
-function choosePort(wanted: number | undefined): number {
-  if (wanted === 0) return anyFreePort()
-  if (wanted !== undefined) {
-    if (isFree(wanted)) return wanted
-    throw failed('port_taken', `Another program listens on port ${wanted}: choose another --port.`)
+/** A port that no other data directory has, whether its stack runs now or not: its tokens contain it. */
+function claimPort(data: string, wanted: number | undefined): number {
+  const choose = (taken: ReadonlySet<number>) => choosePort(wanted, taken)
+  return claimNumber({ kind: 'ports', data, choose, keep: false })
+}
+
+function choosePort(wanted: number | undefined, taken: ReadonlySet<number>): number {
+  if (wanted === 0) {
+    for (let attempt = 0; attempt < PORTS_TRIED; attempt++) {
+      const port = anyFreePort()
+      if (!taken.has(port)) return port
+    }
+  } else if (wanted !== undefined) {
+    if (!taken.has(wanted) && isFree(wanted)) return wanted
+    const owner = taken.has(wanted)
+      ? 'The data of another stack belongs to'
+      : 'Another program listens on'
+    throw failed('port_taken', `${owner} port ${wanted}: choose another --port.`)
+  } else {
+    for (let port = DEFAULT_PORT; port < DEFAULT_PORT + PORTS_TRIED; port++) {
+      if (!taken.has(port) && isFree(port)) return port
+    }
   }
-  for (let port = DEFAULT_PORT; port < DEFAULT_PORT + PORTS_TRIED; port++) {
-    if (isFree(port)) return port
-  }
-  throw failed(
-    'port_taken',
-    `No port from ${DEFAULT_PORT} to ${DEFAULT_PORT + PORTS_TRIED - 1} is free: choose one with --port.`,
-  )
+  throw failed('port_taken', 'No port was found that is free: choose one with --port.')
 }
 
 /** A port that nothing listens on now, on either loopback address. */

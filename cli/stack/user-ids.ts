@@ -1,15 +1,6 @@
 /** Which numeric users a stack's processes run as: a block of its own on this machine, claimed by its data directory. */
-import {
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readlinkSync,
-  rmSync,
-  symlinkSync,
-  unlinkSync,
-} from 'node:fs'
-import { join } from 'node:path'
-import { waitForLock } from './lock.ts'
+import { rmSync } from 'node:fs'
+import { claimNumber } from './claims.ts'
 import { pathsOf, stateRoot } from './paths.ts'
 
 /** Far above what distributions and directories hand out, below the limit of a signed 32-bit number. */
@@ -60,35 +51,21 @@ export function userIds(first: number): UserIds {
 export const testUserIds = userIds(TEST_BASE)
 
 /**
- * The block of a data directory: the one that it has, else the first free one, claimed by a link to it.
- * Claims of data directories that are gone are dropped, together with their sandboxes' root.
+ * The block of a data directory: the one that it has, else the first free one. What sandboxes of a data
+ * directory that is gone saw as their root goes with its claim.
  */
 export function claimUserIds(data: string): UserIds {
-  const claims = join(stateRoot, 'uids')
-  mkdirSync(claims, { recursive: true, mode: 0o755 })
-  using _ = waitForLock(join(stateRoot, 'uids.lock'))
-  const taken = new Set<number>()
-  for (const name of readdirSync(claims)) {
-    const claim = join(claims, name)
-    const owner = readlinkSync(claim)
-    if (owner === data) return userIds(firstOf(Number(name)))
-    if (existsSync(owner)) {
-      taken.add(Number(name))
-      continue
-    }
-    unlinkSync(claim)
-    rmSync(pathsOf(owner).state, { recursive: true, force: true })
-  }
-  const block = freeBlock(taken)
-  symlinkSync(data, join(claims, String(block)))
-  return userIds(firstOf(block))
+  const block = claimNumber({
+    kind: 'uids',
+    data,
+    choose: freeBlock,
+    keep: true,
+    onGone: (gone) => rmSync(pathsOf(gone).state, { recursive: true, force: true }),
+  })
+  return userIds(FIRST_USER + block * USERS_PER_BLOCK)
 }
 
 function freeBlock(taken: ReadonlySet<number>): number {
   for (let block = 0; block < BLOCKS; block++) if (!taken.has(block)) return block
   throw new Error(`all ${BLOCKS} blocks of users are claimed in ${stateRoot}/uids`)
-}
-
-function firstOf(block: number): number {
-  return FIRST_USER + block * USERS_PER_BLOCK
 }
