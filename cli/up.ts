@@ -5,13 +5,11 @@ import { failed } from './fault.ts'
 import { note, print, printJson } from './output.ts'
 import { installPrograms, requireOpenCheckout } from './stack/install.ts'
 import { launchSupervisor } from './stack/launch.ts'
-import { tryLock } from './stack/lock.ts'
 import { stackOptions } from './stack/options.ts'
 import { findStackPaths, openStackPaths, type StackPaths } from './stack/paths.ts'
 import { type Report, stackState, supervisorPid } from './stack/report.ts'
 import { findSettings } from './stack/settings.ts'
-import { sweep } from './stack/sweep.ts'
-import { claimUserIds } from './stack/user-ids.ts'
+import { sweepUnused } from './stack/sweep.ts'
 
 const STOP_TIMEOUT_MS = 90_000
 const START_TIMEOUT_MS = 180_000
@@ -135,12 +133,6 @@ async function stopStack(paths: StackPaths): Promise<boolean> {
   }
   if (process.getuid?.() === 0 && findSettings(paths.data) !== undefined) await sweepUnused(paths)
   return pid !== undefined
-}
-
-/** Removes the rest of a killed stack, unless another one has taken its place meanwhile. */
-async function sweepUnused(paths: StackPaths): Promise<void> {
-  using lock = tryLock(paths.lock)
-  if (lock !== undefined) await sweep(paths, claimUserIds(paths.data))
 }
 
 function requireSamePort(options: UpOptions, paths: StackPaths): void {

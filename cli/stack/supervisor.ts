@@ -1,5 +1,6 @@
 /** The process that runs a stack: takes its lock, starts it, keeps it running, and takes it along when it ends. */
 import { writeSync } from 'node:fs'
+import { join } from 'node:path'
 import { createLog } from '@bmm/lib/log'
 import { CommandFault } from '../fault.ts'
 import { type ChildEvent, StartFault } from './child.ts'
@@ -14,6 +15,7 @@ import { claimUserIds } from './user-ids.ts'
 
 /** Descriptor that the starting command reads; standard output goes to the supervisor's log. */
 const EVENTS = 3
+const reaper = join(import.meta.dir, 'reaper.ts')
 const LOCK_ATTEMPTS = 20
 const LOCK_STEP_MS = 25
 const log = createLog('supervisor')
@@ -31,6 +33,7 @@ async function supervise(options: StackOptions): Promise<void> {
   const stopping = stopSignal()
   const users = claimUserIds(paths.data)
   await sweep(paths, users)
+  using _reaper = startReaper(paths.data)
   try {
     const stack = await startStack(paths, users, options, {
       progress: (line) => emit({ kind: 'progress', line }),
@@ -66,6 +69,17 @@ async function takeLock(path: string): Promise<Lock | undefined> {
     await Bun.sleep(LOCK_STEP_MS)
   }
   return undefined
+}
+
+/** A shell that waits for the end of a pipe, which comes however this process dies, then sweeps after it. */
+function startReaper(data: string): Disposable {
+  const sweeping = [process.execPath, '--no-env-file', '--no-install', reaper, data]
+  const shell = Bun.spawn(['sh', '-c', 'cat > /dev/null; exec "$@"', 'bmm', ...sweeping], {
+    cwd: '/',
+    stdio: ['pipe', 'ignore', 'ignore'],
+    detached: true,
+  })
+  return { [Symbol.dispose]: () => shell.kill('SIGKILL') }
 }
 
 /** To whoever started the stack and to the log; the first may be gone. */

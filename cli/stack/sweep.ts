@@ -1,8 +1,9 @@
 /** Removing what a stack that is no longer there left behind: processes, mounts, cgroups and its run directory. */
 import { existsSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { tryLock } from './lock.ts'
 import { pidNamespace, type StackPaths } from './paths.ts'
-import type { UserIds } from './user-ids.ts'
+import { claimUserIds, type UserIds } from './user-ids.ts'
 
 const KILL_WAIT_MS = 5_000
 const KILL_STEP_MS = 20
@@ -13,6 +14,12 @@ export async function sweep(paths: StackPaths, users: UserIds): Promise<void> {
   unmountUnder(paths.run)
   removeCgroups(paths.cgroup)
   rmSync(paths.run, { recursive: true, force: true })
+}
+
+/** Removes the rest of a killed stack, unless another one has taken its place meanwhile. */
+export async function sweepUnused(paths: StackPaths): Promise<void> {
+  using lock = tryLock(paths.lock)
+  if (lock !== undefined) await sweep(paths, claimUserIds(paths.data))
 }
 
 /** SIGKILL for every process of this pid namespace that runs as one of the users, until none is left. */
