@@ -102,7 +102,7 @@ export function serveNeighbours(rpc: TestRpc, neighbours: Neighbours): void {
   })
 }
 
-export type Spawned = AsyncDisposable & { pid: number; kill(): Promise<void> }
+export type Spawned = AsyncDisposable & { kill(): Promise<void> }
 
 /** Starts a service's real process on the test's sockets, database and keys, and waits until it is healthy. */
 export async function spawnService(
@@ -126,18 +126,20 @@ export async function spawnService(
     stdout: 'inherit',
     stderr: 'inherit',
   })
-  await untilHealthy(join(rpc.rpcDir, name, 'rpc.sock'), child)
+  const end = async (signal: 'SIGTERM' | 'SIGKILL') => {
+    child.kill(signal)
+    await child.exited
+    rmSync(folder, { recursive: true, force: true })
+  }
+  try {
+    await untilHealthy(join(rpc.rpcDir, name, 'rpc.sock'), child)
+  } catch (error) {
+    await end('SIGKILL')
+    throw error
+  }
   return {
-    pid: child.pid,
-    async kill() {
-      child.kill('SIGKILL')
-      await child.exited
-    },
-    async [Symbol.asyncDispose]() {
-      child.kill('SIGTERM')
-      await child.exited
-      rmSync(folder, { recursive: true, force: true })
-    },
+    kill: () => end('SIGKILL'),
+    [Symbol.asyncDispose]: () => end('SIGTERM'),
   }
 }
 
@@ -148,7 +150,6 @@ async function untilHealthy(unix: string, child: Bun.Subprocess): Promise<void> 
     if (answer?.ok === true) return
     await Bun.sleep(HEALTH_PAUSE_MS)
   }
-  child.kill('SIGKILL')
   throw new Error(`the process behind ${unix} did not become healthy`)
 }
 
