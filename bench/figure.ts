@@ -1,5 +1,5 @@
 /** Figures: what was measured, in which unit, beside its target, and how a list of them is printed. */
-import { cpus } from 'node:os'
+import { cpus, loadavg } from 'node:os'
 
 export type Figure = {
   what: string
@@ -23,16 +23,21 @@ export function milliseconds(value: number): string {
   return `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`
 }
 
+/** Processes that wanted a core during the last minute: figures of a busy machine are worth less. */
+export function machineLoad(): number {
+  return loadavg()[0] ?? 0
+}
+
 /** A Markdown section that says when, where and by which command the figures came about. */
 export function figureTable(
   figures: readonly Figure[],
-  run: { at: Date; command: string; tookMs: number },
+  run: { at: Date; command: string; tookMs: number; loadBefore: number },
 ): string {
   const processors = cpus()
   const machine = `${processors.length} cores (${processors[0]?.model.trim() ?? 'unknown'})`
   const rows = figures.map(({ what, value, target = '' }) => `| ${what} | ${value} | ${target} |`)
   return [
-    `${run.at.toISOString().slice(0, 10)}, ${machine}, Bun ${Bun.version}, \`${run.command}\` (${Math.round(run.tookMs / 1_000)} s)`,
+    `${run.at.toISOString().slice(0, 10)}, ${machine}, Bun ${Bun.version}, \`${run.command}\` (${Math.round(run.tookMs / 1_000)} s); load average before: ${run.loadBefore.toFixed(1)}`,
     '',
     '| figure | measured | target |',
     '|---|---|---|',

@@ -57,6 +57,11 @@ function watchChildren({ stack }: Platform) {
 
 async function install(): Promise<void> {
   if (existsSync(document)) return
+  if (Bun.env.BMM_NO_INSTALL === '1') {
+    throw new Error(
+      '@octokit/openapi is missing in bench/heavy, and BMM_NO_INSTALL=1 forbids installing',
+    )
+  }
   process.stderr.write('installing @octokit/openapi into bench/heavy\n')
   const child = Bun.spawn([process.execPath, 'install', '--frozen-lockfile'], {
     cwd: heavy,

@@ -3,7 +3,7 @@
 import { openPlatform, type Platform } from '@bmm/tests/platform'
 import { startStack } from '@bmm/tests/stack'
 import { measureCallPath } from './call-path.ts'
-import { type Figure, figureTable } from './figure.ts'
+import { type Figure, figureTable, machineLoad } from './figure.ts'
 import { measureFirstCall } from './first-call.ts'
 import { measureGithub } from './github.ts'
 import { measureSandboxes, measureWakes } from './wake.ts'
@@ -30,7 +30,11 @@ process.exit(failed ? 1 : 0)
 /** Whether something could not be measured. */
 async function bench(): Promise<boolean> {
   const begun = performance.now()
+  const loadBefore = machineLoad()
   await using stack = await startStack()
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () => void stack[Symbol.asyncDispose]().then(() => process.exit(1)))
+  }
   const platform = await openPlatform(stack, 'bench@example.com')
   const figures: Figure[] = []
   let failed = false
@@ -46,7 +50,7 @@ async function bench(): Promise<boolean> {
     }
   }
   const command = ['./bmm bench', ...wanted].join(' ')
-  const run = { at: new Date(), command, tookMs: performance.now() - begun }
+  const run = { at: new Date(), command, tookMs: performance.now() - begun, loadBefore }
   process.stdout.write(`${figureTable(figures, run)}\n`)
   return failed
 }
