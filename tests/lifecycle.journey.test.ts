@@ -164,6 +164,25 @@ describe('what dies', () => {
     expect(JSON.parse(again.stdout)).toEqual({ stopped: false, data })
   })
 
+  test('a password of the operator stands in no argument', async () => {
+    const child = Bun.spawn(['./bmm', 'up', '--data', data, '--json'], {
+      cwd: join(import.meta.dir, '..'),
+      env: {
+        ...process.env,
+        BMM_SMTP_URL: 'smtp://u:canary-9d1f@127.0.0.1:1',
+        BMM_MAIL_FROM: 'a@b.c',
+      },
+      stdio: ['ignore', 'pipe', 'ignore'],
+    })
+    const started = JSON.parse(
+      Buffer.from((await child.stdout.getReader().read()).value ?? []).toString(),
+    )
+    expect(started).toEqual({ ...report, mailbox: null })
+    expect(processes().filter(({ command }) => command.includes('canary-9d1f'))).toEqual([])
+    child.kill('SIGTERM')
+    expect(await child.exited).toBe(0)
+  }, 150_000)
+
   test('Ctrl-C in the foreground stops everything', async () => {
     const child = Bun.spawn(['./bmm', 'up', '--data', data, '--json'], {
       cwd: join(import.meta.dir, '..'),

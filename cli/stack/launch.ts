@@ -25,10 +25,11 @@ export function launchSupervisor(
 ): Supervisor {
   const log = openLog(paths.logs, 'supervisor')
   const main = join(checkout, 'cli/stack/supervisor.ts')
-  const bun = [process.execPath, '--no-env-file', '--no-install', main, JSON.stringify(options)]
+  const bun = [process.execPath, '--no-env-file', '--no-install', main, paths.data]
   const child = Bun.spawn(how.tied ? ['setpriv', '--pdeathsig', 'SIGTERM', ...bun] : bun, {
     cwd: checkout,
-    stdio: ['ignore', log, log, 'pipe'],
+    // By standard input: addresses of databases hold passwords, and arguments are for everyone to read.
+    stdio: [new Blob([JSON.stringify(options)]), log, log, 'pipe'],
     // A session of its own: Ctrl-C reaches the command, which asks the supervisor to stop.
     detached: true,
   })

@@ -120,5 +120,5 @@ async function aborted(signal: AbortSignal): Promise<void> {
   await promise
 }
 
-await supervise(stackOptionsSchema.parse(JSON.parse(process.argv[2] ?? '{}')))
+await supervise(stackOptionsSchema.parse(await Bun.stdin.json()))
 process.exit()
