@@ -1,10 +1,20 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { BuildService, DraftService } from '@bmm/proto/generator/v1/generator_service'
 import { Code, ConnectError } from '@connectrpc/connect'
 import { asUser, rpcClient, watch } from './client.ts'
 import { conflict, fieldFaultsOf, limited, reasonOf, retryAfterOf } from './errors.ts'
 import { newId } from './ids.ts'
-import { type TestIdentities, type TestRpc, testIdentities, testRpc } from './testing.ts'
+import { openSql } from './sql.ts'
+import {
+  type TestIdentities,
+  type TestRpc,
+  testDatabase,
+  testIdentities,
+  testRpc,
+} from './testing.ts'
 
 let identities: TestIdentities
 let rpc: TestRpc
@@ -73,6 +83,38 @@ test('an unexpected error tells the caller nothing but the request id', async ()
   })
   expect(bug.code).toBe(Code.Internal)
   expect(bug.rawMessage).toBe('internal error (request request-1)')
+})
+
+test('a database that cannot be reached is unavailable, not a bug', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'bmm-outage-'))
+  await using database = await testDatabase('outage', folder)
+  const gone = new URL(database.url)
+  gone.searchParams.set('host', '/nowhere')
+  const unreachable = openSql(gone.href, { schema: 'outage' })
+  const ended = openSql(database.url, { schema: 'outage', max: 1 })
+  const outages = {
+    'no socket': () => unreachable`select 1`,
+    'ended by the server': () => ended`select pg_terminate_backend(pg_backend_pid())`,
+  }
+  for (const [what, query] of Object.entries(outages)) {
+    const error = await failure(async () => {
+      await query()
+      throw new Error('it did not fail')
+    })
+    expect([what, error.code, reasonOf(error)]).toEqual([
+      what,
+      Code.Unavailable,
+      'store_unavailable',
+    ])
+    expect(retryAfterOf(error)).toBeGreaterThan(0)
+  }
+  const wrong = await failure(async () => {
+    await database.sql`select 1 from nothing_of_that_name`
+    throw new Error('it did not fail')
+  })
+  expect(wrong.code).toBe(Code.Internal)
+  for (const sql of [unreachable, ended]) await sql.end({ timeout: 1 })
+  rmSync(folder, { recursive: true })
 })
 
 test('malformed input names the field and the rule, not the input', async () => {

@@ -6,13 +6,15 @@ import { getOption } from '@bufbuild/protobuf'
 import { MethodOptions_IdempotencyLevel } from '@bufbuild/protobuf/wkt'
 import { createValidator, type ValidationError } from '@bufbuild/protovalidate'
 import { Code, ConnectError, type Interceptor } from '@connectrpc/connect'
-import { denied, errorFrom, invalid, isDeliberate, unauthenticated } from './errors.ts'
+import { denied, errorFrom, invalid, isDeliberate, unauthenticated, unavailable } from './errors.ts'
 import { callerKey, type Identity, type ServiceName, USER_HEADER } from './identity.ts'
 import type { Log } from './log.ts'
+import { isOutage } from './outage.ts'
 import { roleHas } from './permission.ts'
 
 export const REQUEST_ID_HEADER = 'bmm-request-id'
 const MAX_REQUEST_ID = 64
+const OUTAGE_RETRY_SECONDS = 2
 
 /** `/bmm.secrets.v1.SecretsService/PutSecret`: what the `mtd` claim names. */
 export function methodPath(method: DescMethod): string {
@@ -87,7 +89,10 @@ export function warmValidation(
   for (const method of methods) validator.validate(method.input, create(method))
 }
 
-/** Passes deliberate errors on; logs anything else once and answers `internal_error` with the request id. */
+/**
+ * Passes deliberate errors on; a store that cannot be reached is `store_unavailable`. Logs anything else once and
+ * answers `internal_error` with the request id.
+ */
 export function errorInterceptor(log: Log): Interceptor {
   return (next) => async (request) => {
     const requestId = requestIdOf(request.header)
@@ -115,6 +120,16 @@ function maskedError(thrown: unknown, log: Log, method: string, requestId: strin
   if (isDeliberate(thrown)) return thrown
   const passing = [Code.Canceled, Code.DeadlineExceeded, Code.Unavailable, Code.Unimplemented]
   if (thrown instanceof ConnectError && passing.includes(thrown.code)) return thrown
+  if (isOutage(thrown)) {
+    log.warn({ fault: errorFrom(thrown).message, method, requestId }, 'a store does not answer')
+    return unavailable(
+      'store_unavailable',
+      'The database does not answer. Try again in a moment.',
+      {
+        retryAfterSeconds: OUTAGE_RETRY_SECONDS,
+      },
+    )
+  }
   log.error({ err: errorFrom(thrown), method, requestId }, 'an RPC failed unexpectedly')
   return new ConnectError(`internal error (request ${requestId})`, Code.Internal)
 }

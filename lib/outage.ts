@@ -1,0 +1,18 @@
+/** Telling a store that cannot be reached from a query that is wrong. */
+
+/** What the Postgres client says when a connection broke, never came or was given up. */
+const connectionCodes = new Set([
+  ...['CONNECTION_CLOSED', 'CONNECTION_ENDED', 'CONNECTION_DESTROYED', 'CONNECT_TIMEOUT'],
+  ...['ECONNREFUSED', 'ECONNRESET', 'EPIPE'],
+])
+/** SQLSTATE: the server is stopping, was killed or still starts; connections are broken (class 08) or used up. */
+const serverStates = /^(57P0[123]|08[0-9A-Z]{3}|53300)$/
+
+/** Whether a repetition may succeed once the store is back. */
+export function isOutage(thrown: unknown): boolean {
+  if (!(thrown instanceof Error) || !('code' in thrown)) return false
+  const code = String(thrown.code)
+  // The socket of a store that is not there; of a file it would be a bug.
+  const noSocket = code === 'ENOENT' && 'syscall' in thrown && thrown.syscall === 'connect'
+  return noSocket || connectionCodes.has(code) || serverStates.test(code)
+}
