@@ -1,11 +1,13 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { join } from 'node:path'
 import { asUser } from '@bmm/lib/client'
 import { accessTable } from '@bmm/lib/contracts'
 import { reasonOf } from '@bmm/lib/errors'
 import { type ServiceName, serviceNames } from '@bmm/lib/identity'
 import { newId } from '@bmm/lib/ids'
 import { type RawUpstream, rawUpstream } from '@bmm/lib/raw-upstream'
-import { testLog, testUser } from '@bmm/lib/testing'
+import { openSql } from '@bmm/lib/sql'
+import { testDatabase, testLog, testUser } from '@bmm/lib/testing'
 import { RefusalService, TargetService } from '@bmm/proto/broker/v1/broker_service'
 import { openRefusals } from './refusals.ts'
 import { openTargets } from './targets.ts'
@@ -119,6 +121,21 @@ describe('targets', () => {
     await other.remove(target)
     await until(async () => 'failed' in (await fetch(`${origin}/`)))
     other.stop()
+  })
+
+  test('stay allowed while the database restarts, and end when nobody can take them back', async () => {
+    await using database = await testDatabase('broker', join(import.meta.dir, 'migrations'))
+    const sql = openSql(database.url, { schema: 'broker', max: 1 })
+    const keepMs = 2_500
+    const cutOff = await openTargets({ sql, log: testLog, keepMs })
+    await cutOff.allow({ host: 'box.lan', port: 1, orgId: '' })
+    const isAllowed = () => cutOff.isAllowed('org_any', 'box.lan', 1)
+    await sql.end({ timeout: 1 })
+    const cutAt = performance.now()
+    expect(isAllowed()).toBe(true)
+    await until(async () => !isAllowed())
+    expect(performance.now() - cutAt).toBeGreaterThan(keepMs - 2_000)
+    cutOff.stop()
   })
 })
 

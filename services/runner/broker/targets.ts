@@ -9,6 +9,8 @@ import * as store from './store.ts'
 
 /** A change made through another broker acts within this time. */
 const RELOAD_MS = 1_000
+/** Who cannot read the allowances goes on with the last ones for so long: a database that restarts is no change. */
+const KEEP_MS = 10_000
 
 export type Target = { host: string; port: number; orgId: string }
 
@@ -21,26 +23,38 @@ export type Targets = {
 }
 
 /** Loads the targets and keeps them current. Rejects when they cannot be loaded at first. */
-export async function openTargets({ sql, log }: { sql: Sql; log: Log }): Promise<Targets> {
+export async function openTargets(options: {
+  sql: Sql
+  log: Log
+  /** Milliseconds; for tests. */
+  keepMs?: number
+}): Promise<Targets> {
+  const { sql, log, keepMs = KEEP_MS } = options
   let allowed = await load(sql)
+  let loadedAt = performance.now()
   let isReloading = false
   async function reload(): Promise<void> {
     if (isReloading) return
     isReloading = true
+    const askedAt = performance.now()
     try {
       allowed = await load(sql)
+      loadedAt = askedAt
     } catch (error) {
-      // An allowance that nobody can take back any more is none.
-      allowed = new Set()
-      log.warn({ err: error }, 'the allowed targets cannot be read: none is allowed')
+      log.warn({ err: error }, 'the allowed targets cannot be read')
     } finally {
       isReloading = false
     }
   }
   const timer = setInterval(() => void reload(), RELOAD_MS)
   return {
-    isAllowed: (orgId, host, port) =>
-      allowed.has(keyOf({ host, port, orgId: '' })) || allowed.has(keyOf({ host, port, orgId })),
+    isAllowed(orgId, host, port) {
+      // An allowance that nobody can take back any more is none.
+      if (performance.now() - loadedAt > keepMs) return false
+      return (
+        allowed.has(keyOf({ host, port, orgId: '' })) || allowed.has(keyOf({ host, port, orgId }))
+      )
+    },
     async allow(target) {
       const { port, orgId } = target
       const host = hostFrom(target.host)
