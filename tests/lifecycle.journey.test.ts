@@ -165,13 +165,9 @@ describe('what dies', () => {
   })
 
   test('a password of the operator stands in no argument', async () => {
-    const child = Bun.spawn(['./bmm', 'up', '--data', data, '--json'], {
+    const mail = ['BMM_SMTP_URL=smtp://u:canary-9d1f@127.0.0.1:1', 'BMM_MAIL_FROM=a@b.c']
+    const child = Bun.spawn(['env', ...mail, './bmm', 'up', '--data', data, '--json'], {
       cwd: join(import.meta.dir, '..'),
-      env: {
-        ...process.env,
-        BMM_SMTP_URL: 'smtp://u:canary-9d1f@127.0.0.1:1',
-        BMM_MAIL_FROM: 'a@b.c',
-      },
       stdio: ['ignore', 'pipe', 'ignore'],
     })
     const started = JSON.parse(
