@@ -120,8 +120,14 @@ describe('what a tool can only break for itself', () => {
     )
   })
 
+  test('by crashing its process', async () => {
+    await hostile(`process.abort()`, async (sandbox) => {
+      expect((await callTool(sandbox, 'run')).outcome.code).toBe('sandbox_failed')
+    })
+  })
+
   test('by ending its process', async () => {
-    await hostile(`process.kill(process.pid, 'SIGKILL')`, async (sandbox) => {
+    await hostile('process.exit(1)', async (sandbox) => {
       expect((await callTool(sandbox, 'run')).outcome.code).toBe('sandbox_failed')
     })
   })

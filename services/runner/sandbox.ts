@@ -362,7 +362,7 @@ function explain(
     const message = `The sandbox needed more than its ${megabytes} MB of memory and was ended.`
     return { ...suspected, code: 'oom', message }
   }
-  if (exit?.reason === 'exited' && suspected.code === 'protocol') {
+  if (exit?.reason === 'exited' && suspected.detail === PEER_ENDED) {
     return { ...suspected, code: 'exited', message: 'The sandbox ended by itself.' }
   }
   return suspected

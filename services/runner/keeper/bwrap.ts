@@ -78,6 +78,8 @@ function sandboxCommand(launch: Launch): string[] {
       '--disable-userns',
       '--die-with-parent',
       '--new-session',
+      // A reaper would be a process of the same user without the guest's second filter.
+      '--as-pid-1',
     ],
     ...['--clearenv', '--hostname', 'mcp', '--cap-drop', 'ALL'],
     ...[
