@@ -68,8 +68,8 @@ export async function openKeyring(sql: Sql, kek: Uint8Array): Promise<Keyring> {
     }
   }
   await load()
-  const statementRows = await store.listStatementKeys(sql)
-  const newest = statementRows[0]
+  const pairs = (await store.listStatementKeys(sql)).map((row) => statementPair(kek, row))
+  const newest = pairs[0]
   if (newest === undefined) throw new Error('there is no statement key')
 
   return {
@@ -96,16 +96,17 @@ export async function openKeyring(sql: Sql, kek: Uint8Array): Promise<Keyring> {
       await load()
       return version
     },
-    signer: {
-      keyId: newest.keyId,
-      key: createPrivateKey({
-        key: Buffer.from(unwrap(kek, newest.wrapped, ['statement-key', newest.keyId])),
-        format: 'der',
-        type: 'pkcs8',
-      }),
-    },
-    statementKeys: new Map(statementRows.map((row) => [row.keyId, row.publicKey])),
+    signer: { keyId: newest.keyId, key: newest.privateKey },
+    statementKeys: new Map(pairs.map(({ keyId, publicKey }) => [keyId, publicKey])),
   }
+}
+
+/** The public half comes from the wrapped one: a row that is not sealed by us would else verify statements. */
+function statementPair(kek: Uint8Array, { keyId, wrapped }: store.StatementKeyRow) {
+  const der = Buffer.from(unwrap(kek, wrapped, ['statement-key', keyId]))
+  const privateKey = createPrivateKey({ key: der, format: 'der', type: 'pkcs8' })
+  const publicKey = createPublicKey(privateKey).export({ format: 'der', type: 'spki' })
+  return { keyId, privateKey, publicKey }
 }
 
 function newDataKey(kek: Uint8Array, version: number, createdBy: string): store.NewDataKey {

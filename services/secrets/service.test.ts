@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import { randomBytes } from 'node:crypto'
+import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { asUser } from '@bmm/lib/client'
 import { ConfigError } from '@bmm/lib/env'
@@ -252,6 +252,20 @@ describe('secrets', () => {
     for (const clear of [canary, hex(Buffer.from(canary)), hex(kek), hex(keyring.active().key)]) {
       expect(text).not.toContain(clear)
     }
+  })
+
+  test('a row of statement keys that somebody else wrote makes no signature good', async () => {
+    const { sql } = database
+    const forger = generateKeyPairSync('ed25519')
+    const publicKey = forger.publicKey.export({ format: 'der', type: 'spki' })
+    const [own] = await sql`select key_id as "keyId", public_key as "publicKey" from statement_keys`
+    await sql`update statement_keys set public_key = ${publicKey}`
+    expect((await openKeyring(sql, kek)).statementKeys.get(own?.keyId)).toEqual(own?.publicKey)
+    await sql`update statement_keys set public_key = ${own?.publicKey}`
+    await sql`insert into statement_keys (key_id, public_key, wrapped, created_at)
+      select 'forged', ${publicKey}, wrapped, created_at - interval '1 hour' from statement_keys`
+    await expect(openKeyring(sql, kek)).rejects.toThrow(ConfigError)
+    await sql`delete from statement_keys where key_id = 'forged'`
   })
 
   test('the service does not open its keyring with another key-encryption key', async () => {
