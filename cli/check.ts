@@ -1,9 +1,11 @@
 /** `check`: all that is checked without running the product, in one command. */
 import { join } from 'node:path'
+import { accessTable } from '@bmm/lib/contracts'
+import { Permission } from '@bmm/proto/v1/options'
 import type { Command } from 'commander'
 import { checkout } from './config.ts'
 import { failed } from './fault.ts'
-import { note, printJson } from './output.ts'
+import { note, print, printJson, table } from './output.ts'
 
 type Check = { name: string; command: string[]; cwd?: string }
 
@@ -22,7 +24,9 @@ type Outcome = { name: string; ok: boolean; elapsedMs: number; output: string }
 export function addCheckCommand(program: Command): void {
   program
     .command('check')
-    .description('lint, types, contracts, generated code, and the rules of the house')
+    .description(
+      'lint, types, contracts, generated code, the rules of the house, and who may call what',
+    )
     .option('--json', 'one line of JSON')
     .action(check)
 }
@@ -34,11 +38,24 @@ async function check(options: { json?: boolean }): Promise<void> {
   outcomes.push(tell(await checkBreaking()))
   const broken = outcomes.filter((outcome) => !outcome.ok)
   if (options.json === true) {
-    printJson({ ok: broken.length === 0, failed: broken.map((outcome) => outcome.name) })
+    const failed = broken.map((outcome) => outcome.name)
+    printJson({ ok: broken.length === 0, failed, access: accessRules() })
+  } else {
+    const rules = accessRules()
+    print(table(rules.map((rule) => [rule.rpc, rule.callers.join(', '), rule.permission])))
   }
   if (broken.length > 0) {
     throw failed('check_failed', `${broken.length} of ${outcomes.length} checks failed.`)
   }
+}
+
+/** Who may call which RPC, and the permission that the person behind the call needs; by the contracts themselves. */
+function accessRules() {
+  return accessTable().map(({ path, callers, permission }) => ({
+    rpc: path,
+    callers,
+    permission: permission === Permission.UNSPECIFIED ? '' : Permission[permission],
+  }))
 }
 
 function tell(outcome: Outcome): Outcome {

@@ -11,7 +11,7 @@ import {
 } from '@bmm/proto/generator/v1/generator_service'
 import { DeploymentService, LogService } from '@bmm/proto/runner/v1/runner_service'
 import { SecretsService, StatementService } from '@bmm/proto/secrets/v1/secrets_service'
-import { Permission } from '@bmm/proto/v1/options'
+import type { Permission } from '@bmm/proto/v1/options'
 import type { DescMethod, DescService } from '@bufbuild/protobuf'
 import type { ServiceName } from './identity.ts'
 import { accessRule, methodPath } from './rpc-rules.ts'
@@ -45,13 +45,4 @@ export function accessTable(): AccessRow[] {
       })),
     ),
   )
-}
-
-/** The table as people read it: who may call what, and with which permission. */
-export function accessTableText(): string {
-  const rows = accessTable().map(({ path, callers, permission }) => {
-    const needs = permission === Permission.UNSPECIFIED ? '' : ` + ${Permission[permission]}`
-    return `${path.padEnd(58)} ${callers.join(', ')}${needs}`
-  })
-  return rows.join('\n')
 }
