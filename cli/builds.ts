@@ -1,4 +1,4 @@
-/** `builds` and `logs`: what happened while a server was made, and what its tools say. */
+/** `builds`, `logs` and `refusals`: what happened while a server was made, and what its tools say and want. */
 import type { Command } from 'commander'
 import { z } from 'zod'
 import { ask, type Build, buildSchema, type LogLine, logLineSchema, send } from './api.ts'
@@ -12,6 +12,18 @@ type Common = { data: string; json?: boolean }
 
 /** A broken connection is taken up again after this. */
 const RECONNECT_MS = 1_000
+
+const refusalsSchema = z.object({
+  refusals: z.array(
+    z.object({
+      at: z.string(),
+      reason: z.string(),
+      method: z.string(),
+      host: z.string(),
+      message: z.string(),
+    }),
+  ),
+})
 
 /** Adds the commands to the program. */
 export function addBuildCommands(program: Command): void {
@@ -29,7 +41,14 @@ export function addBuildCommands(program: Command): void {
     .argument('<build>', 'id of a build, or a server for its newest one')
     .addOption(dataOption())
     .option('--json', 'one line of JSON')
-    .action(cancel)
+    .action((reference, options) => act('cancel', reference, options))
+  builds
+    .command('retry')
+    .description('run a build that failed or was cancelled again, from the same confirmed bytes')
+    .argument('<build>', 'id of a build, or a server for its newest one')
+    .addOption(dataOption())
+    .option('--json', 'one line of JSON')
+    .action((reference, options) => act('retry', reference, options))
   program
     .command('logs')
     .description('what the tools of a server log, and what happens to its sandboxes')
@@ -38,6 +57,13 @@ export function addBuildCommands(program: Command): void {
     .addOption(dataOption())
     .option('--json', 'one JSON a line')
     .action(logs)
+  program
+    .command('refusals')
+    .description('what the tools of a server wanted to send and was not let out, newest first')
+    .argument('<server>', 'slug or id')
+    .addOption(dataOption())
+    .option('--json', 'one line of JSON')
+    .action(refusals)
 }
 
 async function show(reference: string, options: Common): Promise<void> {
@@ -46,10 +72,10 @@ async function show(reference: string, options: Common): Promise<void> {
   printBuild(await ask(access.gateway, `/v1/builds/${id}`, buildSchema, access), options)
 }
 
-async function cancel(reference: string, options: Common): Promise<void> {
+async function act(verb: 'cancel' | 'retry', reference: string, options: Common): Promise<void> {
   const access = signedIn(options.data)
   const id = await buildIdOf(reference, access)
-  const path = `/v1/builds/${id}/cancel`
+  const path = `/v1/builds/${id}/${verb}`
   printBuild(await ask(access.gateway, path, buildSchema, { ...access, method: 'POST' }), options)
 }
 
@@ -68,6 +94,15 @@ function printBuild(build: Build, options: Common): void {
   print(`${build.id}  version ${build.version}  ${build.state}`)
   print(table(build.steps.map((each) => [each.step, each.state, `${each.elapsedMs} ms`])))
   if (build.message !== '') print(`${build.reason}: ${build.message}`)
+}
+
+async function refusals(slug: string, options: Common): Promise<void> {
+  const access = signedIn(options.data)
+  const path = `/v1/servers/${encodeURIComponent(slug)}/refusals`
+  const found = await ask(access.gateway, path, refusalsSchema, access)
+  if (options.json === true) printJson(found)
+  else if (found.refusals.length === 0) print('nothing was refused')
+  else print(table(found.refusals.map((each) => [each.at, each.method, each.host, each.message])))
 }
 
 async function logs(slug: string, options: Common & { follow?: boolean }): Promise<void> {

@@ -35,6 +35,7 @@ describe('wrong use ends with 2 and a sentence', () => {
     [['draft', '--openapi', 'missing.json'], /There is no file missing.json/],
     [['draft', '--openapi', '.'], /is a folder/],
     [['servers', 'create', '--openapi', 'x.json'], /--slug/],
+    [['servers', 'create', '--openapi', 'x', '--slug', 'abc', '--access', 'all'], /org, anyone/],
     [['servers', 'delete', 'shop'], /cannot be undone/],
     [['credentials', 'set', 'shop', 'lower=1'], /UPPER_SNAKE_CASE/],
     [['call', 'shop', 'tool', '[1]'], /must be a JSON object/],

@@ -25,10 +25,19 @@ export function addDraftCommand(program: Command): void {
     .action(draft)
 }
 
-/** The options that every command with a document has. */
-export function addDocumentOptions(command: Command): Command {
+/** The document itself and how to read it. */
+function addDocumentOptions(command: Command): Command {
+  return addReadingOptions(command.requiredOption(...openApiOption))
+}
+
+export const openApiOption = [
+  '--openapi <file|url>',
+  'the document, JSON or YAML; "-" for standard input',
+] as const
+
+/** How a document is read: base URL, name and filters. */
+export function addReadingOptions(command: Command): Command {
   return command
-    .requiredOption('--openapi <file|url>', 'the document, JSON or YAML; "-" for standard input')
     .option(
       '--base-url <url>',
       "where the API is, when the document's servers are relative or wrong",

@@ -5,9 +5,16 @@ import { type Access, followBuild, stepTimes } from './build-progress.ts'
 import type { CredentialValue } from './credential-value.ts'
 import { isAddress, readDocument } from './document.ts'
 import type { DocumentOptions } from './draft.ts'
-import { failed } from './fault.ts'
+import { failed, misused } from './fault.ts'
 
-export type Creation = DocumentOptions & { slug: string; credentials: CredentialValue[] }
+/** Where a server comes from: exactly one of a document and a spec written by hand. */
+export type SourceOptions = Omit<DocumentOptions, 'openapi'> & { openapi?: string; spec?: string }
+
+export type Creation = SourceOptions & {
+  slug: string
+  access: 'org' | 'anyone'
+  credentials: CredentialValue[]
+}
 
 export type Created = {
   id: string
@@ -28,15 +35,12 @@ export async function createServer(
   note: (line: string) => void,
 ): Promise<Created> {
   const { gateway, session } = access
-  const { openapi, baseUrl, name, only, slug, credentials } = creation
+  const { slug, credentials } = creation
   const startedAt = performance.now()
   const draft = await ask(gateway, '/v1/drafts', draftSchema, {
     session,
     method: 'POST',
-    body: {
-      ...(isAddress(openapi) ? { url: openapi } : { document: readDocument(openapi) }),
-      ...{ baseUrl, name, only },
-    },
+    body: sourceOf(creation),
   })
   const draftMs = since(startedAt)
   for (const { path, message, refused } of draft.warnings) {
@@ -46,7 +50,10 @@ export async function createServer(
   const { server, build } = await ask(gateway, '/v1/servers', createdSchema, {
     session,
     method: 'POST',
-    body: { draftId: draft.id, digest: draft.digest, slug, credentials },
+    body: {
+      ...{ draftId: draft.id, digest: draft.digest, slug, credentials },
+      access: { kind: creation.access },
+    },
     headers: { 'idempotency-key': crypto.randomUUID() },
   })
   const finished = await followBuild(build.id, access, note)
@@ -63,6 +70,30 @@ export async function createServer(
     url: server.url,
     tools: draft.spec.tools.map((tool) => tool.name),
     elapsedMs: { draft: draftMs, ...stepTimes(finished), total: since(startedAt) },
+  }
+}
+
+/** The body of a draft request. Throws CommandFault where the options contradict each other. */
+function sourceOf({ openapi, spec, baseUrl, name, only }: SourceOptions): object {
+  if ((openapi === undefined) === (spec === undefined)) {
+    throw misused('Give exactly one of --openapi and --spec.')
+  }
+  if (openapi !== undefined) {
+    const source = isAddress(openapi) ? { url: openapi } : { document: readDocument(openapi) }
+    return { ...source, baseUrl, name, only }
+  }
+  if (baseUrl !== undefined || only !== undefined || name !== undefined) {
+    throw misused('--base-url, --name and --only read a document; with --spec, edit the spec.')
+  }
+  return { spec: readSpec(spec ?? '') }
+}
+
+function readSpec(path: string): unknown {
+  try {
+    return JSON.parse(readDocument(path))
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error
+    throw misused(`${path} is not JSON.`)
   }
 }
 

@@ -1,12 +1,12 @@
 /** `servers`: creating, looking at, pausing and deleting hosted MCP servers. */
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import { z } from 'zod'
 import { ask, type Credential, credentialSchema, type Server, serverSchema } from './api.ts'
 import { readCredentials } from './credential-value.ts'
-import { addDocumentOptions, type DocumentOptions } from './draft.ts'
+import { addReadingOptions, openApiOption } from './draft.ts'
 import { misused } from './fault.ts'
 import { note, print, printJson, table } from './output.ts'
-import { createServer } from './server-creation.ts'
+import { createServer, type SourceOptions } from './server-creation.ts'
 import { type SignedIn, signedIn } from './session.ts'
 import { dataOption } from './up.ts'
 
@@ -19,10 +19,22 @@ type Common = { data: string; json?: boolean }
 /** Adds the commands to the program. */
 export function addServerCommands(program: Command): void {
   const servers = program.command('servers').description('hosted MCP servers').helpCommand(false)
-  addDocumentOptions(
-    servers.command('create').description('a live server from an OpenAPI document'),
+  addReadingOptions(
+    servers
+      .command('create')
+      .description('a live server from an OpenAPI document, or from a spec written by hand')
+      .option(...openApiOption)
+      .option(
+        '--spec <file>',
+        'a spec as in spec/server-spec.ts instead, with tools in TypeScript',
+      ),
   )
     .requiredOption('--slug <slug>', 'its name in the address; for ever')
+    .addOption(
+      new Option('--access <who>', 'who may call it once signed in: your organisation, or anyone')
+        .choices(['org', 'anyone'])
+        .default('org'),
+    )
     .option('--credential <name=source...>', 'NAME=@FILE, NAME=- (standard input) or NAME=VALUE')
     .addOption(dataOption())
     .option('--json', 'one line of JSON')
@@ -57,7 +69,8 @@ export function addServerCommands(program: Command): void {
 }
 
 async function create(
-  options: Common & DocumentOptions & { slug: string; credential?: string[] },
+  options: Common &
+    SourceOptions & { slug: string; access: 'org' | 'anyone'; credential?: string[] },
 ): Promise<void> {
   const credentials = readCredentials(options.credential ?? [])
   const access = signedIn(options.data)

@@ -91,6 +91,16 @@ describe('from a document to an answered call', () => {
     expect(JSON.stringify(answer)).not.toContain(apiKey)
   })
 
+  test('the builder sees what was refused, and why', async () => {
+    let refusals: unknown[] = []
+    for (let attempt = 0; attempt < 20 && refusals.length === 0; attempt++) {
+      refusals = JSON.parse(await stack.run('refusals', 'walk-items', '--json')).refusals
+    }
+    expect(refusals).toEqual([
+      expect.objectContaining({ reason: 'secret_in_answer', method: 'GET' }),
+    ])
+  })
+
   test('arguments that break the schema are explained to the model', async () => {
     const answer = await session.client.callTool({ name: 'createItem', arguments: { price: -1 } })
     expect(answer.isError).toBe(true)

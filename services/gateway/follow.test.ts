@@ -5,6 +5,8 @@ import { eventually } from './testing.ts'
 import {
   atText,
   ids,
+  LONG_LOG,
+  LONG_LOG_LINES,
   type RestRequest,
   type RestWorld,
   restWorld,
@@ -136,6 +138,15 @@ describe('logs', () => {
     while (!text.includes('data:')) text += (await reader?.read())?.value ?? ''
     expect(text).toContain('id: 9\ndata: {"seq":9,')
     await reader?.cancel()
+    await eventually(() => world.asked.watches.includes('log ended'))
+  })
+
+  test('are given only as fast as they are read, so that a reader who stops fills no memory', async () => {
+    const response = await call(`/v1/servers/pets/logs/follow?cursor=${LONG_LOG}`)
+    await eventually(() => world.asked.logLines > 100)
+    await Bun.sleep(1_000)
+    expect(world.asked.logLines).toBeLessThan(LONG_LOG_LINES)
+    await response.body?.cancel()
     await eventually(() => world.asked.watches.includes('log ended'))
   })
 })

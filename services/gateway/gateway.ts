@@ -7,6 +7,7 @@ import type { Log } from '@bmm/lib/log'
 import { type Redis, subscribe } from '@bmm/lib/redis'
 import { SessionService } from '@bmm/proto/auth/v1/auth_service'
 import { OAuthService } from '@bmm/proto/auth/v1/oauth_service'
+import { RefusalService } from '@bmm/proto/broker/v1/broker_service'
 import {
   BuildService,
   DraftService,
@@ -142,6 +143,7 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
         drafts: client(DraftService, 'generator'),
         builds: client(BuildService, 'generator'),
         logs: client(LogService, 'runner'),
+        refusals: client(RefusalService, 'broker'),
       }),
     )
     .compile()

@@ -223,6 +223,7 @@ describe('the description', () => {
         'get /v1/builds/{build}/events',
         'get /v1/servers/{server}/logs',
         'get /v1/servers/{server}/logs/follow',
+        'get /v1/servers/{server}/refusals',
       ].sort(),
     )
     const { schemas } = document.components as { schemas: Record<string, unknown> }

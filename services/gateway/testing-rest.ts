@@ -112,6 +112,8 @@ function nothingAsked() {
     confirmed: [] as (string | undefined)[],
     deleted: [] as string[],
     watches: [] as ('begun' | 'build ended' | 'log ended')[],
+    /** Given by the log that has very much to give. */
+    logLines: 0,
   }
 }
 
@@ -273,12 +275,21 @@ function secrets(
   })
 }
 
+/** The cursor after which the log has more than any buffer on the way takes. */
+export const LONG_LOG = 1_000_000n
+export const LONG_LOG_LINES = 4_000
+
 function logs(router: ConnectRouter, asked: AskedOfServices): void {
   const line = (seq: bigint) => ({ seq, at, level: 'info', tool: 'echo', message: 'hello' })
   router.service(LogService, {
     listLogs: ({ afterSeq }) => ({ lines: [line(afterSeq + 1n)] }),
     async *watchLogs({ afterSeq }, context) {
       yield { line: line(afterSeq + 1n) }
+      const message = 'x'.repeat(8_192)
+      while (afterSeq === LONG_LOG && asked.logLines < LONG_LOG_LINES) {
+        asked.logLines++
+        yield { line: { ...line(afterSeq + BigInt(asked.logLines)), message } }
+      }
       await new Promise((resolve) => context.signal.addEventListener('abort', resolve))
       asked.watches.push('log ended')
     },

@@ -3,11 +3,13 @@ import { watch } from '@bmm/lib/client'
 import { errorFrom } from '@bmm/lib/errors'
 import type { Log } from '@bmm/lib/log'
 import type { BuildService } from '@bmm/proto/generator/v1/generator_service'
+import { BuildState, BuildStep } from '@bmm/proto/generator/v1/server'
 import type { CallOptions, Client } from '@connectrpc/connect'
 import { Elysia } from 'elysia'
 import { z } from 'zod'
 import type { Arrivals, SocketEvents } from '../arrival.ts'
 import { problem } from '../problem.ts'
+import type { Servings } from '../serving.ts'
 import { sessionOf } from '../session-cookie.ts'
 import { buildAnswer, buildEventJson, buildJson } from './answer.ts'
 import type { People } from './person.ts'
@@ -16,6 +18,7 @@ export type BuildRoutesOptions = {
   builds: Client<typeof BuildService>
   people: People
   arrivals: Arrivals
+  servings: Pick<Servings, 'hint'>
   log: Log
 }
 
@@ -95,7 +98,7 @@ function buildSocket(
   person: CallOptions,
   options: BuildRoutesOptions,
 ): SocketEvents {
-  const { builds, log } = options
+  const { builds, log, servings } = options
   const gone = new AbortController()
   return {
     close: () => gone.abort(),
@@ -107,7 +110,11 @@ function buildSocket(
           { ...person, signal: gone.signal },
         )
         for await (const { event } of events) {
-          if (event !== undefined) socket.send(JSON.stringify(buildEventJson(event)))
+          if (event === undefined) continue
+          // Whoever hears that a build succeeded may call the server at once.
+          const whole = event.step === BuildStep.UNSPECIFIED
+          if (whole && event.state === BuildState.SUCCEEDED) await servings.hint()
+          socket.send(JSON.stringify(buildEventJson(event)))
         }
         socket.close(1000, 'The build has ended.')
       } catch (thrown) {

@@ -18,8 +18,8 @@ const draftBody = z
   .strictObject({
     document: z
       .string()
-      .min(1)
-      .max(MAX_DOCUMENT_CHARACTERS)
+      .min(1, 'The document is empty.')
+      .max(MAX_DOCUMENT_CHARACTERS, 'The document has more than 32 MB.')
       .optional()
       .describe('An OpenAPI document, JSON or YAML, as text.'),
     url: z.url().max(2_000).optional().describe('Where to fetch the document.'),

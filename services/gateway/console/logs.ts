@@ -8,7 +8,7 @@ import type { CallOptions, Client } from '@connectrpc/connect'
 import { Elysia } from 'elysia'
 import { z } from 'zod'
 import type { Arrivals } from '../arrival.ts'
-import { logLineAnswer, logLineJson } from './answer.ts'
+import { logLineAnswer, logLineJson, present } from './answer.ts'
 import type { People } from './person.ts'
 import { serverIdOf } from './server-reference.ts'
 
@@ -77,6 +77,7 @@ export function logRoutes(options: LogRoutesOptions) {
     )
 }
 
+/** Only as fast as it is read: what a slow reader leaves waits in Postgres, not in memory here or in the runner. */
 function followed(
   serverId: string,
   afterSeq: bigint,
@@ -86,30 +87,39 @@ function followed(
 ): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder()
   const gone = new AbortController()
+  const signal = AbortSignal.any([gone.signal, AbortSignal.timeout(MAX_FOLLOW_MS)])
+  const lines = watch(options.logs.watchLogs, { serverId, afterSeq }, { ...person, signal })
+  let keepAlive: ReturnType<typeof setInterval> | undefined
+  const end = () => {
+    clearInterval(keepAlive)
+    release()
+  }
   return new ReadableStream({
-    async start(controller) {
-      const send = (text: string) => {
-        if (!gone.signal.aborted) controller.enqueue(encoder.encode(text))
-      }
-      send(': following\n\n')
-      const keepAlive = setInterval(() => send(': quiet\n\n'), KEEP_ALIVE_MS)
-      const signal = AbortSignal.any([gone.signal, AbortSignal.timeout(MAX_FOLLOW_MS)])
+    start(controller) {
+      controller.enqueue(encoder.encode(': following\n\n'))
+      keepAlive = setInterval(() => {
+        if ((controller.desiredSize ?? 0) > 0) controller.enqueue(encoder.encode(': quiet\n\n'))
+      }, KEEP_ALIVE_MS)
+    },
+    async pull(controller) {
       try {
-        const lines = watch(options.logs.watchLogs, { serverId, afterSeq }, { ...person, signal })
-        for await (const { line } of lines) {
-          if (line === undefined) continue
-          send(`id: ${line.seq}\ndata: ${JSON.stringify(logLineJson(line))}\n\n`)
+        const { value, done } = await lines.next()
+        if (done !== true) {
+          const line = logLineJson(present(value.line))
+          controller.enqueue(encoder.encode(`id: ${line.seq}\ndata: ${JSON.stringify(line)}\n\n`))
+          return
         }
       } catch (thrown) {
         if (!signal.aborted) {
           options.log.warn({ fault: errorFrom(thrown).message, serverId }, 'a log broke off')
         }
-      } finally {
-        clearInterval(keepAlive)
-        release()
-        if (!gone.signal.aborted) controller.close()
       }
+      end()
+      if (!gone.signal.aborted) controller.close()
     },
-    cancel: () => gone.abort(),
+    cancel() {
+      end()
+      gone.abort()
+    },
   })
 }

@@ -32,6 +32,7 @@ const audienceServices = {
   generator: Service.GENERATOR,
   secrets: Service.SECRETS,
   runner: Service.RUNNER,
+  broker: Service.BROKER,
 } as const
 
 export function openPeople(options: PeopleOptions): People {

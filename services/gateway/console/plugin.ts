@@ -5,12 +5,14 @@ import { type CredentialRoutesOptions, credentialRoutes } from './credentials.ts
 import { draftRoutes } from './drafts.ts'
 import { type LogRoutesOptions, logRoutes } from './logs.ts'
 import { openApiDocument } from './openapi.ts'
+import { type RefusalRoutesOptions, refusalRoutes } from './refusals.ts'
 import { type ServerRoutesOptions, serverRoutes } from './servers.ts'
 import { type SessionRoutesOptions, sessionRoutes } from './session-routes.ts'
 
 export type ConsoleOptions = BuildRoutesOptions &
   CredentialRoutesOptions &
   LogRoutesOptions &
+  RefusalRoutesOptions &
   ServerRoutesOptions &
   SessionRoutesOptions
 
@@ -22,6 +24,7 @@ export function consolePlugin(options: ConsoleOptions) {
     .use(credentialRoutes(options))
     .use(buildRoutes(options))
     .use(logRoutes(options))
+    .use(refusalRoutes(options))
   const document = JSON.stringify(openApiDocument(routes.routes, options.publicUrl))
   return routes.get(
     '/openapi.json',

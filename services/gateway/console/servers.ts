@@ -10,6 +10,7 @@ import type { CallOptions, Client } from '@connectrpc/connect'
 import { Elysia } from 'elysia'
 import { z } from 'zod'
 import { problem } from '../problem.ts'
+import type { Servings } from '../serving.ts'
 import { buildAnswer, buildJson, present, serverAnswer, serverJson } from './answer.ts'
 import { credentialsIn, putCredential, valueSchema } from './credentials.ts'
 import { jsonBody } from './json-body.ts'
@@ -23,6 +24,8 @@ export type ServerRoutesOptions = {
   servers: Client<typeof ServerService>
   secrets: Client<typeof SecretsService>
   people: People
+  /** Asked for changes before an answer, so that the endpoint acts at once on what was just done here. */
+  servings: Pick<Servings, 'hint'>
   log: Log
 }
 
@@ -46,7 +49,7 @@ const createBody = z.strictObject({
 const idempotencyKeySchema = z.string().min(1).max(200).optional()
 
 export function serverRoutes(options: ServerRoutesOptions) {
-  const { servers, people } = options
+  const { servers, people, servings } = options
   return new Elysia({ name: 'server-routes', prefix: '/v1', normalize: false })
     .post(
       '/servers',
@@ -109,6 +112,7 @@ export function serverRoutes(options: ServerRoutesOptions) {
           { serverId },
           { ...person, timeoutMs: DELETE_TIMEOUT_MS },
         )
+        await servings.hint()
         return { finished }
       },
       {
@@ -125,7 +129,9 @@ export function serverRoutes(options: ServerRoutesOptions) {
       async ({ request, params }) => {
         const person = await people.as(request, ['generator', 'secrets'])
         const serverId = await serverIdOf(params.server, servers, person)
-        return serverJson((await servers.pauseServer({ serverId }, person)).server)
+        const { server } = await servers.pauseServer({ serverId }, person)
+        await servings.hint()
+        return serverJson(server)
       },
       {
         parse: 'none',
@@ -138,7 +144,9 @@ export function serverRoutes(options: ServerRoutesOptions) {
       async ({ request, params, body }) => {
         const person = await people.as(request, ['generator', 'secrets'], body.specDigest)
         const serverId = await serverIdOf(params.server, servers, person)
-        return serverJson((await servers.resumeServer({ serverId }, person)).server)
+        const { server } = await servers.resumeServer({ serverId }, person)
+        await servings.hint()
+        return serverJson(server)
       },
       {
         parse: [jsonBody()],

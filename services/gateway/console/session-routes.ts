@@ -1,4 +1,5 @@
 /** REST: signing in and out, and who one is. */
+import { reasonOf } from '@bmm/lib/errors'
 import type { SessionService } from '@bmm/proto/auth/v1/auth_service'
 import type { Client } from '@connectrpc/connect'
 import { Elysia } from 'elysia'
@@ -48,11 +49,20 @@ export function sessionRoutes(options: SessionRoutesOptions) {
       '/login/finish',
       async ({ request, body }) => {
         admit(request, options)
-        const finished = await sessions.finishMagicLink({
-          token: body.token,
-          clientIp: arrivals.of(request).clientIp,
-          userAgent: (request.headers.get('user-agent') ?? '').slice(0, MAX_USER_AGENT),
-        })
+        const finished = await sessions
+          .finishMagicLink({
+            token: body.token,
+            clientIp: arrivals.of(request).clientIp,
+            userAgent: (request.headers.get('user-agent') ?? '').slice(0, MAX_USER_AGENT),
+          })
+          .catch((thrown: unknown) => {
+            if (reasonOf(thrown) !== 'link_invalid') throw thrown
+            throw problem(
+              400,
+              'link_invalid',
+              'This link was used or has expired. Ask for a new one.',
+            )
+          })
         const { id, email } = present(finished.session?.user)
         return { session: finished.sessionToken, user: { id, email } }
       },

@@ -1,0 +1,44 @@
+/** REST: what a server's tools wanted to send and the broker did not let out. */
+
+import type { RefusalService } from '@bmm/proto/broker/v1/broker_service'
+import type { ServerService } from '@bmm/proto/generator/v1/generator_service'
+import type { Client } from '@connectrpc/connect'
+import { Elysia } from 'elysia'
+import { z } from 'zod'
+import { timeText } from './answer.ts'
+import type { People } from './person.ts'
+import { serverIdOf } from './server-reference.ts'
+
+export type RefusalRoutesOptions = {
+  refusals: Client<typeof RefusalService>
+  servers: Client<typeof ServerService>
+  people: People
+}
+
+const refusalAnswer = z.object({
+  at: z.iso.datetime(),
+  reason: z.string().describe('Machine reason, such as `origin_not_allowed`.'),
+  method: z.string(),
+  host: z.string(),
+  message: z.string().describe('What to do about it.'),
+})
+
+export function refusalRoutes({ refusals, servers, people }: RefusalRoutesOptions) {
+  return new Elysia({ name: 'refusal-routes', prefix: '/v1', normalize: false }).get(
+    '/servers/:server/refusals',
+    async ({ request, params }) => {
+      const person = await people.as(request, ['generator', 'broker'])
+      const serverId = await serverIdOf(params.server, servers, person)
+      const found = await refusals.listRefusals({ serverId }, person)
+      return {
+        refusals: found.refusals.map(({ at, reason, method, host, message }) => ({
+          ...{ at: timeText(at), reason, method, host, message },
+        })),
+      }
+    },
+    {
+      response: { 200: z.object({ refusals: z.array(refusalAnswer).max(200) }) },
+      detail: { summary: 'Requests that were refused, newest first', tags: ['logs'] },
+    },
+  )
+}
