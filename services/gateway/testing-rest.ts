@@ -284,14 +284,17 @@ function logs(router: ConnectRouter, asked: AskedOfServices): void {
   router.service(LogService, {
     listLogs: ({ afterSeq }) => ({ lines: [line(afterSeq + 1n)] }),
     async *watchLogs({ afterSeq }, context) {
-      yield { line: line(afterSeq + 1n) }
-      const message = 'x'.repeat(8_192)
-      while (afterSeq === LONG_LOG && asked.logLines < LONG_LOG_LINES) {
-        asked.logLines++
-        yield { line: { ...line(afterSeq + BigInt(asked.logLines)), message } }
+      try {
+        yield { line: line(afterSeq + 1n) }
+        const message = 'x'.repeat(8_192)
+        while (afterSeq === LONG_LOG && asked.logLines < LONG_LOG_LINES) {
+          asked.logLines++
+          yield { line: { ...line(afterSeq + BigInt(asked.logLines)), message } }
+        }
+        await new Promise((resolve) => context.signal.addEventListener('abort', resolve))
+      } finally {
+        asked.watches.push('log ended')
       }
-      await new Promise((resolve) => context.signal.addEventListener('abort', resolve))
-      asked.watches.push('log ended')
     },
   })
 }
