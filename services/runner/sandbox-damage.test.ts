@@ -139,6 +139,11 @@ describe('forged frames', () => {
     const bytes = new Uint8Array(${JSON.stringify([...bytes])})
     for (let fd = 3; fd < 64; fd++) { try { fs.writeSync(fd, bytes) } catch {} }
     await Bun.sleep(30_000)`
+  /** The guest opened this one last; the broker's socket has limits of its own, which would race with the runner's. */
+  const runnerSocket = `
+    const sockets = fs.readdirSync('/proc/self/fd').map(Number)
+      .filter((fd) => { try { return fs.readlinkSync('/proc/self/fd/' + fd).startsWith('socket:') } catch { return false } })
+    const runner = Math.max(...sockets)`
   const frame = (type: number, call: number, payload = '') => {
     const bytes = Buffer.from(payload)
     const head = Buffer.alloc(9)
@@ -173,7 +178,11 @@ describe('forged frames', () => {
   })
 
   test('half a frame: ends the sandbox within its deadline', async () => {
-    await hostile(forge(frame(31, 1, 'x'.repeat(100)).subarray(0, 50)), async (sandbox) => {
+    const half = [...frame(31, 1, 'x'.repeat(100)).subarray(0, 50)]
+    const body = `${runnerSocket}
+      fs.writeSync(runner, new Uint8Array(${JSON.stringify(half)}))
+      await Bun.sleep(30_000)`
+    await hostile(body, async (sandbox) => {
       const answer = await callTool(sandbox, 'run', {}, { timeoutMs: 20_000 })
       expect(answer.outcome).toMatchObject({ code: 'sandbox_failed' })
       expect((await sandbox.gone).detail).toContain('did not arrive whole within 5000 ms')
@@ -184,9 +193,7 @@ describe('forged frames', () => {
     const bytes = Buffer.concat(Array.from({ length: 50 }, () => frame(31, 1, '{"line":"x"}')))
     const body = `
       const bytes = new Uint8Array(${JSON.stringify([...bytes])})
-      const sockets = fs.readdirSync('/proc/self/fd').map(Number)
-        .filter((fd) => { try { return fs.readlinkSync('/proc/self/fd/' + fd).startsWith('socket:') } catch { return false } })
-      const runner = Math.max(...sockets)
+      ${runnerSocket}
       for (let n = 0; n < 1000; n++) { try { fs.writeSync(runner, bytes) } catch {} await Bun.sleep(0) }
       await Bun.sleep(30_000)`
     await hostile(body, async (sandbox) => {
