@@ -2,6 +2,8 @@ import { expect, test } from 'bun:test'
 import { generateKeyPairSync } from 'node:crypto'
 import { digestOf } from './digest.ts'
 import {
+  type Access,
+  mayUse,
   openStatement,
   type ServeStatement,
   type StatementKeys,
@@ -57,4 +59,15 @@ test('a malformed statement is never signed', () => {
   expect(() => signStatement(wrong, pair.privateKey, 'k1')).toThrow()
   const extra = { ...statement, extra: true }
   expect(() => signStatement(extra, pair.privateKey, 'k1')).toThrow()
+})
+
+test.each<[Access, string, boolean]>([
+  [{ kind: 'org' }, 'usr_member', true],
+  [{ kind: 'org' }, 'usr_stranger', false],
+  [{ kind: 'people', people: ['usr_stranger'] }, 'usr_stranger', true],
+  [{ kind: 'people', people: ['usr_stranger'] }, 'usr_member', false],
+  [{ kind: 'anyone' }, 'usr_stranger', true],
+])('under %o the person %s may use the server: %p', (access, userId, allowed) => {
+  const orgIds = userId === 'usr_member' ? ['org_other', 'org_1'] : ['org_other']
+  expect(mayUse(access, 'org_1', { userId, orgIds })).toBe(allowed)
 })

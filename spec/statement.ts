@@ -12,6 +12,24 @@ export const accessSchema = z.discriminatedUnion('kind', [
 ])
 export type Access = z.infer<typeof accessSchema>
 
+/** Whether a person, who is a member of these organisations, may use a server of that organisation. */
+export function mayUse(
+  access: Access,
+  serverOrgId: string,
+  person: { userId: string; orgIds: readonly string[] },
+): boolean {
+  switch (access.kind) {
+    case 'org':
+      return person.orgIds.includes(serverOrgId)
+    case 'people':
+      return access.people.includes(person.userId)
+    case 'anyone':
+      return true
+    default:
+      return access satisfies never
+  }
+}
+
 const headSchema = {
   statementVersion: z.literal(1),
   serverId: z.string().startsWith('srv_'),

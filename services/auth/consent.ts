@@ -1,9 +1,9 @@
 /** Authorizing a client: from the browser's request over the consent page to a code, or to an error. */
 import { newId } from '@bmm/lib/ids'
 import { inTransaction, type Querying, type Sql } from '@bmm/lib/sql'
-import { accessFromJson, mayUse } from './access.ts'
+import { mayUseResource } from './access.ts'
 import { ACCESS_TOKEN_TTL_MS } from './access-token.ts'
-import { findOrgName, findSession, listOrgIdsOfUser } from './account-store.ts'
+import { findOrgName, findSession } from './account-store.ts'
 import {
   type AuthorizationRequest,
   authorizationClientId,
@@ -167,9 +167,7 @@ async function refuseStranger(
   resource: Resource | undefined,
   session: Session,
 ): Promise<void> {
-  const memberOf = new Set(await listOrgIdsOfUser(sql, session.userId))
-  const person = { userId: session.userId, memberOf }
-  if (resource === undefined || !mayUse(accessFromJson(resource.access), resource.orgId, person)) {
+  if (resource === undefined || !(await mayUseResource(sql, resource, session.userId))) {
     throw new OAuthError('access_denied', 'The signed-in account may not use this server.')
   }
 }

@@ -1,8 +1,7 @@
 /** The token endpoint: redeeming codes and refresh tokens (OAuth 2.1 section 3.2). */
 import { inTransaction, type Querying, type Sql } from '@bmm/lib/sql'
-import { accessFromJson, mayUse } from './access.ts'
+import { mayUseResource } from './access.ts'
 import { ACCESS_TOKEN_TTL_MS, signAccessToken } from './access-token.ts'
-import { listOrgIdsOfUser } from './account-store.ts'
 import { type Resource, targetOf } from './authorization-request.ts'
 import { checkClient, clientCredentials } from './client-authentication.ts'
 import type { OAuthClient } from './client-registration.ts'
@@ -215,9 +214,7 @@ async function checkTarget(
   if (target?.serverId !== grant.serverId || target.url !== grant.resourceUrl) {
     throw new OAuthError('invalid_target', 'The resource is not the one that was authorized.')
   }
-  const memberOf = new Set(await listOrgIdsOfUser(options.sql, grant.userId))
-  const person = { userId: grant.userId, memberOf }
-  if (!mayUse(accessFromJson(target.access), target.orgId, person)) {
+  if (!(await mayUseResource(options.sql, target, grant.userId))) {
     await options.revoker.end({ grantId: grant.id }, 'access withdrawn')
     throw invalidGrant('The person may no longer use this server.')
   }

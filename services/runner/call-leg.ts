@@ -3,7 +3,7 @@ import type { FrameConnection } from '@bmm/lib/frame-connection'
 import { callIds, FRAME, type Frame, FrameFault, parseCall } from '@bmm/lib/frames'
 import type { Identity } from '@bmm/lib/identity'
 import type { Log } from '@bmm/lib/log'
-import type { ServeStatement } from '@bmm/spec/statement'
+import { mayUse } from '@bmm/spec/statement'
 import { z } from 'zod'
 import { CallFailure, callFailureFrom } from './call-failure.ts'
 import type { Deployment, ServingDeployment } from './deployment.ts'
@@ -236,24 +236,12 @@ function servingOf(options: CallLegOptions, header: CallHeader): ServingDeployme
   if (header.epoch < epoch) {
     throw new CallFailure('stale_epoch', 'The server has just changed. Try again in a moment.')
   }
-  if (!mayCall(deployment.statement, header)) {
+  // The gateway has decided this before; the statement that we verified ourselves says it again.
+  const { access, orgId } = deployment.statement
+  if (!mayUse(access, orgId, { userId: header.userId, orgIds: [header.orgId] })) {
     throw new CallFailure('unknown_server', 'This person may not call the server.')
   }
   return deployment
-}
-
-/** The gateway has decided this before; a statement that we verified ourselves says it again. */
-function mayCall({ access, orgId }: ServeStatement, caller: CallHeader): boolean {
-  switch (access.kind) {
-    case 'org':
-      return caller.orgId === orgId
-    case 'people':
-      return access.people.includes(caller.userId)
-    case 'anyone':
-      return true
-    default:
-      return access satisfies never
-  }
 }
 
 function busySentence(refused: InFlightRefusal): string {

@@ -2,7 +2,7 @@
 import { errorFrom } from '@bmm/lib/errors'
 import type { Log } from '@bmm/lib/log'
 import { resourceMetadataUrl, resourceUrl, slugPattern } from '@bmm/spec/resource-url'
-import type { Access } from '@bmm/spec/statement'
+import { mayUse } from '@bmm/spec/statement'
 import { type AccessClaims, type AccessTokens, CALL_SCOPE, NORMAL_SCOPES } from '../access-token.ts'
 import type { Arrival } from '../arrival.ts'
 import { accepts, BodyFault, readBody } from '../body.ts'
@@ -175,7 +175,8 @@ async function authorize(
       challenge(publicUrl, served.slug, 'insufficient_scope'),
     )
   }
-  if (!mayCall(served.statement.access, served.statement.orgId, claims)) {
+  const { access, orgId } = served.statement
+  if (!mayUse(access, orgId, { userId: claims.userId, orgIds: [claims.orgId] })) {
     throw new Refusal(403, 'The access rule of this server does not include you.')
   }
   return claims
@@ -197,24 +198,6 @@ function challenge(publicUrl: string, slug: string, error?: string): Record<stri
     ...(error === undefined ? [] : [`error="${error}"`]),
   ]
   return { 'www-authenticate': `Bearer ${parts.join(', ')}` }
-}
-
-/** Whether the rule that was signed lets this person call (product requirement G0). */
-export function mayCall(
-  access: Access,
-  serverOrgId: string,
-  claims: Pick<AccessClaims, 'userId' | 'orgId'>,
-): boolean {
-  switch (access.kind) {
-    case 'org':
-      return claims.orgId === serverOrgId
-    case 'people':
-      return access.people.includes(claims.userId)
-    case 'anyone':
-      return true
-    default:
-      return access satisfies never
-  }
 }
 
 function takeStranger(options: McpOptions, arrival: Arrival, how?: 'look'): void {
