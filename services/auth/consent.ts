@@ -2,7 +2,6 @@
 import { newId } from '@bmm/lib/ids'
 import { inTransaction, type Querying, type Sql } from '@bmm/lib/sql'
 import { mayUseResource } from './access.ts'
-import { ACCESS_TOKEN_TTL_MS } from './access-token.ts'
 import { findOrgName, findSession } from './account-store.ts'
 import {
   type AuthorizationRequest,
@@ -12,7 +11,7 @@ import {
   parseAuthorization,
   type Resource,
 } from './authorization-request.ts'
-import { CODE_TTL_MS, CONSENT_TTL_MS } from './grant.ts'
+import { ACCESS_TOKEN_TTL_MS, CODE_TTL_MS, CONSENT_TTL_MS } from './grant.ts'
 import { OAuthError } from './oauth-error.ts'
 import {
   type ConsentRequest,

@@ -6,6 +6,7 @@ import { opaqueTokenFrom } from './opaque-token.ts'
 import { OFFLINE_SCOPE } from './scope.ts'
 
 export const CODE_TTL_MS = 60_000
+export const ACCESS_TOKEN_TTL_MS = 5 * 60_000
 export const CONSENT_TTL_MS = 10 * 60_000
 /** An unused refresh token ends after this. */
 export const REFRESH_TTL_MS = 30 * 86_400_000

@@ -3,7 +3,7 @@ import { errorFrom } from '@bmm/lib/errors'
 import type { Log } from '@bmm/lib/log'
 import type { Redis } from '@bmm/lib/redis'
 import { inTransaction, type Sql } from '@bmm/lib/sql'
-import { ACCESS_TOKEN_TTL_MS } from './access-token.ts'
+import { ACCESS_TOKEN_TTL_MS } from './grant.ts'
 import {
   createRevocations,
   endGrants,

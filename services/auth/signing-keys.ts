@@ -2,7 +2,7 @@
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
 import { inTransaction, type Sql } from '@bmm/lib/sql'
 import { calculateJwkThumbprint, exportJWK, type JWK } from 'jose'
-import { ACCESS_TOKEN_TTL_MS } from './access-token.ts'
+import { ACCESS_TOKEN_TTL_MS } from './grant.ts'
 import { unwrap, wrap } from './kek.ts'
 import {
   createSigningKey,

@@ -1,11 +1,12 @@
 /** The token endpoint: redeeming codes and refresh tokens (OAuth 2.1 section 3.2). */
 import { inTransaction, type Querying, type Sql } from '@bmm/lib/sql'
 import { mayUseResource } from './access.ts'
-import { ACCESS_TOKEN_TTL_MS, signAccessToken } from './access-token.ts'
+import { signAccessToken } from './access-token.ts'
 import { type Resource, targetOf } from './authorization-request.ts'
 import { checkClient, clientCredentials } from './client-authentication.ts'
 import type { OAuthClient } from './client-registration.ts'
 import {
+  ACCESS_TOKEN_TTL_MS,
   checkCode,
   type Grant,
   hasRefresh,
