@@ -85,6 +85,23 @@ test('an unexpected error tells the caller nothing but the request id', async ()
   expect(bug.rawMessage).toBe('internal error (request request-1)')
 })
 
+test('text with a NUL is the fault of the request', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'bmm-nul-'))
+  await using database = await testDatabase('nul', folder)
+  for (const query of [
+    () => database.sql`select ${'a\0canary'}::text`,
+    () => database.sql`select ${database.sql.json({ a: '\0canary' })}::jsonb`,
+  ]) {
+    const error = await failure(async () => {
+      await query()
+      throw new Error('it did not fail')
+    })
+    expect([error.code, reasonOf(error)]).toEqual([Code.InvalidArgument, 'invalid_request'])
+    expect(error.rawMessage).not.toContain('canary')
+  }
+  rmSync(folder, { recursive: true })
+})
+
 test('a database that cannot be reached is unavailable, not a bug', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'bmm-outage-'))
   await using database = await testDatabase('outage', folder)

@@ -15,6 +15,8 @@ import { roleHas } from './permission.ts'
 export const REQUEST_ID_HEADER = 'bmm-request-id'
 const MAX_REQUEST_ID = 64
 const OUTAGE_RETRY_SECONDS = 2
+/** SQLSTATE for text with a NUL, in a value and in JSON: Postgres cannot hold it, so it is looked for nowhere else. */
+const nulStates = new Set(['22021', '22P05'])
 
 /** `/bmm.secrets.v1.SecretsService/PutSecret`: what the `mtd` claim names. */
 export function methodPath(method: DescMethod): string {
@@ -120,6 +122,9 @@ function maskedError(thrown: unknown, log: Log, method: string, requestId: strin
   if (isDeliberate(thrown)) return thrown
   const passing = [Code.Canceled, Code.DeadlineExceeded, Code.Unavailable, Code.Unimplemented]
   if (thrown instanceof ConnectError && passing.includes(thrown.code)) return thrown
+  if (thrown instanceof Error && 'code' in thrown && nulStates.has(String(thrown.code))) {
+    return invalid('invalid_request', 'The request has text with a NUL character.')
+  }
   if (isOutage(thrown)) {
     log.warn({ fault: errorFrom(thrown).message, method, requestId }, 'a store does not answer')
     return unavailable(
