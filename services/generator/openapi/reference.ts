@@ -37,7 +37,7 @@ export function referencesOf(document: OpenApiDocument, documentUrl?: string): R
     const base = before === '' || names.includes(before) ? document.root : identified(before)
     if (base === undefined) {
       throw new ReferenceFault(
-        `The reference "${line(ref, 200)}" leads out of the document. External references are not followed: bundle the document into one file first.`,
+        `The reference "${line(withoutSecrets(ref), 200)}" leads out of the document. External references are not followed: bundle the document into one file first.`,
         true,
       )
     }
@@ -93,4 +93,9 @@ function anchorsOf(root: JsonObject): Map<string, unknown> {
     for (const name of [anchor, dynamic]) if (name !== undefined) anchors.set(`#${name}`, schema)
   }
   return anchors
+}
+
+/** Addresses are shown to find the place; their passwords and queries may be somebody's keys. */
+function withoutSecrets(ref: string): string {
+  return ref.replace(/\/\/[^/?#]*@/, '//').replace(/\?[^#]*/, '')
 }
