@@ -1,16 +1,18 @@
 /** Why a call has no answer: the codes of FAILED frames and their sentences. */
 
-export const callFailureCodes = [
-  'unknown_server',
-  'stale_epoch',
-  'busy',
-  'sandbox_failed',
-  'deadline',
-  'cancelled',
-  'result_too_large',
-  'runner_stopping',
-] as const
-export type CallFailureCode = (typeof callFailureCodes)[number]
+export type CallFailureCode =
+  | SandboxFailureCode
+  | 'unknown_server'
+  | 'stale_epoch'
+  | 'runner_stopping'
+
+/** What can go wrong once a call has reached its sandbox. */
+export type SandboxFailureCode =
+  | 'busy'
+  | 'sandbox_failed'
+  | 'deadline'
+  | 'cancelled'
+  | 'result_too_large'
 
 /** The message is a sentence for the person behind the call. */
 export class CallFailure extends Error {

@@ -5,6 +5,7 @@ import { type Env, readEnv, readSecretSource, serviceEnv } from '@bmm/lib/env'
 import { z } from 'zod'
 import type { AdmissionLimits } from './admission.ts'
 import type { PoolBounds } from './pool.ts'
+import { MAX_SLOTS } from './sandbox-limits.ts'
 
 export type Config = ReturnType<typeof configFrom>
 
@@ -24,9 +25,9 @@ export function configFrom(env: Env = process.env) {
       BMM_KEEPER_SOCKET: path,
       BMM_SLOTS_DIR: path,
       /** Sandboxes at most, warm ones included. */
-      BMM_SLOTS: count.max(960),
+      BMM_SLOTS: count.max(MAX_SLOTS),
       /** Warm sandboxes at least; busy times raise it up to a quarter of the slots. */
-      BMM_POOL_SIZE: count.max(240),
+      BMM_POOL_SIZE: count.max(MAX_SLOTS / 4),
       BMM_SANDBOX_IDLE_MS: count.default(60_000),
       /** Sandboxes that one organisation may have at once; three quarters of the slots unless set. */
       BMM_ORG_SANDBOXES: count.optional(),

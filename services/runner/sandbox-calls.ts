@@ -10,6 +10,7 @@ import {
   parseControl,
 } from '@bmm/lib/frames'
 import { z } from 'zod'
+import type { SandboxFailureCode } from './call-failure.ts'
 
 export interface CallProgress {
   progress: number
@@ -17,20 +18,12 @@ export interface CallProgress {
   message?: string | undefined
 }
 
-/** Why a call has no result. */
-export type CallFailureCode =
-  | 'busy'
-  | 'cancelled'
-  | 'deadline'
-  | 'result_too_large'
-  | 'sandbox_failed'
-
 /** Where the answer of a call goes. Exactly one of `end` and `fail` is called, and nothing after it. */
 export interface CallSink {
   /** Bytes of the result, in order; a view that is valid during the call only. */
   part(bytes: Uint8Array): void
   end(durationMs: number): void
-  fail(code: CallFailureCode, message: string): void
+  fail(code: SandboxFailureCode, message: string): void
   progress(progress: CallProgress): void
   log(line: string): void
 }

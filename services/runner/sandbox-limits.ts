@@ -20,6 +20,9 @@ export const sandboxLimits = {
   fileBytes: 64 * 1024,
 } as const
 
+/** Slots at most: what a stack's block of users has room for (cli/stack/user-ids.ts). */
+export const MAX_SLOTS = 960
+
 /** Where things are inside the sandbox. */
 export const sandboxPaths = {
   bun: '/bin/bun',

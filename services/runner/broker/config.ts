@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { type Env, readEnv, readSecretSource, serviceEnv } from '@bmm/lib/env'
 import { z } from 'zod'
+import { MAX_SLOTS } from '../sandbox-limits.ts'
 
 export type Config = ReturnType<typeof configFrom>
 
@@ -14,7 +15,7 @@ export function configFrom(env: Env = process.env) {
       ...serviceEnv,
       BMM_DATABASE_URL: z.string().min(1),
       BMM_SLOTS_DIR: z.string().startsWith('/'),
-      BMM_SLOTS: z.coerce.number().int().min(1).max(960),
+      BMM_SLOTS: z.coerce.number().int().min(1).max(MAX_SLOTS),
       /** `HOST:PORT,…` of the platform itself: refused to every server, whatever the operator allows. */
       BMM_OWN_LISTENERS: z
         .string()

@@ -1,6 +1,7 @@
 /** The keeper's environment, read once. */
 import { type Env, readEnv } from '@bmm/lib/env'
 import { z } from 'zod'
+import { MAX_SLOTS } from '../sandbox-limits.ts'
 import type { SlotOwners } from './slots.ts'
 
 export interface KeeperConfig {
@@ -14,7 +15,6 @@ export interface KeeperConfig {
 
 const FIRST_UID = 1
 const MAX_UID = 0xffff_fffe
-const MAX_SLOTS = 960
 const uid = z.coerce.number().int().min(FIRST_UID).max(MAX_UID)
 const path = z.string().startsWith('/')
 
