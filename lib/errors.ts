@@ -22,10 +22,6 @@ export const precondition = vocabulary(Code.FailedPrecondition)
 export const limited = vocabulary(Code.ResourceExhausted)
 /** A part that this depends on does not answer; a repetition may succeed (HTTP 503). */
 export const unavailable = vocabulary(Code.Unavailable)
-/** It took too long (HTTP 504). */
-export const timedOut = vocabulary(Code.DeadlineExceeded)
-/** The caller went away or asked to stop (HTTP 499). */
-export const cancelled = vocabulary(Code.Canceled)
 
 /** The machine reason of an error made here or in another service, or undefined. */
 export function reasonOf(error: unknown): string | undefined {

@@ -1,7 +1,6 @@
 /** What a build is: its steps in order, its states, and the ways in which it ends (pure). */
 
-export const buildSteps = ['resolve', 'scan', 'compile', 'try', 'sign', 'deploy'] as const
-export type BuildStep = (typeof buildSteps)[number]
+export type BuildStep = 'resolve' | 'scan' | 'compile' | 'try' | 'sign' | 'deploy'
 export type BuildState = 'queued' | 'running' | 'succeeded' | 'failed' | 'cancelled'
 export type StepState = Exclude<BuildState, 'queued'>
 

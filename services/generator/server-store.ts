@@ -76,16 +76,6 @@ export async function listServers(
     order by servers.id desc limit ${limit}`
 }
 
-/** Holds the server's row to the end of the transaction. */
-export async function lockServer(
-  sql: Querying,
-  id: string,
-): Promise<{ orgId: string; state: ServerState } | undefined> {
-  const [row] = await sql<{ orgId: string; state: ServerState }[]>`
-    select org_id as "orgId", state from servers where id = ${id} for update`
-  return row
-}
-
 /** Moves a server on; false when it is in none of the states `from`. */
 export async function moveServer(
   sql: Querying,

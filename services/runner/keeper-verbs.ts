@@ -10,7 +10,6 @@ export const startSchema = z.strictObject({
 })
 export const startedSchema = z.strictObject({ slot: slotSchema, pid: z.int() })
 export const stopSchema = z.strictObject({ slot: slotSchema })
-export const stoppedSchema = z.strictObject({ slot: slotSchema })
 export const slotsSchema = z.strictObject({
   slots: z.array(z.strictObject({ slot: slotSchema, pid: z.int(), class: z.string() })),
 })
