@@ -21,9 +21,13 @@ import { openTargets } from './targets.ts'
 import { createTurns, type TurnLimits } from './turns.ts'
 import { createVault } from './vault.ts'
 
-const turnLimits: TurnLimits = { perSandbox: 16, total: 512, waiting: 4_096, waitingPerOrg: 1_024 }
+const turnLimits: TurnLimits = {
+  ...{ perSandbox: 16, perOrg: 128, total: 512 },
+  ...{ waiting: 4_096, waitingPerOrg: 1_024 },
+}
 /** Answers in memory that no sandbox has taken yet. */
 const MAX_ANSWER_BYTES = 256 * 1024 * 1024
+const MAX_ORG_ANSWER_BYTES = 96 * 1024 * 1024
 const MAX_SANDBOX_ANSWER_BYTES = 32 * 1024 * 1024
 
 export type Broker = AsyncDisposable & {
@@ -75,6 +79,7 @@ export async function openBroker(options: BrokerOptions): Promise<Broker> {
   /** Assigned slots by contract: the last one to go takes the opened secrets along. */
   const holders = new Map<Assignment['contract'], number>()
   let answerBytes = 0
+  const orgAnswerBytes = new Map<string, number>()
   let assignments = 0
 
   function record(slot: Slot, method: string, failure: FetchFailure): void {
@@ -87,12 +92,20 @@ export async function openBroker(options: BrokerOptions): Promise<Broker> {
 
   async function carryOut(slot: Slot, { call, ask, signal, deliver }: SandboxRequest) {
     let reserved = 0
-    const reserve = (bytes: number) => {
-      if (answerBytes + bytes > MAX_ANSWER_BYTES) return false
-      if (slot.answerBytes + bytes > MAX_SANDBOX_ANSWER_BYTES) return false
+    const orgId = slot.assignment?.contract.statement.orgId ?? ''
+    const count = (bytes: number) => {
+      reserved += bytes
       answerBytes += bytes
       slot.answerBytes += bytes
-      reserved += bytes
+      const ofOrg = (orgAnswerBytes.get(orgId) ?? 0) + bytes
+      if (ofOrg > 0) orgAnswerBytes.set(orgId, ofOrg)
+      else orgAnswerBytes.delete(orgId)
+    }
+    const reserve = (bytes: number) => {
+      if (answerBytes + bytes > MAX_ANSWER_BYTES) return false
+      if ((orgAnswerBytes.get(orgId) ?? 0) + bytes > MAX_ORG_ANSWER_BYTES) return false
+      if (slot.answerBytes + bytes > MAX_SANDBOX_ANSWER_BYTES) return false
+      count(bytes)
       return true
     }
     try {
@@ -107,8 +120,7 @@ export async function openBroker(options: BrokerOptions): Promise<Broker> {
       else if (!signal.aborted) log.error({ err: errorFrom(error) }, 'a request failed')
       throw error
     } finally {
-      answerBytes -= reserved
-      slot.answerBytes -= reserved
+      count(-reserved)
     }
   }
 

@@ -11,9 +11,14 @@ const MAX_BODY_BYTES = 8 * 1024 * 1024
 const MAX_HELD_BYTES = 2 * MAX_BODY_BYTES
 /** What of a refused body is read and forgotten before the connection ends. */
 const MAX_IGNORED_BYTES = 4 * MAX_BODY_BYTES
+/** A guest cuts a body into parts of one mebibyte; an empty part costs memory here and nothing there. */
+const MAX_BODY_PARTS = 64
 const MAX_OPEN = 64
 /** Exchanges, those included whose refused rest is still to come. */
 const MAX_KNOWN = 4 * MAX_OPEN
+/** Frames that lead to nothing cost more here than there: so many at once, and so many again each second. */
+const MAX_IDLE_FRAMES = 10_000
+const IDLE_FRAMES_PER_SECOND = 500
 /** URL and headers have limits of their own; this bounds what is parsed at all. */
 const MAX_FETCH_BYTES = 256 * 1024
 const HELLO_DEADLINE_MS = 5_000
@@ -90,6 +95,15 @@ export function sandboxLeg(options: SandboxLegOptions): FrameHandlers {
   let heldBytes = 0
   let ignoredBytes = 0
   let helloDeadline: ReturnType<typeof setTimeout> | undefined
+  let idleFrames = 0
+  let idleSince = performance.now()
+
+  function countIdleFrame(): void {
+    const now = performance.now()
+    idleFrames = Math.max(0, idleFrames - ((now - idleSince) / 1_000) * IDLE_FRAMES_PER_SECOND) + 1
+    idleSince = now
+    if (idleFrames > MAX_IDLE_FRAMES) throw new FrameFault('too many frames led to nothing')
+  }
 
   function greet(frame: Frame): void {
     const hello = helloSchema.safeParse(parseControl(frame.payload))
@@ -111,6 +125,7 @@ export function sandboxLeg(options: SandboxLegOptions): FrameHandlers {
     const isFull = exchanges.size >= MAX_OPEN
     exchanges.set(frame.call, exchange)
     if (isFull || isTooLarge) {
+      countIdleFrame()
       const [code, message] = isFull
         ? ['busy', 'Too many requests are under way at once.']
         : ['request_too_large', 'The URL and the headers of the request are too large.']
@@ -149,9 +164,13 @@ export function sandboxLeg(options: SandboxLegOptions): FrameHandlers {
     }
     const bytes = frame.payload.length
     if (exchange.state === 'ignoring') {
+      countIdleFrame()
       ignoredBytes += bytes
       if (ignoredBytes > MAX_IGNORED_BYTES) throw new FrameFault('too much was sent for nothing')
       return
+    }
+    if (exchange.parts.length >= MAX_BODY_PARTS) {
+      throw new FrameFault('a body came in too many parts')
     }
     if (exchange.bytes + bytes > MAX_BODY_BYTES) {
       const message = `A request may have ${MAX_BODY_BYTES} bytes at most.`
@@ -205,6 +224,7 @@ export function sandboxLeg(options: SandboxLegOptions): FrameHandlers {
   function cancel(frame: Frame): void {
     if (frame.call > highestId || frame.call === 0) throw new FrameFault('nobody asked for this')
     const exchange = exchanges.get(frame.call)
+    countIdleFrame()
     exchange?.stop.abort()
     if (exchange?.state !== 'assembling') return
     forget(exchange)

@@ -183,6 +183,22 @@ describe('frames of a hostile sandbox', () => {
     expect(await reason).toBeString()
   })
 
+  test('a body in parts of nothing ends its connection, before they fill the memory', async () => {
+    const reason = hostile((connection) => {
+      connection.sendControl(FRAME.FETCH, 1, head)
+      for (let part = 0; part < 100; part++) connection.send(FRAME.FETCH_BODY, 1)
+    })
+    expect(await reason).toBeString()
+  })
+
+  test('frames that lead to nothing end its connection, before they take the time of others', async () => {
+    const reason = hostile((connection) => {
+      connection.sendControl(FRAME.FETCH, 1, head)
+      for (let at = 0; at < 20_000; at++) connection.send(FRAME.CANCEL, 1)
+    })
+    expect(await reason).toBeString()
+  })
+
   test('a fetch before the hello ends its connection', async () => {
     await broker.runner.link.expect(13, 'a-token-of-enough-length')
     const connection = await connectFrames({

@@ -2,7 +2,7 @@ import { expect, test } from 'bun:test'
 import { createTurns, sandboxTurns } from './turns.ts'
 
 const never = new AbortController().signal
-const limits = { perSandbox: 2, total: 3, waiting: 4, waitingPerOrg: 2 }
+const limits = { perSandbox: 2, perOrg: 3, total: 3, waiting: 4, waitingPerOrg: 2 }
 
 /** What has been granted by now. */
 async function settled<T>(promise: Promise<T>): Promise<T | 'waiting'> {
@@ -35,8 +35,19 @@ test('organisations get their turns alternately, whoever asks more', async () =>
   expect(order).toEqual(['a', 'b', 'a', 'b', 'a'])
 })
 
+test('an organisation whose upstreams are slow leaves turns to the others', async () => {
+  const turns = createTurns({ ...limits, perOrg: 2 })
+  const first = await turns.take('a', sandboxTurns(), never)
+  await turns.take('a', sandboxTurns(), never)
+  const third = turns.take('a', sandboxTurns(), never)
+  expect(await settled(third)).toBe('waiting')
+  expect(await settled(turns.take('b', sandboxTurns(), never))).toBeFunction()
+  first?.()
+  expect(await settled(third)).toBeFunction()
+})
+
 test('too many of one organisation in the line are turned away, others are not', async () => {
-  const turns = createTurns(limits)
+  const turns = createTurns({ ...limits, perOrg: 9 })
   for (let at = 0; at < 3; at++) await turns.take('a', sandboxTurns(), never)
   void turns.take('a', sandboxTurns(), never)
   void turns.take('a', sandboxTurns(), never)

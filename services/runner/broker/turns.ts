@@ -1,8 +1,10 @@
-/** Who may send now: so many requests at once per sandbox and in all, organisations in turn. */
+/** Who may send now: so many requests at once per sandbox, per organisation and in all, organisations in turn. */
 import { createFairQueue } from '../fair-queue.ts'
 
 export type TurnLimits = {
   perSandbox: number
+  /** Less than the total: slow upstreams of one organisation must leave turns to the others. */
+  perOrg: number
   total: number
   waiting: number
   waitingPerOrg: number
@@ -13,8 +15,9 @@ export type Turns = {
   take(orgId: string, sandbox: SandboxTurns, signal: AbortSignal): Promise<(() => void) | undefined>
 }
 
-/** How many requests of one sandbox are under way, and which wait for one of them to end. */
-export type SandboxTurns = { active: number; waiting: (() => void)[] }
+/** How many requests of one sandbox or organisation are under way, and which wait for one of them to end. */
+type Lane = { active: number; waiting: (() => void)[] }
+export type SandboxTurns = Lane
 
 export function sandboxTurns(): SandboxTurns {
   return { active: 0, waiting: [] }
@@ -25,27 +28,17 @@ export function createTurns(limits: TurnLimits): Turns {
     total: limits.waiting,
     perOrg: limits.waitingPerOrg,
   })
+  const orgs = new Map<string, Lane>()
   let active = 0
 
-  async function takeOfSandbox(sandbox: SandboxTurns, signal: AbortSignal): Promise<void> {
-    if (sandbox.active < limits.perSandbox) {
-      sandbox.active++
-      return
-    }
-    await waitFor(
-      signal,
-      (go) => sandbox.waiting.push(go) > 0,
-      (go) => {
-        sandbox.waiting = sandbox.waiting.filter((each) => each !== go)
-      },
-    )
+  function laneOf(orgId: string): Lane {
+    const lane = orgs.get(orgId) ?? { active: 0, waiting: [] }
+    orgs.set(orgId, lane)
+    return lane
   }
-
-  /** The place passes on to whoever waits, without being free in between. */
-  function giveSandbox(sandbox: SandboxTurns): void {
-    const next = sandbox.waiting.shift()
-    if (next === undefined) sandbox.active--
-    else next()
+  function leaveOrg(orgId: string, lane: Lane): void {
+    leave(lane)
+    if (lane.active === 0) orgs.delete(orgId)
   }
 
   function give(): void {
@@ -68,22 +61,54 @@ export function createTurns(limits: TurnLimits): Turns {
 
   return {
     async take(orgId, sandbox, signal) {
-      await takeOfSandbox(sandbox, signal)
+      await enter(sandbox, limits.perSandbox, signal)
+      const org = laneOf(orgId)
+      try {
+        await enter(org, limits.perOrg, signal)
+      } catch (error) {
+        leave(sandbox)
+        throw error
+      }
+      const giveBack = () => {
+        leaveOrg(orgId, org)
+        leave(sandbox)
+      }
       try {
         if (!(await takeOfAll(orgId, signal))) {
-          giveSandbox(sandbox)
+          giveBack()
           return undefined
         }
       } catch (error) {
-        giveSandbox(sandbox)
+        giveBack()
         throw error
       }
       return () => {
         give()
-        giveSandbox(sandbox)
+        giveBack()
       }
     },
   }
+}
+
+async function enter(lane: Lane, limit: number, signal: AbortSignal): Promise<void> {
+  if (lane.active < limit) {
+    lane.active++
+    return
+  }
+  await waitFor(
+    signal,
+    (go) => lane.waiting.push(go) > 0,
+    (go) => {
+      lane.waiting = lane.waiting.filter((each) => each !== go)
+    },
+  )
+}
+
+/** The place passes on to whoever waits, without being free in between. */
+function leave(lane: Lane): void {
+  const next = lane.waiting.shift()
+  if (next === undefined) lane.active--
+  else next()
 }
 
 /** True once called on; false when there is no room to wait; rejects on abort, after leaving the line. */
