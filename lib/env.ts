@@ -21,6 +21,24 @@ export const serviceEnv = {
   BMM_SERVICE_PUBLIC_KEYS: z.string().startsWith('/'),
 }
 
+/** The origin that people reach. Plain http is for this machine only: elsewhere tokens would travel in clear. */
+export const publicUrlSchema = z.string().refine((value) => {
+  if (!URL.canParse(value)) return false
+  const url = new URL(value)
+  const local = url.protocol === 'http:' && url.hostname === 'localhost'
+  return url.origin === value && (url.protocol === 'https:' || local)
+}, 'must be an https origin without a path, or http://localhost:PORT')
+
+/** What every service makes of its variables; throws ConfigError when a key cannot be read. */
+export function serviceConfig(vars: z.infer<z.ZodObject<typeof serviceEnv>>) {
+  return {
+    logLevel: vars.BMM_LOG_LEVEL,
+    rpcDir: vars.BMM_RPC_DIR,
+    privateKeyPem: readSecretSource(vars.BMM_SERVICE_KEY, 'BMM_SERVICE_KEY').toString('utf8'),
+    publicKeys: readFileSync(vars.BMM_SERVICE_PUBLIC_KEYS, 'utf8'),
+  }
+}
+
 /** Parses the environment; throws one ConfigError that names every variable at fault. */
 export function readEnv<Shape extends z.ZodRawShape>(
   shape: Shape,

@@ -1,11 +1,16 @@
 /** The environment of the auth service, read once. */
-import { readFileSync } from 'node:fs'
-import { ConfigError, type Env, readEnv, readSecretSource, serviceEnv } from '@bmm/lib/env'
+import {
+  ConfigError,
+  type Env,
+  publicUrlSchema,
+  readEnv,
+  readSecretSource,
+  serviceConfig,
+  serviceEnv,
+} from '@bmm/lib/env'
 import { z } from 'zod'
 import { kekFault, kekFrom } from './kek.ts'
 import { userTokenKey } from './user-token.ts'
-
-export type Config = ReturnType<typeof configFrom>
 
 /** Throws ConfigError that names every fault; refuses production without a mail sender and a sound key. */
 export function configFrom(env: Env = process.env) {
@@ -16,7 +21,7 @@ export function configFrom(env: Env = process.env) {
       BMM_DATABASE_URL: z.string().min(1),
       BMM_REDIS_URL: z.string().min(1),
       /** The public origin: the issuer of all tokens, never to be changed afterwards. */
-      BMM_PUBLIC_URL: z.string().superRefine(refineBy(publicUrlFault)),
+      BMM_PUBLIC_URL: publicUrlSchema,
       /** Ed25519 PKCS #8 PEM that signs user tokens: `fd:N` or a path. */
       BMM_USER_TOKEN_KEY: z.string().min(1),
       /** The key-encryption key: `fd:N` or a path to 32 bytes, base64 or hex; in development also `base64:…`. */
@@ -31,13 +36,10 @@ export function configFrom(env: Env = process.env) {
     env,
   )
   return {
-    logLevel: vars.BMM_LOG_LEVEL,
-    rpcDir: vars.BMM_RPC_DIR,
+    ...serviceConfig(vars),
     databaseUrl: vars.BMM_DATABASE_URL,
     redisUrl: vars.BMM_REDIS_URL,
     publicUrl: vars.BMM_PUBLIC_URL,
-    privateKeyPem: readSecretSource(vars.BMM_SERVICE_KEY, 'BMM_SERVICE_KEY').toString('utf8'),
-    publicKeys: readFileSync(vars.BMM_SERVICE_PUBLIC_KEYS, 'utf8'),
     userTokenKey: readUserTokenKey(vars.BMM_USER_TOKEN_KEY),
     kek: readKek(vars.BMM_AUTH_KEK),
     mail: mailFrom(vars, production),
@@ -89,23 +91,8 @@ function mailFrom(
   }
 }
 
-function publicUrlFault(text: string): string | undefined {
-  if (!URL.canParse(text)) return 'must be a URL'
-  const url = new URL(text)
-  if (url.origin !== text) return 'must be an origin: no path, no trailing slash'
-  const secure = url.protocol === 'https:' || (url.protocol === 'http:' && isLoopback(url.hostname))
-  return secure ? undefined : 'must be https, except on localhost'
-}
-
 function isLoopback(hostname: string): boolean {
   return ['localhost', '127.0.0.1', '[::1]'].includes(hostname)
-}
-
-function refineBy(fault: (text: string) => string | undefined) {
-  return (text: string, context: z.RefinementCtx<string>) => {
-    const message = fault(text)
-    if (message !== undefined) context.addIssue({ code: 'custom', message })
-  }
 }
 
 function readKek(source: string): Buffer {

@@ -1,18 +1,7 @@
 /** The environment of the gateway, read once. */
-import { readFileSync } from 'node:fs'
-import { type Env, readEnv, readSecretSource, serviceEnv } from '@bmm/lib/env'
+import { type Env, publicUrlSchema, readEnv, serviceConfig, serviceEnv } from '@bmm/lib/env'
 import { z } from 'zod'
 import { trustedProxies } from './client-ip.ts'
-
-export type Config = ReturnType<typeof configFrom>
-
-/** Plain http is for this machine only: everywhere else cookies and tokens would travel in clear. */
-const publicUrlSchema = z.string().refine((value) => {
-  if (!URL.canParse(value)) return false
-  const url = new URL(value)
-  const local = url.protocol === 'http:' && url.hostname === 'localhost'
-  return url.origin === value && (url.protocol === 'https:' || local)
-}, 'must be an https origin without a path, or http://localhost:PORT')
 
 const shape = {
   ...serviceEnv,
@@ -30,10 +19,7 @@ const shape = {
 export function configFrom(env: Env = process.env) {
   const vars = readEnv(shape, env)
   return {
-    logLevel: vars.BMM_LOG_LEVEL,
-    rpcDir: vars.BMM_RPC_DIR,
-    privateKeyPem: readSecretSource(vars.BMM_SERVICE_KEY, 'BMM_SERVICE_KEY').toString('utf8'),
-    publicKeys: readFileSync(vars.BMM_SERVICE_PUBLIC_KEYS, 'utf8'),
+    ...serviceConfig(vars),
     redisUrl: vars.BMM_REDIS_URL,
     publicUrl: vars.BMM_PUBLIC_URL,
     port: vars.BMM_PORT,

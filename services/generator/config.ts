@@ -1,9 +1,6 @@
 /** The environment of the generator, read once. */
-import { readFileSync } from 'node:fs'
-import { type Env, readEnv, readSecretSource, serviceEnv } from '@bmm/lib/env'
+import { type Env, publicUrlSchema, readEnv, serviceConfig, serviceEnv } from '@bmm/lib/env'
 import { z } from 'zod'
-
-export type Config = ReturnType<typeof configFrom>
 
 /** Throws ConfigError that names every fault. */
 export function configFrom(env: Env = process.env) {
@@ -13,19 +10,16 @@ export function configFrom(env: Env = process.env) {
       BMM_DATABASE_URL: z.string().min(1),
       BMM_REDIS_URL: z.string().min(1),
       /** Origin of the gateway, without a trailing slash: what resource URLs begin with. */
-      BMM_PUBLIC_URL: z.url().refine((url) => new URL(url).origin === url, 'must be an origin'),
+      BMM_PUBLIC_URL: publicUrlSchema,
     },
     env,
   )
   return {
-    logLevel: vars.BMM_LOG_LEVEL,
-    rpcDir: vars.BMM_RPC_DIR,
+    ...serviceConfig(vars),
     databaseUrl: vars.BMM_DATABASE_URL,
     redisUrl: vars.BMM_REDIS_URL,
     publicUrl: vars.BMM_PUBLIC_URL,
     ownListeners: listenersOf(new URL(vars.BMM_PUBLIC_URL)),
-    privateKeyPem: readSecretSource(vars.BMM_SERVICE_KEY, 'BMM_SERVICE_KEY').toString('utf8'),
-    publicKeys: readFileSync(vars.BMM_SERVICE_PUBLIC_KEYS, 'utf8'),
   }
 }
 

@@ -1,13 +1,10 @@
 /** The environment of the runner's main process, read once. */
-import { readFileSync } from 'node:fs'
 import { totalmem } from 'node:os'
-import { type Env, readEnv, readSecretSource, serviceEnv } from '@bmm/lib/env'
+import { type Env, readEnv, serviceConfig, serviceEnv } from '@bmm/lib/env'
 import { z } from 'zod'
 import type { AdmissionLimits } from './admission.ts'
 import type { PoolBounds } from './pool.ts'
 import { MAX_SLOTS } from './sandbox-limits.ts'
-
-export type Config = ReturnType<typeof configFrom>
 
 const MEBIBYTE = 1024 * 1024
 /** Measured: about 10 MiB after thousands of calls; the rest is for servers that hold data. */
@@ -50,11 +47,8 @@ export function configFrom(env: Env = process.env) {
     wakesPerSecond: WAKES_PER_SECOND,
   }
   return {
-    logLevel: vars.BMM_LOG_LEVEL,
-    rpcDir: vars.BMM_RPC_DIR,
+    ...serviceConfig(vars),
     databaseUrl: vars.BMM_DATABASE_URL,
-    privateKeyPem: readSecretSource(vars.BMM_SERVICE_KEY, 'BMM_SERVICE_KEY').toString('utf8'),
-    publicKeys: readFileSync(vars.BMM_SERVICE_PUBLIC_KEYS, 'utf8'),
     sandboxes: {
       keeperSocket: vars.BMM_KEEPER_SOCKET,
       slotsDir: vars.BMM_SLOTS_DIR,

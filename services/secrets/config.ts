@@ -1,10 +1,14 @@
 /** The environment of the secrets service, read once. */
-import { readFileSync } from 'node:fs'
-import { ConfigError, type Env, readEnv, readSecretSource, serviceEnv } from '@bmm/lib/env'
+import {
+  ConfigError,
+  type Env,
+  readEnv,
+  readSecretSource,
+  serviceConfig,
+  serviceEnv,
+} from '@bmm/lib/env'
 import { z } from 'zod'
 import { kekFrom } from './keyring.ts'
-
-export type Config = ReturnType<typeof configFrom>
 
 /** Throws ConfigError that names every fault; refuses to go on without a sound key-encryption key. */
 export function configFrom(env: Env = process.env) {
@@ -18,11 +22,8 @@ export function configFrom(env: Env = process.env) {
     env,
   )
   return {
-    logLevel: vars.BMM_LOG_LEVEL,
-    rpcDir: vars.BMM_RPC_DIR,
+    ...serviceConfig(vars),
     databaseUrl: vars.BMM_DATABASE_URL,
-    privateKeyPem: readSecretSource(vars.BMM_SERVICE_KEY, 'BMM_SERVICE_KEY').toString('utf8'),
-    publicKeys: readFileSync(vars.BMM_SERVICE_PUBLIC_KEYS, 'utf8'),
     kek: kekFrom(kekSource(vars.BMM_KEK, vars.BMM_ENV)),
   }
 }

@@ -1,10 +1,7 @@
 /** The environment of the broker, read once. */
-import { readFileSync } from 'node:fs'
-import { type Env, readEnv, readSecretSource, serviceEnv } from '@bmm/lib/env'
+import { type Env, readEnv, serviceConfig, serviceEnv } from '@bmm/lib/env'
 import { z } from 'zod'
 import { MAX_SLOTS } from '../sandbox-limits.ts'
-
-export type Config = ReturnType<typeof configFrom>
 
 const listenerPattern = /^(\[[0-9a-f:.]+\]|[^\s:[\]]+):\d{1,5}$/i
 
@@ -25,11 +22,8 @@ export function configFrom(env: Env = process.env) {
     env,
   )
   return {
-    logLevel: vars.BMM_LOG_LEVEL,
-    rpcDir: vars.BMM_RPC_DIR,
+    ...serviceConfig(vars),
     databaseUrl: vars.BMM_DATABASE_URL,
-    privateKeyPem: readSecretSource(vars.BMM_SERVICE_KEY, 'BMM_SERVICE_KEY').toString('utf8'),
-    publicKeys: readFileSync(vars.BMM_SERVICE_PUBLIC_KEYS, 'utf8'),
     slotsDir: vars.BMM_SLOTS_DIR,
     slots: vars.BMM_SLOTS,
     ownListeners: vars.BMM_OWN_LISTENERS.map((listener) => listener.toLowerCase()),
