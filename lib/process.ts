@@ -1,6 +1,23 @@
-/** The life of a service's process: how it ends, and what it does with an error that nobody caught. */
+/** The life of a service's process: who may look into it, how it ends, what an error does that nobody caught. */
+import { dlopen } from 'bun:ffi'
 import { errorFrom } from './errors.ts'
 import type { Log } from './log.ts'
+
+/** prctl(2): whether others of the same user may trace this process and read its memory and environment. */
+const PR_SET_DUMPABLE = 4
+
+/**
+ * Shuts this process off from others of its own user: what parses hostile text in a child of the same
+ * user finds neither the parent's memory nor its environment. Throws when the kernel does not do it.
+ */
+export function forbidInspection(): void {
+  const { symbols } = dlopen('libc.so.6', {
+    prctl: { args: ['i32', 'u64', 'u64', 'u64', 'u64'], returns: 'i32' },
+  })
+  if (symbols.prctl(PR_SET_DUMPABLE, 0n, 0n, 0n, 0n) !== 0) {
+    throw new Error('the kernel does not shut this process off from others of its user')
+  }
+}
 
 /** Resolves at SIGTERM or SIGINT. An uncaught error is logged and ends the process: the supervisor starts a clean one. */
 export function untilStopped(log: Log): Promise<void> {

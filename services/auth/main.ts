@@ -2,7 +2,7 @@
 import { join } from 'node:path'
 import { openIdentity } from '@bmm/lib/identity'
 import { createLog } from '@bmm/lib/log'
-import { untilStopped } from '@bmm/lib/process'
+import { forbidInspection, untilStopped } from '@bmm/lib/process'
 import { openRedis } from '@bmm/lib/redis'
 import { serveRpc } from '@bmm/lib/server'
 import { migrate, openSql, ping, readMigrations } from '@bmm/lib/sql'
@@ -14,6 +14,7 @@ import { openRevoker } from './revocation.ts'
 import { authRoutes } from './service.ts'
 import { openSigningKeys } from './signing-keys.ts'
 
+forbidInspection()
 const config = configFrom()
 const log = createLog('auth', config.logLevel)
 const now = Date.now

@@ -2,13 +2,14 @@
 import { join } from 'node:path'
 import { openIdentity } from '@bmm/lib/identity'
 import { createLog } from '@bmm/lib/log'
-import { untilStopped } from '@bmm/lib/process'
+import { forbidInspection, untilStopped } from '@bmm/lib/process'
 import { openRedis } from '@bmm/lib/redis'
 import { serveRpc } from '@bmm/lib/server'
 import { configFrom } from './config.ts'
 import { openGateway } from './gateway.ts'
 import { findFaults } from './health.ts'
 
+forbidInspection()
 const config = configFrom()
 const log = createLog('gateway', config.logLevel)
 const identity = await openIdentity({

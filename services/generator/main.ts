@@ -4,7 +4,7 @@ import { rpcClient } from '@bmm/lib/client'
 import { openIdentity } from '@bmm/lib/identity'
 import { openQueue, openWorker } from '@bmm/lib/jobs'
 import { createLog } from '@bmm/lib/log'
-import { untilStopped } from '@bmm/lib/process'
+import { forbidInspection, untilStopped } from '@bmm/lib/process'
 import { serveRpc } from '@bmm/lib/server'
 import { migrate, openSql, ping, readMigrations } from '@bmm/lib/sql'
 import { OAuthService } from '@bmm/proto/auth/v1/oauth_service'
@@ -23,6 +23,7 @@ import { generatorRoutes } from './service.ts'
 import { stopping } from './stopping.ts'
 import { startSweeping } from './sweep.ts'
 
+forbidInspection()
 const { rpcDir, publicUrl, redisUrl, ownListeners, ...config } = configFrom()
 const log = createLog('generator', config.logLevel)
 const identity = await openIdentity({ name: 'generator', ...config })
@@ -38,11 +39,10 @@ const downstream = {
   grants: rpcClient(OAuthService, { identity, rpcDir, to: 'auth' }),
 }
 const targets = rpcClient(TargetService, { identity, rpcDir, to: 'broker' })
-const now = () => new Date()
 const hints = closing.use(openHints(redisUrl, log))
 const builds = closing.use(openQueue(BUILD_QUEUE, redisUrl, log))
 const check = statementCheck(downstream.statements)
-const shared = { sql, hints, log, now, downstream, check, builds, publicUrl }
+const shared = { sql, hints, log, now: () => new Date(), downstream, check, builds, publicUrl }
 const stops = stopping(shared)
 const draft = drafting({ ...shared, fetchDocument: documentSource(targets, ownListeners) })
 const ending = new AbortController()

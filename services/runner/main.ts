@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { rpcClient } from '@bmm/lib/client'
 import { openIdentity } from '@bmm/lib/identity'
 import { createLog } from '@bmm/lib/log'
-import { untilStopped } from '@bmm/lib/process'
+import { forbidInspection, untilStopped } from '@bmm/lib/process'
 import { serveRpc } from '@bmm/lib/server'
 import { migrate, openSql, readMigrations } from '@bmm/lib/sql'
 import { ServingService } from '@bmm/proto/generator/v1/generator_service'
@@ -11,6 +11,7 @@ import { StatementService } from '@bmm/proto/secrets/v1/secrets_service'
 import { configFrom } from './config.ts'
 import { openRunner } from './runner.ts'
 
+forbidInspection()
 const config = configFrom()
 const log = createLog('runner', config.logLevel)
 const { privateKeyPem, publicKeys, rpcDir } = config

@@ -2,13 +2,14 @@
 import { join } from 'node:path'
 import { openIdentity } from '@bmm/lib/identity'
 import { createLog } from '@bmm/lib/log'
-import { untilStopped } from '@bmm/lib/process'
+import { forbidInspection, untilStopped } from '@bmm/lib/process'
 import { serveRpc } from '@bmm/lib/server'
 import { migrate, openSql, ping, readMigrations } from '@bmm/lib/sql'
 import { configFrom } from './config.ts'
 import { openKeyring } from './keyring.ts'
 import { secretsRoutes } from './service.ts'
 
+forbidInspection()
 const config = configFrom()
 const log = createLog('secrets', config.logLevel)
 const identity = await openIdentity({

@@ -3,13 +3,14 @@ import { join } from 'node:path'
 import { rpcClient } from '@bmm/lib/client'
 import { openIdentity } from '@bmm/lib/identity'
 import { createLog } from '@bmm/lib/log'
-import { untilStopped } from '@bmm/lib/process'
+import { forbidInspection, untilStopped } from '@bmm/lib/process'
 import { serveRpc } from '@bmm/lib/server'
 import { migrate, openSql, ping, readMigrations } from '@bmm/lib/sql'
 import { SecretsService, StatementService } from '@bmm/proto/secrets/v1/secrets_service'
 import { openBroker } from './broker.ts'
 import { configFrom } from './config.ts'
 
+forbidInspection()
 const config = configFrom()
 const log = createLog('broker', config.logLevel)
 const { privateKeyPem, publicKeys, rpcDir, slotsDir, slots, ownListeners } = config
