@@ -29,6 +29,14 @@ export const publicUrlSchema = z.string().refine((value) => {
   return url.origin === value && (url.protocol === 'https:' || local)
 }, 'must be an https origin without a path, or http://localhost:PORT')
 
+const listenerPattern = /^(\[[0-9a-f:.]+\]|[^\s:[\]]+):\d{1,5}$/i
+
+/** `HOST:PORT,…` of the platform itself: nobody's request reaches it, whatever the operator allows. */
+export const ownListenersSchema = z
+  .string()
+  .transform((text) => text.toLowerCase().split(','))
+  .pipe(z.array(z.string().regex(listenerPattern, 'is not HOST:PORT')))
+
 /** What every service makes of its variables; throws ConfigError when a key cannot be read. */
 export function serviceConfig(vars: z.infer<z.ZodObject<typeof serviceEnv>>) {
   return {

@@ -99,6 +99,7 @@ export const services: readonly Service[] = [
     after: ['secrets'],
     schema: 'generator',
     redis: true,
+    env: (facts) => ({ BMM_OWN_LISTENERS: ownListeners(facts) }),
   },
   {
     name: 'runner',
@@ -118,10 +119,10 @@ export const services: readonly Service[] = [
     main: 'services/runner/broker/main.ts',
     after: ['keeper', 'secrets'],
     schema: 'broker',
-    env: ({ paths, port }) => ({
-      BMM_SLOTS_DIR: paths.slots,
+    env: (facts) => ({
+      BMM_SLOTS_DIR: facts.paths.slots,
       BMM_SLOTS: String(SLOTS),
-      BMM_OWN_LISTENERS: [`localhost:${port}`, `127.0.0.1:${port}`, `[::1]:${port}`].join(','),
+      BMM_OWN_LISTENERS: ownListeners(facts),
     }),
   },
   {
@@ -176,6 +177,14 @@ export function serviceSpec(service: Service, facts: StackFacts): ChildSpec {
     cwd: '/',
     fault: () => healthFault(socket),
   }
+}
+
+/** The gateway, by its addresses here and by the name that people reach. */
+function ownListeners({ port, publicUrl }: StackFacts): string {
+  const { protocol, hostname, port: publicPort } = new URL(publicUrl)
+  const reached = `${hostname}:${publicPort || (protocol === 'https:' ? '443' : '80')}`
+  const hosts = ['localhost', '127.0.0.1', '[::1]'].map((host) => `${host}:${port}`)
+  return [...new Set([...hosts, reached])].join(',')
 }
 
 function bun(program: string, main: string): string[] {

@@ -1,4 +1,4 @@
-/** The environment: every fault at once, and what follows from the public URL. */
+/** The environment: every fault at once. */
 import { afterAll, expect, test } from 'bun:test'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -18,20 +18,15 @@ const env = {
   BMM_DATABASE_URL: 'postgres://u:p@localhost/d',
   BMM_REDIS_URL: 'redis://localhost',
   BMM_PUBLIC_URL: 'http://localhost:8787',
+  BMM_OWN_LISTENERS: 'localhost:8787,[::1]:8787',
 }
 
 test('a whole environment is read', () => {
   expect(configFrom(env)).toMatchObject({
     publicUrl: 'http://localhost:8787',
-    ownListeners: ['localhost:8787', '127.0.0.1:8787', '[::1]:8787'],
+    ownListeners: ['localhost:8787', '[::1]:8787'],
     privateKeyPem: 'pem',
   })
-})
-
-test('a public host is its own listener on the port of its scheme', () => {
-  expect(configFrom({ ...env, BMM_PUBLIC_URL: 'https://mcp.example.com' }).ownListeners).toEqual([
-    'mcp.example.com:443',
-  ])
 })
 
 test('every missing variable is named at once', () => {

@@ -66,6 +66,7 @@ const start = (redisUrl = generator.redis.url) =>
       BMM_DATABASE_URL: generator.database.url,
       BMM_REDIS_URL: redisUrl,
       BMM_PUBLIC_URL: 'http://localhost:8787',
+      BMM_OWN_LISTENERS: 'localhost:8787',
     },
   })
 
