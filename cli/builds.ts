@@ -3,7 +3,7 @@ import type { Command } from 'commander'
 import { z } from 'zod'
 import { ask, type Build, buildSchema, type LogLine, logLineSchema, send } from './api.ts'
 import { failed } from './fault.ts'
-import { print, printJson, table } from './output.ts'
+import { oneLine, print, printJson, table } from './output.ts'
 import { serverOf } from './servers.ts'
 import { type SignedIn, signedIn } from './session.ts'
 import { dataOption } from './up.ts'
@@ -148,5 +148,5 @@ async function* eventsOf(response: Response): AsyncGenerator<LogLine> {
 
 function printLine(line: LogLine, options: Common): void {
   if (options.json === true) printJson(line)
-  else print(`${line.at} ${line.level.padEnd(8)} ${line.tool ?? '-'}  ${line.message}`)
+  else print(`${line.at} ${line.level.padEnd(8)} ${line.tool ?? '-'}  ${oneLine(line.message)}`)
 }

@@ -1,13 +1,14 @@
 /** What a command prints: results on standard output, progress and faults on standard error. */
 import { writeSync } from 'node:fs'
+import { isatty } from 'node:tty'
 import { type CommandFault, failed } from './fault.ts'
 
 const STDOUT = 1
 const STDERR = 2
 
-/** A line of the result. */
+/** A line of the result: as it is for pipes and files, harmless for terminals. */
 export function print(line: string): void {
-  writeAll(STDOUT, `${line}\n`)
+  writeAll(STDOUT, `${isatty(STDOUT) ? visible(line) : line}\n`)
 }
 
 /** The result as one line of JSON. */
@@ -17,7 +18,23 @@ export function printJson(value: unknown): void {
 
 /** A line of progress. */
 export function note(line: string): void {
-  writeAll(STDERR, `${line}\n`)
+  writeAll(STDERR, `${visible(line)}\n`)
+}
+
+/** Control and direction characters spelled out: a terminal would act on those that strangers put in names and logs. */
+export function visible(text: string): string {
+  return text.replace(/[\p{Cc}\p{Bidi_Control}\u2028\u2029]/gu, (character) =>
+    character === '\n' || character === '\t' ? character : spelledOut(character),
+  )
+}
+
+/** The same on one line, so that no text of a stranger looks like a line of ours. */
+export function oneLine(text: string): string {
+  return visible(text).replaceAll(/[\n\t]/g, spelledOut)
+}
+
+function spelledOut(character: string): string {
+  return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`
 }
 
 /** The fault as a sentence, and for scripts as one line of JSON on standard output. */
@@ -30,7 +47,8 @@ export function printFault(fault: CommandFault, json: boolean): void {
 }
 
 /** Rows as columns, each as wide as its widest cell. */
-export function table(rows: string[][]): string {
+export function table(cells: string[][]): string {
+  const rows = cells.map((row) => row.map(oneLine))
   const widths: number[] = []
   for (const row of rows) {
     for (const [index, cell] of row.entries()) {
