@@ -1,11 +1,11 @@
 /** Revocation, introspection, the feed of ended grants and key rotation, through the generated client. */
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { channels, revokedKey } from '@bmm/lib/hints'
 import { subscribe } from '@bmm/lib/redis'
 import { inTransaction } from '@bmm/lib/sql'
 import { calculateJwkThumbprint, createLocalJWKSet, decodeProtectedHeader, jwtVerify } from 'jose'
 import { z } from 'zod'
 import { cleanUp } from './clean-up.ts'
-import { REVOKED_CHANNEL, revokedKey } from './revocation.ts'
 import { createRevocations } from './revocation-store.ts'
 import { openSigningKeys } from './signing-keys.ts'
 import {
@@ -48,7 +48,7 @@ describe('revoking', () => {
   test.each(['access_token', 'refresh_token'] as const)('an %s ends its grant', async (kind) => {
     const tokens = await freshTokens()
     const heard: string[] = []
-    await using _ = await subscribe(auth.redis.redis, REVOKED_CHANNEL, (id) => heard.push(id))
+    await using _ = await subscribe(auth.redis.redis, channels.tokenRevoked, (id) => heard.push(id))
     expect(await revoke(tokens[kind])).toBeUndefined()
     expect(await isActive(auth, clientId, tokens.access_token)).toBe(false)
     expect(await isActive(auth, clientId, tokens.refresh_token)).toBe(false)

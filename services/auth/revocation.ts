@@ -1,5 +1,6 @@
 /** Ending grants: in Postgres and in Redis before anybody is answered, so that access tokens die at once. */
 import { errorFrom } from '@bmm/lib/errors'
+import { channels, revokedKey } from '@bmm/lib/hints'
 import type { Log } from '@bmm/lib/log'
 import type { Redis } from '@bmm/lib/redis'
 import { inTransaction, type Sql } from '@bmm/lib/sql'
@@ -13,15 +14,8 @@ import {
   type RevocationRow,
 } from './revocation-store.ts'
 
-/** Set to any value while access tokens of this grant could still be presented. */
-export function revokedKey(grantId: string): string {
-  return `bmm:revoked:${grantId}`
-}
-/** Says "look again"; the message is a grant's id. */
-export const REVOKED_CHANNEL = 'bmm:token.revoked'
-
 /** Three lives of an access token: clocks differ, and a gateway may have been away. */
-export const REVOKED_TTL_SECONDS = (3 * ACCESS_TOKEN_TTL_MS) / 1000
+const REVOKED_TTL_SECONDS = (3 * ACCESS_TOKEN_TTL_MS) / 1000
 const PAGE = 1_000
 const BATCH = 500
 
@@ -93,7 +87,7 @@ async function announce(redis: Redis, log: Log, grantIds: readonly string[]): Pr
     const pipeline = redis.pipeline()
     for (const id of grantIds) {
       pipeline.set(revokedKey(id), '1', 'EX', REVOKED_TTL_SECONDS)
-      pipeline.publish(REVOKED_CHANNEL, id)
+      pipeline.publish(channels.tokenRevoked, id)
     }
     const replies = await pipeline.exec()
     const failed = replies?.find(([error]) => error !== null)?.[0]

@@ -1,8 +1,8 @@
 /** The token endpoint through the generated client: proofs, targets, replays, rotation, access. */
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { revokedKey } from '@bmm/lib/hints'
 import { decodeProtectedHeader, jwtVerify, UnsecuredJWT } from 'jose'
 import { findAccessTokenClaims } from './access-token.ts'
-import { revokedKey } from './revocation.ts'
 import {
   claimsOf,
   codeForm,

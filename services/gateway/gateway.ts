@@ -2,6 +2,7 @@
 import type { BlockList } from 'node:net'
 import { join } from 'node:path'
 import { rpcClient } from '@bmm/lib/client'
+import { channels, revokedKey } from '@bmm/lib/hints'
 import type { Identity, ServiceName } from '@bmm/lib/identity'
 import type { Log } from '@bmm/lib/log'
 import { type Redis, subscribe } from '@bmm/lib/redis'
@@ -34,12 +35,6 @@ import { rateLimiter } from './rate-limit.ts'
 import { openRevocations } from './revocation.ts'
 import { openRunnerLink } from './runner-link.ts'
 import { openServings } from './serving.ts'
-
-/** Hints of other services: look again. The messages are ids. */
-const SERVER_UPDATED = 'server.updated'
-const TOKEN_REVOKED = 'bmm:token.revoked'
-/** Set by the authorization server while tokens of an ended grant could still be presented. */
-const revokedMark = (grantId: string) => `bmm:revoked:${grantId}`
 
 const pageLimit = { burst: 120, perMinute: 240 }
 /** Many clients refresh their tokens behind one address. */
@@ -87,7 +82,7 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
     onRevoked: (grantId) => running.endGrant(grantId),
     ...(redis === undefined
       ? {}
-      : { findMark: async (grantId) => (await redis.exists(revokedMark(grantId))) === 1 }),
+      : { findMark: async (grantId) => (await redis.exists(revokedKey(grantId))) === 1 }),
   })
   const servings = await openServings({
     ...{ serving, publicUrl, log, ...interval },
@@ -97,8 +92,8 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
     redis === undefined
       ? []
       : await Promise.all([
-          subscribe(redis, SERVER_UPDATED, () => void servings.hint()),
-          subscribe(redis, TOKEN_REVOKED, () => void revocations.hint()),
+          subscribe(redis, channels.serverUpdated, () => void servings.hint()),
+          subscribe(redis, channels.tokenRevoked, () => void revocations.hint()),
         ])
   const runner = openRunnerLink({
     ...{ identity, log },

@@ -1,5 +1,6 @@
 /** Redis beside the feeds: hints that make changes quick, and marks that speak while the authorization server cannot. */
 import { afterAll, beforeAll, expect, test } from 'bun:test'
+import { channels, revokedKey } from '@bmm/lib/hints'
 import { newId } from '@bmm/lib/ids'
 import { type TestRedis, testRedis } from '@bmm/lib/testing'
 import { eventually, type TestGateway, testGateway, testSpec } from './testing.ts'
@@ -26,12 +27,12 @@ test('a hint makes the gateway look again at once, where its own turn would be m
   expect(await status()).toBe(200)
   gw.world.revoked.push({ grantId: grant, at: Date.now() })
   expect(await status()).toBe(200)
-  await redis.redis.publish('bmm:token.revoked', grant)
+  await redis.redis.publish(channels.tokenRevoked, grant)
   await eventually(async () => (await status()) === 401)
   const other = { authorization: `Bearer ${await gw.token(server)}` }
   gw.stop(server, 'paused')
   expect((await gw.post(server, list, other)).status).toBe(200)
-  await redis.redis.publish('server.updated', server.serverId)
+  await redis.redis.publish(channels.serverUpdated, server.serverId)
   await eventually(async () => (await gw.post(server, list, other)).status === 404)
 })
 
@@ -39,8 +40,8 @@ test('a hint that lies ends nothing: only the authorization server can', async (
   const server = gw.addServer('honest-hints', testSpec(['echo']))
   const grant = newId('grt')
   const headers = { authorization: `Bearer ${await gw.token(server, { grant })}` }
-  await redis.redis.publish('bmm:token.revoked', grant)
-  await redis.redis.publish('server.updated', server.serverId)
+  await redis.redis.publish(channels.tokenRevoked, grant)
+  await redis.redis.publish(channels.serverUpdated, server.serverId)
   await Bun.sleep(200)
   expect((await gw.post(server, list, headers)).status).toBe(200)
 })
@@ -50,7 +51,7 @@ test('while the authorization server is away, Redis says which grants have ended
   const [ended, live] = [newId('grt'), newId('grt')]
   const post = async (grant: string) =>
     gw.post(server, list, { authorization: `Bearer ${await gw.token(server, { grant })}` })
-  await redis.redis.set(`bmm:revoked:${ended}`, '1', 'EX', 900)
+  await redis.redis.set(revokedKey(ended), '1', 'EX', 900)
   gw.world.broken.add('revocations')
   await eventually(async () => (await post(ended)).status === 401, 30_000)
   expect((await post(live)).status).toBe(200)

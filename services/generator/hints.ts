@@ -1,9 +1,7 @@
 /** Hints through Redis: ids of what changed, so that others look again at once. Losing one costs a moment, nothing else. */
+import { channels } from '@bmm/lib/hints'
 import type { Log } from '@bmm/lib/log'
 import { openRedis, subscribe } from '@bmm/lib/redis'
-
-const SERVER_UPDATED = 'server.updated'
-const BUILD_STEP = 'build.step'
 
 export type Bell = {
   /** Resolves when it rang since the last call, after `limitMs`, or when the signal aborts. */
@@ -27,15 +25,15 @@ export function openHints(redisUrl: string, log: Log): Hints {
   const ring = (buildId: string) => {
     for (const each of rings.get(buildId) ?? []) each()
   }
-  const subscription = subscribe(redis, BUILD_STEP, ring).catch(() => undefined)
+  const subscription = subscribe(redis, channels.buildStep, ring).catch(() => undefined)
   const publish = (channel: string, id: string) => {
     redis.publish(channel, id).catch((error: Error) => {
       log.debug({ fault: error.message, channel }, 'a hint was lost')
     })
   }
   return {
-    serverUpdated: (serverId) => publish(SERVER_UPDATED, serverId),
-    buildStep: (buildId) => publish(BUILD_STEP, buildId),
+    serverUpdated: (serverId) => publish(channels.serverUpdated, serverId),
+    buildStep: (buildId) => publish(channels.buildStep, buildId),
     buildBell(buildId) {
       const bell = newBell()
       const others = rings.get(buildId) ?? new Set()
