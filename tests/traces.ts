@@ -1,7 +1,7 @@
 /** Looking for a secret wherever it could have been left, in every form that somebody might have written it in. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { openSql } from '@bmm/lib/sql'
+import { openSql, type Sql } from '@bmm/lib/sql'
 import Redis from 'ioredis'
 import type { Stack } from './stack.ts'
 
@@ -50,12 +50,17 @@ export function tracesIn(found: string | Buffer, secrets: Secrets): string[] {
   )
 }
 
-/** Every row of every table of every schema as text, bytes as hexadecimal. */
-export async function postgresText(stack: Stack): Promise<string> {
+/** The stack's database as its superuser, whom no service is. */
+export function openStackSql(stack: Stack): Sql {
   const password = readFileSync(join(stack.data, 'keys', 'postgres.password'), 'utf8')
   const socket = join(stack.mailbox, '..', 'postgres')
   const url = `postgres://postgres:${password}@localhost/bmm?host=${socket}`
-  const sql = openSql(url, { schema: 'public', max: 1 })
+  return openSql(url, { schema: 'public', max: 1 })
+}
+
+/** Every row of every table of every schema as text, bytes as hexadecimal. */
+export async function postgresText(stack: Stack): Promise<string> {
+  const sql = openStackSql(stack)
   try {
     const tables = await sql<{ schema: string; name: string }[]>`
       select schemaname as schema, tablename as name from pg_tables
