@@ -50,12 +50,16 @@ async function up(options: UpOptions): Promise<void> {
     return
   }
   const { report, supervisor } = await startStack({ ...options, tied: options.detach !== true })
-  printReport(report, options)
-  if (options.detach === true) return
-  note('Ctrl-C stops it.')
+  if (options.detach === true) {
+    printReport(report, options)
+    return
+  }
+  // Before the report: whoever reads it may stop the stack at once.
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.on(signal, () => supervisor.stop())
   }
+  printReport(report, options)
+  note('Ctrl-C stops it.')
   const code = await supervisor.exited
   if (code !== 0) throw failed('supervisor_ended', `The supervisor ended with exit code ${code}.`)
 }
