@@ -1,4 +1,5 @@
-/** Fixed windows of rate limits, aligned to the epoch. */
+/** Fixed windows of rate limits, aligned to the epoch, and whom they count. */
+import { createHash } from 'node:crypto'
 
 /** The window that holds the moment. */
 export function rateWindow(
@@ -12,4 +13,9 @@ export function rateWindow(
     end: new Date(end),
     secondsLeft: Math.max(1, Math.ceil((end - now) / 1000)),
   }
+}
+
+/** How a subject is stored in a counter: counters need no addresses in clear. */
+export function subjectDigest(subject: string): string {
+  return createHash('sha256').update(subject).digest('base64url')
 }

@@ -1,13 +1,13 @@
 /** Registering a client: limited by visitor, with a secret when it asks for one. */
 import { newId } from '@bmm/lib/ids'
 import type { Sql } from '@bmm/lib/sql'
+import { visitorOf } from '@bmm/lib/visitor'
 import { countOne } from './account-store.ts'
 import { clientInformation, parseClientMetadata } from './client-registration.ts'
 import { OAuthError } from './oauth-error.ts'
 import { createClient } from './oauth-store.ts'
 import { newOpaqueToken, tokenHash } from './opaque-token.ts'
-import { rateWindow } from './rate-window.ts'
-import { subjectDigest, visitorOf } from './visitor.ts'
+import { rateWindow, subjectDigest } from './rate-window.ts'
 
 /** Hosted AI clients register for many people from few addresses. */
 export const REGISTRATIONS_PER_IP_AND_HOUR = 60

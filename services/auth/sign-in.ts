@@ -3,6 +3,7 @@ import { errorFrom, invalid, limited, unauthenticated, unavailable } from '@bmm/
 import { newId } from '@bmm/lib/ids'
 import type { Log } from '@bmm/lib/log'
 import { inTransaction, type Sql } from '@bmm/lib/sql'
+import { visitorOf } from '@bmm/lib/visitor'
 import {
   consumeMagicLink,
   countOne,
@@ -21,7 +22,7 @@ import {
 } from './magic-link.ts'
 import type { SendMail } from './mail.ts'
 import { newOpaqueToken, tokenHash } from './opaque-token.ts'
-import { rateWindow } from './rate-window.ts'
+import { rateWindow, subjectDigest } from './rate-window.ts'
 import {
   emailFrom,
   personalOrgName,
@@ -29,7 +30,6 @@ import {
   type Session,
   userAgentFrom,
 } from './session.ts'
-import { subjectDigest, visitorOf } from './visitor.ts'
 
 export type SignInOptions = {
   sql: Sql

@@ -37,3 +37,10 @@ export function openArrivals(): Arrivals {
     },
   }
 }
+
+const MAX_USER_AGENT = 1_000
+
+/** The browser or program, as it calls itself; cut to what a session keeps. */
+export function userAgentOf(request: Request): string {
+  return (request.headers.get('user-agent') ?? '').slice(0, MAX_USER_AGENT)
+}

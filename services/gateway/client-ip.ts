@@ -34,18 +34,6 @@ export function clientIp(peer: string, forwardedFor: string | null, trusted: Blo
   return address
 }
 
-/** One key for a visitor in limits: IPv6 visitors own a /64, not an address. */
-export function limitKey(address: string): string {
-  if (isIP(address) !== 6) return address
-  const [head = '', tail] = address.toLowerCase().split('::')
-  const left = head === '' ? [] : head.split(':')
-  const right = tail === undefined || tail === '' ? [] : tail.split(':')
-  const zeros = tail === undefined ? 0 : Math.max(0, 8 - left.length - right.length)
-  const groups = [...left, ...Array<string>(zeros).fill('0'), ...right]
-  const network = groups.slice(0, 4).map((group) => Number.parseInt(group, 16).toString(16))
-  return `${network.join(':')}::/64`
-}
-
 function fits(bits: number, family: number): boolean {
   return bits >= 0 && bits <= (family === 6 ? 128 : 32)
 }

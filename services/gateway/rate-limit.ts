@@ -1,4 +1,7 @@
 /** How often a visitor may do a thing: token buckets in bounded memory. */
+import { visitorOf } from '@bmm/lib/visitor'
+import type { Arrival } from './arrival.ts'
+import { problem } from './problem.ts'
 
 export type RateLimit = {
   /** Bucket size: what is allowed at once. */
@@ -37,4 +40,11 @@ export function rateLimiter(
     }
     return tokens >= 1 ? 0 : Math.max(1, Math.ceil(((1 - tokens) / limit.perMinute) * 60 - 1e-6))
   }
+}
+
+/** Takes a request of the visitor's share. Throws `rate_limited`. */
+export function admitVisitor(visitors: RateLimiter, { clientIp }: Arrival): void {
+  const retryAfterSeconds = visitors(visitorOf(clientIp))
+  if (retryAfterSeconds === 0) return
+  throw problem(429, 'rate_limited', 'Too many requests. Wait a moment.', { retryAfterSeconds })
 }

@@ -1,11 +1,11 @@
 /** Who is behind a REST request, and the user tokens that say so to the services. */
 import { asUser } from '@bmm/lib/client'
+import { visitorOf } from '@bmm/lib/visitor'
 import type { SessionService } from '@bmm/proto/auth/v1/auth_service'
 import type { Session } from '@bmm/proto/auth/v1/user'
 import { Service } from '@bmm/proto/v1/options'
 import { type CallOptions, type Client, Code, ConnectError } from '@connectrpc/connect'
 import type { Arrivals } from '../arrival.ts'
-import { limitKey } from '../client-ip.ts'
 import { problem } from '../problem.ts'
 import type { RateLimiter } from '../rate-limit.ts'
 import { originFault, sessionOf } from '../session-cookie.ts'
@@ -48,7 +48,7 @@ export function openPeople(options: PeopleOptions): People {
 
   /** Here, and only here, Unauthenticated is about the person. */
   async function signedIn<Answer>(request: Request, ask: () => Promise<Answer>): Promise<Answer> {
-    const visitor = limitKey(arrivals.of(request).clientIp)
+    const visitor = visitorOf(arrivals.of(request).clientIp)
     const retryAfterSeconds = strangers(visitor, 'look')
     if (retryAfterSeconds > 0) {
       throw problem(429, 'rate_limited', 'Too many requests without a good session.', {

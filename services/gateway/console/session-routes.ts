@@ -4,16 +4,13 @@ import type { SessionService } from '@bmm/proto/auth/v1/auth_service'
 import type { Client } from '@connectrpc/connect'
 import { Elysia } from 'elysia'
 import { z } from 'zod'
-import type { Arrivals } from '../arrival.ts'
-import { limitKey } from '../client-ip.ts'
+import { type Arrivals, userAgentOf } from '../arrival.ts'
 import { problem } from '../problem.ts'
-import type { RateLimiter } from '../rate-limit.ts'
+import { admitVisitor, type RateLimiter } from '../rate-limit.ts'
 import { expiredSessionCookie, originFault } from '../session-cookie.ts'
 import { present, timeText } from './answer.ts'
 import { jsonBody } from './json-body.ts'
 import type { People } from './person.ts'
-
-const MAX_USER_AGENT = 1_000
 
 export type SessionRoutesOptions = {
   sessions: Client<typeof SessionService>
@@ -53,7 +50,7 @@ export function sessionRoutes(options: SessionRoutesOptions) {
           .finishMagicLink({
             token: body.token,
             clientIp: arrivals.of(request).clientIp,
-            userAgent: (request.headers.get('user-agent') ?? '').slice(0, MAX_USER_AGENT),
+            userAgent: userAgentOf(request),
           })
           .catch((thrown: unknown) => {
             if (reasonOf(thrown) !== 'link_invalid') throw thrown
@@ -120,10 +117,5 @@ export function sessionRoutes(options: SessionRoutesOptions) {
 function admit(request: Request, options: SessionRoutesOptions): void {
   const fault = originFault(request, options.publicUrl, 'none')
   if (fault !== undefined) throw problem(403, 'origin_refused', fault)
-  const wait = options.visitors(limitKey(options.arrivals.of(request).clientIp))
-  if (wait > 0) {
-    throw problem(429, 'rate_limited', 'Too many requests. Wait a moment.', {
-      retryAfterSeconds: wait,
-    })
-  }
+  admitVisitor(options.visitors, options.arrivals.of(request))
 }

@@ -1,12 +1,12 @@
 /** The hot path: one MCP endpoint a server, both eras on one URL, from the token to the answer. */
 import { errorFrom } from '@bmm/lib/errors'
 import type { Log } from '@bmm/lib/log'
+import { visitorOf } from '@bmm/lib/visitor'
 import { resourceMetadataUrl, resourceUrl, slugPattern } from '@bmm/spec/resource-url'
 import { mayUse } from '@bmm/spec/statement'
 import { type AccessClaims, type AccessTokens, CALL_SCOPE, NORMAL_SCOPES } from '../access-token.ts'
 import type { Arrival } from '../arrival.ts'
 import { accepts, BodyFault, readBody } from '../body.ts'
-import { limitKey } from '../client-ip.ts'
 import type { InFlight } from '../in-flight.ts'
 import { JsonFault, parseJson } from '../json-text.ts'
 import type { Listings } from '../listing.ts'
@@ -201,7 +201,7 @@ function challenge(publicUrl: string, slug: string, error?: string): Record<stri
 }
 
 function takeStranger(options: McpOptions, arrival: Arrival, how?: 'look'): void {
-  const wait = options.strangers(limitKey(arrival.clientIp), how)
+  const wait = options.strangers(visitorOf(arrival.clientIp), how)
   if (wait > 0) {
     throw new Refusal(429, 'Too many attempts. Wait a moment.', { 'retry-after': String(wait) })
   }

@@ -5,9 +5,8 @@ import type { Client } from '@connectrpc/connect'
 import { Elysia } from 'elysia'
 import type { Arrivals } from '../arrival.ts'
 import { readBody } from '../body.ts'
-import { limitKey } from '../client-ip.ts'
 import { problem, problemFrom } from '../problem.ts'
-import type { RateLimiter } from '../rate-limit.ts'
+import { admitVisitor, type RateLimiter } from '../rate-limit.ts'
 import { type Pair, readForm } from './form.ts'
 import { authorizationServerMetadata, protectedResourceMetadata } from './metadata.ts'
 import { nameOf, type ResourceOptions, resourceIn, resourceOfServer } from './resource.ts'
@@ -135,14 +134,9 @@ async function carried(request: Request, run: () => Promise<Response>): Promise<
 
 /** The visitor's address, after taking one of its requests. */
 function admit(options: OAuthOptions, request: Request): string {
-  const { clientIp } = options.arrivals.of(request)
-  const wait = options.visitors(limitKey(clientIp))
-  if (wait > 0) {
-    throw problem(429, 'rate_limited', 'Too many requests. Wait a moment.', {
-      retryAfterSeconds: wait,
-    })
-  }
-  return clientIp
+  const arrival = options.arrivals.of(request)
+  admitVisitor(options.visitors, arrival)
+  return arrival.clientIp
 }
 
 type TokenRequest = { parameters: Pair[]; authorization: string; clientIp: string }

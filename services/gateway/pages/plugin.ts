@@ -5,12 +5,11 @@ import type { SessionService } from '@bmm/proto/auth/v1/auth_service'
 import type { OAuthService, StartAuthorizationResponse } from '@bmm/proto/auth/v1/oauth_service'
 import type { Client } from '@connectrpc/connect'
 import { Elysia } from 'elysia'
-import type { Arrivals } from '../arrival.ts'
-import { limitKey } from '../client-ip.ts'
+import { type Arrivals, userAgentOf } from '../arrival.ts'
 import { onlyValue, type Pair, queryPairs, readForm } from '../oauth/form.ts'
 import { type ResourceOptions, resourceIn } from '../oauth/resource.ts'
 import { problem, problemFrom } from '../problem.ts'
-import type { RateLimiter } from '../rate-limit.ts'
+import { admitVisitor, type RateLimiter } from '../rate-limit.ts'
 import {
   browserSession,
   expiredSessionCookie,
@@ -21,8 +20,6 @@ import { consentPage } from './consent.ts'
 import { errorPage, seeOther } from './layout.ts'
 import { returnPath } from './return-path.ts'
 import { finishPage, homePage, loginPage, mailSentPage } from './sign-in.ts'
-
-const MAX_USER_AGENT = 1_000
 
 export type PagesOptions = ResourceOptions & {
   sessions: Client<typeof SessionService>
@@ -66,8 +63,7 @@ async function humane(
   render: () => Promise<Response>,
 ): Promise<Response> {
   try {
-    const wait = options.visitors(limitKey(options.arrivals.of(request).clientIp))
-    if (wait > 0) throw problem(429, 'rate_limited', 'Too many requests. Wait a moment.')
+    admitVisitor(options.visitors, options.arrivals.of(request))
     if (request.method !== 'GET' && request.method !== 'HEAD') {
       const fault = originFault(request, options.publicUrl, 'cookie')
       if (fault !== undefined) throw problem(403, 'origin_refused', fault)
@@ -116,7 +112,7 @@ async function finishLogin(request: Request, options: PagesOptions): Promise<Res
     const finished = await options.sessions.finishMagicLink({
       token,
       clientIp: options.arrivals.of(request).clientIp,
-      userAgent: (request.headers.get('user-agent') ?? '').slice(0, MAX_USER_AGENT),
+      userAgent: userAgentOf(request),
     })
     return seeOther(returnPath(finished.returnTo) || '/', {
       'set-cookie': sessionCookie(finished.sessionToken),

@@ -1,5 +1,4 @@
-/** Whom a per-IP limit counts: one IPv4 address, or the /64 network that an IPv6 visitor owns. */
-import { createHash } from 'node:crypto'
+/** Whom a limit counts: one IPv4 address, or the /64 network that an IPv6 visitor owns. */
 import { isIP } from 'node:net'
 
 const GROUPS_OF_A_NETWORK = 4
@@ -18,11 +17,6 @@ export function visitorOf(ip: string): string {
   }
   const network = groups.slice(0, GROUPS_OF_A_NETWORK).map((group) => group.toString(16))
   return `${network.join(':')}::/64`
-}
-
-/** How a subject is stored in a counter: counters need no addresses in clear. */
-export function subjectDigest(subject: string): string {
-  return createHash('sha256').update(subject).digest('base64url')
 }
 
 function expanded(canonical: string): number[] {
