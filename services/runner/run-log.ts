@@ -36,6 +36,8 @@ const BATCH_LINES = 500
 const MAX_QUEUED_LINES = 10_000
 /** At a flush every 200 ms this also paces a server to some thousand lines a second. */
 const MAX_QUEUED_PER_SERVER = 500
+/** Many servers of one organisation must not take the room of the others. */
+const MAX_QUEUED_PER_ORG = 2_500
 const TRIM_EVERY_LINES = 1_000
 
 const encoder = new TextEncoder()
@@ -44,12 +46,20 @@ const decoder = new TextDecoder()
 export function createRunLog(options: { store: RunLogStore; log: Log; now: () => number }): RunLog {
   const { store, log, now } = options
   const queue: RunLine[] = []
+  /** By server and by organisation: their ids never meet. */
   const queued = new Map<string, number>()
   const dropped = new Map<string, { orgId: string; lines: number }>()
   const sinceTrim = new Map<string, number>()
   const subscribers = new Map<string, Set<() => void>>()
   let timer: ReturnType<typeof setTimeout> | undefined
   let storing: Promise<void> | undefined
+
+  function enqueue(line: RunLine) {
+    queue.push(line)
+    for (const owner of [line.serverId, line.orgId]) {
+      queued.set(owner, (queued.get(owner) ?? 0) + 1)
+    }
+  }
 
   function arm() {
     timer ??= setTimeout(() => {
@@ -62,8 +72,7 @@ export function createRunLog(options: { store: RunLogStore; log: Log; now: () =>
     for (const [serverId, { orgId, lines }] of dropped) {
       const message = `${lines} log lines were dropped: the server logs faster than lines are stored.`
       const note = { level: 'platform', tool: '', message, requestId: '' }
-      queue.push({ serverId, orgId, at: new Date(now()), ...note })
-      queued.set(serverId, (queued.get(serverId) ?? 0) + 1)
+      enqueue({ serverId, orgId, at: new Date(now()), ...note })
     }
     dropped.clear()
   }
@@ -73,11 +82,13 @@ export function createRunLog(options: { store: RunLogStore; log: Log; now: () =>
     await store.append(batch)
     queue.splice(0, batch.length)
     const servers = new Set<string>()
-    for (const { serverId } of batch) {
+    for (const { serverId, orgId } of batch) {
       servers.add(serverId)
-      const left = (queued.get(serverId) ?? 0) - 1
-      if (left > 0) queued.set(serverId, left)
-      else queued.delete(serverId)
+      for (const owner of [serverId, orgId]) {
+        const left = (queued.get(owner) ?? 0) - 1
+        if (left > 0) queued.set(owner, left)
+        else queued.delete(owner)
+      }
       sinceTrim.set(serverId, (sinceTrim.get(serverId) ?? TRIM_EVERY_LINES) + 1)
     }
     for (const serverId of servers) {
@@ -109,14 +120,16 @@ export function createRunLog(options: { store: RunLogStore; log: Log; now: () =>
   return {
     write(line) {
       const { serverId, orgId } = line
-      const mine = queued.get(serverId) ?? 0
+      const isFull =
+        (queued.get(serverId) ?? 0) >= MAX_QUEUED_PER_SERVER ||
+        (queued.get(orgId) ?? 0) >= MAX_QUEUED_PER_ORG ||
+        queue.length >= MAX_QUEUED_LINES
       arm()
-      if (mine >= MAX_QUEUED_PER_SERVER || queue.length >= MAX_QUEUED_LINES) {
+      if (isFull) {
         dropped.set(serverId, { orgId, lines: (dropped.get(serverId)?.lines ?? 0) + 1 })
         return
       }
-      queue.push({ ...line, message: storable(line.message) })
-      queued.set(serverId, mine + 1)
+      enqueue({ ...line, message: storable(line.message) })
     },
     subscribe(serverId, onStored) {
       const mine = subscribers.get(serverId) ?? new Set()

@@ -281,6 +281,24 @@ describe('the run log', () => {
     expect(messages.every((message) => Buffer.byteLength(message) <= 8 * 1024)).toBe(true)
   })
 
+  test('of many servers of one organisation leaves room for the lines of another', async () => {
+    await deploy(serve(1))
+    const hoarder = newId('org')
+    for (let at = 0; at < 20; at++) {
+      const serverId = newId('srv')
+      for (let n = 0; n < 500; n++) {
+        runLog.write({ ...line('flood'), serverId, orgId: hoarder })
+      }
+    }
+    runLog.write(line('modest'))
+    await runLog.flush()
+    const [stored] = await database.sql<{ hoarders: number; modest: number }[]>`
+      select count(distinct server_id) filter (where org_id = ${hoarder} and message = 'flood')::int as hoarders,
+        count(*) filter (where server_id = ${server.serverId} and message = 'modest')::int as modest
+      from run_lines`
+    expect(stored).toEqual({ hoarders: 5, modest: 1 })
+  })
+
   test('is closed to other organisations, roles without permission and other services', async () => {
     await deploy(serve(1))
     const { serverId } = server
