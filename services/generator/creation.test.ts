@@ -129,6 +129,24 @@ describe('creating a server', () => {
       await reason(calls.create(await calls.draftOf(petDocument, stranger), stranger, taken)),
     ).toBe('slug_taken')
   })
+  test('an organisation has a bounded number of servers and of used up slugs', async () => {
+    const hoarder = testUser()
+    const { sql } = generator.database
+    const hoard = (state: string, count: number) => sql`
+      insert into servers (id, org_id, slug, name, state, access, resource_url, latest_build_id, created_by)
+      select 'srv_' || ${hoarder.orgId} || ${state} || n, ${hoarder.orgId}, ${hoarder.orgId} || ${state} || n,
+        'x', ${state}, '{}', '', '', '' from generate_series(1, ${count}::int) n`
+    const create = async () =>
+      reason(calls.create(await calls.draftOf(petDocument, hoarder), hoarder))
+    await hoard('paused', 199)
+    expect(await create()).toBe('done')
+    expect(await create()).toBe('too_many_servers')
+    await sql`update servers set state = 'deleted' where org_id = ${hoarder.orgId}`
+    expect(await create()).toBe('done')
+    await hoard('deleted', 2_000)
+    expect(await create()).toBe('too_many_servers')
+    await sql`delete from servers where org_id = ${hoarder.orgId} and name = 'x'`
+  })
   test('more than 200 tools are refused with tags, counts and how to filter', async () => {
     const draft = await calls.draftOf(openApi(manyPaths))
     expect(draft.tools).toBe(230)

@@ -1,6 +1,6 @@
 /** Making a server from a confirmed draft: everything that can be refused is refused before anything is written. */
 import { asUser } from '@bmm/lib/client'
-import { conflict, denied, invalid, notFound, precondition } from '@bmm/lib/errors'
+import { conflict, denied, invalid, limited, notFound, precondition } from '@bmm/lib/errors'
 import type { UserClaims } from '@bmm/lib/identity'
 import { newId } from '@bmm/lib/ids'
 import { inTransaction, type Sql } from '@bmm/lib/sql'
@@ -16,6 +16,9 @@ import type { Hints } from './hints.ts'
 import * as store from './server-store.ts'
 
 const SHOWN_TAGS = 20
+const MAX_SERVERS_OF_ORG = 200
+/** A slug is used up for ever, so deleting gives none back. */
+const MAX_DELETED_OF_ORG = 2_000
 
 export type CreationWish = {
   draftId: string
@@ -35,7 +38,7 @@ export type CreationOptions = EnqueueOptions & {
   now: () => Date
 }
 
-/** Throws `not_confirmed`, `draft_not_found`, `draft_changed`, `slug_invalid`, `slug_taken`, `too_many_tools`, `no_tools`, `spec_too_large`, `access_invalid`, `idempotency_key_reused`. */
+/** Throws `not_confirmed`, `draft_not_found`, `draft_changed`, `slug_invalid`, `slug_taken`, `too_many_tools`, `no_tools`, `spec_too_large`, `access_invalid`, `idempotency_key_reused`, `too_many_servers`. */
 export async function createServer(
   options: CreationOptions,
   user: UserClaims,
@@ -55,6 +58,7 @@ export async function createServer(
     if (twin !== undefined) return twin
     throw slugTaken(wish.slug)
   }
+  await refuseTooMany(sql, user.orgId)
   const ids = { serverId: newId('srv'), buildId: newId('bld'), confirmationId: newId('cnf') }
   const url = resourceUrl(publicUrl, wish.slug)
   // Recorded before the server exists: a confirmation of a server that never came to be signs nothing.
@@ -86,6 +90,22 @@ export async function createServer(
   hints.serverUpdated(created.serverId)
   await enqueue(options, created.buildId)
   return { serverId: created.serverId, buildId: created.buildId }
+}
+
+async function refuseTooMany(sql: Sql, orgId: string): Promise<void> {
+  const { present, deleted } = await store.countServers(sql, orgId)
+  if (present >= MAX_SERVERS_OF_ORG) {
+    throw limited(
+      'too_many_servers',
+      `An organisation has at most ${MAX_SERVERS_OF_ORG} servers. Delete one that is not needed.`,
+    )
+  }
+  if (deleted >= MAX_DELETED_OF_ORG) {
+    throw limited(
+      'too_many_servers',
+      `An organisation has deleted at most ${MAX_DELETED_OF_ORG} servers: slugs are never given away again.`,
+    )
+  }
 }
 
 async function findRepeated(

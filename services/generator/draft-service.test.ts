@@ -143,6 +143,24 @@ describe('drafts', () => {
     expect(many).toContain('done')
     expect(await reason(calls.draftOf(petDocument, user))).toBe('done')
   })
+  test('drafts of an organisation that take too much room are forgotten, oldest first', async () => {
+    const user = testUser()
+    const { sql } = generator.database
+    const kept = async () => {
+      const rows = await sql`select id from drafts where org_id = ${user.orgId} order by created_at`
+      return rows.map((row) => row.id)
+    }
+    const ids: string[] = []
+    for (let at = 0; at < 3; at++) {
+      const { id } = await calls.draftOf(petDocument, user)
+      ids.push(id)
+      const forty = Buffer.alloc(40 * 1024 * 1024)
+      await sql`update drafts set spec = ${forty} where id = ${id}`
+    }
+    expect(await kept()).toEqual(ids)
+    const { id } = await calls.draftOf(petDocument, user)
+    expect(await kept()).toEqual([...ids.slice(1), id])
+  })
   test('a viewer may look but not draft', async () => {
     const { id: draftId } = await calls.draftOf()
     const viewer = { ...owner, role: 'viewer' }

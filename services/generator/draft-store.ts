@@ -40,11 +40,20 @@ export async function findDraft(
   return row
 }
 
-/** Forgets all but the newest drafts of an organisation. */
-export async function trimDrafts(sql: Querying, orgId: string, keep: number): Promise<void> {
+/** Forgets all but the newest drafts of an organisation, and of these what is more than so many bytes; never the newest. */
+export async function trimDrafts(
+  sql: Querying,
+  orgId: string,
+  keep: { drafts: number; bytes: number },
+): Promise<void> {
   await sql`
-    delete from drafts where org_id = ${orgId} and id in (
-      select id from drafts where org_id = ${orgId} order by created_at desc, id desc offset ${keep})`
+    delete from drafts using (
+      select id, row_number() over newest_first as place, sum(length(spec)) over newest_first as bytes
+      from drafts where org_id = ${orgId}
+      window newest_first as (order by created_at desc, id desc)
+    ) as ranked
+    where drafts.org_id = ${orgId} and drafts.id = ranked.id and place > 1
+      and (place > ${keep.drafts} or bytes > ${keep.bytes})`
 }
 
 export async function deleteExpiredDrafts(sql: Querying, now: Date): Promise<void> {

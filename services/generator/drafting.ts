@@ -15,7 +15,7 @@ import { cleanSpec } from './scan/clean-spec.ts'
 import type { Finding } from './scan/finding.ts'
 
 const DRAFT_HOURS = 24
-const MAX_DRAFTS_OF_ORG = 50
+const KEPT_OF_ORG = { drafts: 50, bytes: 100 * 1024 * 1024 }
 const MAX_NOTES = 1_000
 const MAX_TAGS = 1_000
 /** What one message between services carries, with room to spare. */
@@ -78,7 +78,7 @@ export function drafting({ sql, fetchDocument, log, now }: DraftingOptions): Dra
     }
     await inTransaction(sql, async (transaction) => {
       await store.insertDraft(transaction, draft)
-      await store.trimDrafts(transaction, user.orgId, MAX_DRAFTS_OF_ORG)
+      await store.trimDrafts(transaction, user.orgId, KEPT_OF_ORG)
     })
     return draft
   }

@@ -45,6 +45,18 @@ export async function insertServer(sql: Querying, server: NewServer): Promise<bo
   return rows.length > 0
 }
 
+/** Servers of an organisation: those that are there, and the tombstones whose slugs it has used up. */
+export async function countServers(
+  sql: Querying,
+  orgId: string,
+): Promise<{ present: number; deleted: number }> {
+  const [row] = await sql<{ present: number; deleted: number }[]>`
+    select count(*) filter (where state <> 'deleted')::int as present,
+      count(*) filter (where state = 'deleted')::int as deleted
+    from servers where org_id = ${orgId}`
+  return row ?? { present: 0, deleted: 0 }
+}
+
 export async function isSlugTaken(sql: Querying, slug: string): Promise<boolean> {
   return (await sql`select 1 from servers where slug = ${slug}`).length > 0
 }

@@ -857,7 +857,7 @@ export const ServerService: GenService<{
   /**
    * Freezes a confirmed draft, creates the server and queues its first build. The user token's `cnf` claim must be the
    * draft's digest. Reasons: `not_confirmed`, `draft_not_found`, `draft_changed`, `slug_invalid`, `slug_taken`,
-   * `access_invalid`, `no_tools`, `too_many_tools`, `spec_too_large`, `idempotency_key_reused`.
+   * `access_invalid`, `no_tools`, `too_many_tools`, `spec_too_large`, `idempotency_key_reused`, `too_many_servers`.
    *
    * @generated from rpc bmm.generator.v1.ServerService.CreateServer
    */
