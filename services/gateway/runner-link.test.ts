@@ -3,15 +3,11 @@ import { afterEach, expect, test } from 'bun:test'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { CALLS_METHOD, type CallHeader } from '@bmm/lib/call-frames'
 import { type FrameConnection, listenFrames } from '@bmm/lib/frame-connection'
 import { FRAME, type Frame, parseCall } from '@bmm/lib/frames'
 import { testIdentities, testLog } from '@bmm/lib/testing'
-import {
-  type CallHeader,
-  openRunnerLink,
-  RUNNER_CALLS_METHOD,
-  type RunnerLink,
-} from './runner-link.ts'
+import { openRunnerLink, type RunnerLink } from './runner-link.ts'
 import { eventually } from './testing.ts'
 
 const identities = await testIdentities()
@@ -97,7 +93,7 @@ test('the hello proves who dials, the call carries header and arguments, ids ris
   }
   expect(runner.calls).toEqual([1, 2, 3])
   const [hello = ''] = runner.hellos
-  const verified = await identities.of('runner').verify(hello, RUNNER_CALLS_METHOD, { once: true })
+  const verified = await identities.of('runner').verify(hello, CALLS_METHOD, { once: true })
   expect(verified).toBe('gateway')
 })
 

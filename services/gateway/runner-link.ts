@@ -1,4 +1,11 @@
 /** The one lasting connection to the runner: calls out, results back, reconnecting with back-off. */
+import {
+  CALLS_METHOD,
+  type CallHeader,
+  failedSchema,
+  type Progress,
+  progressSchema,
+} from '@bmm/lib/call-frames'
 import { errorFrom } from '@bmm/lib/errors'
 import { connectFrames, type FrameConnection } from '@bmm/lib/frame-connection'
 import {
@@ -11,32 +18,14 @@ import {
 } from '@bmm/lib/frames'
 import type { Identity } from '@bmm/lib/identity'
 import type { Log } from '@bmm/lib/log'
-import { z } from 'zod'
+import type { z } from 'zod'
 
-export const RUNNER_CALLS_METHOD = '/frames/calls'
 const BACK_OFF_MIN_MS = 50
 const BACK_OFF_MAX_MS = 2_000
 /** A call waits this long for a broken connection to come back. */
 const CONNECT_PATIENCE_MS = 2_000
 /** The runner answers a cancelled call within this time, or forgets it. */
 const FORGET_CANCELLED_MS = 2_000
-
-export type CallHeader = {
-  serverId: string
-  epoch: number
-  tool: string
-  userId: string
-  orgId: string
-  timeoutMs: number
-  requestId: string
-  progress: boolean
-}
-
-export type Progress = {
-  progress: number
-  total?: number | undefined
-  message?: string | undefined
-}
 
 export type CallOutcome =
   | { kind: 'result'; bytes: Uint8Array }
@@ -51,13 +40,6 @@ export type RunnerLink = AsyncDisposable & {
   ): Promise<CallOutcome>
   isConnected(): boolean
 }
-
-const progressSchema = z.object({
-  progress: z.number(),
-  total: z.number().optional(),
-  message: z.string().max(8_192).optional(),
-})
-const failedSchema = z.object({ code: z.string().max(64), message: z.string().max(4_096) })
 
 type Pending = {
   settle(outcome: CallOutcome): void
@@ -131,7 +113,7 @@ export function openRunnerLink(options: {
 
 async function dial(options: { socket: string; identity: Identity }): Promise<Line> {
   const pending = new Map<number, Pending>()
-  const jwt = await options.identity.sign('runner', RUNNER_CALLS_METHOD)
+  const jwt = await options.identity.sign('runner', CALLS_METHOD)
   const connection = await connectFrames({
     unix: options.socket,
     accept: [FRAME.PROGRESS, FRAME.RESULT_PART, FRAME.RESULT_END, FRAME.FAILED, FRAME.PING],

@@ -1,6 +1,7 @@
 /** Stand-ins for the services behind the gateway: real RPC and frames, answers from the test's world. */
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
+import type { CallHeader } from '@bmm/lib/call-frames'
 import { notFound } from '@bmm/lib/errors'
 import { listenFrames } from '@bmm/lib/frame-connection'
 import { FRAME, parseCall, parseControl } from '@bmm/lib/frames'
@@ -11,7 +12,6 @@ import { StatementService } from '@bmm/proto/secrets/v1/secrets_service'
 import type { SignedStatement } from '@bmm/spec/statement'
 import { timestampFromMs } from '@bufbuild/protobuf/wkt'
 import type { ConnectRouter, ServiceImpl } from '@connectrpc/connect'
-import type { CallHeader } from './runner-link.ts'
 
 export type ToolContext = {
   header: CallHeader

@@ -1,10 +1,10 @@
 /** The call leg: gateways dial, each call finds or wakes its sandbox, results stream back as opaque bytes. */
+import { CALLS_METHOD, type CallHeader, callHeaderSchema } from '@bmm/lib/call-frames'
 import type { FrameConnection } from '@bmm/lib/frame-connection'
 import { callIds, FRAME, type Frame, FrameFault, parseCall } from '@bmm/lib/frames'
 import type { Identity } from '@bmm/lib/identity'
 import type { Log } from '@bmm/lib/log'
 import { mayUse } from '@bmm/spec/statement'
-import { z } from 'zod'
 import { CallFailure, callFailureFrom } from './call-failure.ts'
 import type { Deployment, ServingDeployment } from './deployment.ts'
 import type { Fleet, Resident, RunningCall } from './fleet.ts'
@@ -19,19 +19,6 @@ const QUEUE_LIMIT_BYTES = 64 * 1024 * 1024
 /** Progress and such wait for no one: past this they are left out. */
 const OPTIONAL_QUEUE_BYTES = 1024 * 1024
 const MAX_PROGRESS_PER_CALL = 1_000
-const MAX_TIMEOUT_MS = 10 * 60_000
-
-const callSchema = z.object({
-  serverId: z.string().max(64),
-  epoch: z.number().int().positive(),
-  tool: z.string().min(1).max(64),
-  userId: z.string().regex(/^[A-Za-z0-9_-]{1,80}$/),
-  orgId: z.string().max(64),
-  timeoutMs: z.number().int().min(1).max(MAX_TIMEOUT_MS),
-  requestId: z.string().max(64),
-  progress: z.boolean(),
-})
-type CallHeader = z.infer<typeof callSchema>
 
 export interface CallLegOptions {
   socket: string
@@ -55,7 +42,7 @@ export function listenForGateways(options: CallLegOptions): ServiceLeg {
     socket: options.socket,
     identity: options.identity,
     from: 'gateway',
-    method: '/frames/calls',
+    method: CALLS_METHOD,
     accept: [FRAME.CALL, FRAME.CANCEL],
     maxConnections: MAX_CONNECTIONS,
     queueLimitBytes: QUEUE_LIMIT_BYTES,
@@ -201,7 +188,7 @@ function gatewayPeer(
         case FRAME.CALL: {
           ids.admit(frame.call)
           const { header, args } = parseCall(frame.payload)
-          const parsed = callSchema.safeParse(header)
+          const parsed = callHeaderSchema.safeParse(header)
           if (!parsed.success) throw new FrameFault('the header of a call is malformed')
           try {
             begin(frame.call, parsed.data, args)

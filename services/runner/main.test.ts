@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { CALLS_METHOD } from '@bmm/lib/call-frames'
 import { newId } from '@bmm/lib/ids'
 import { testIdentities } from '@bmm/lib/testing'
 import { DeploymentService } from '@bmm/proto/runner/v1/runner_service'
@@ -62,7 +63,7 @@ async function startRunner(): Promise<Subprocess> {
 }
 
 async function dial() {
-  const jwt = await neighbours.identities.of('gateway').sign('runner', '/frames/calls')
+  const jwt = await neighbours.identities.of('gateway').sign('runner', CALLS_METHOD)
   return dialAsGateway(join(neighbours.socketDir, 'calls.sock'), jwt)
 }
 

@@ -1,5 +1,6 @@
 /** The runner with real sandboxes: calls, keys, limits, stops, crashes, and what survives which death. */
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { CALLS_METHOD } from '@bmm/lib/call-frames'
 import { newId } from '@bmm/lib/ids'
 import { DeploymentService } from '@bmm/proto/runner/v1/runner_service'
 import { listNewestRunLines } from './store.ts'
@@ -169,11 +170,11 @@ describe('the door for gateways', () => {
 
   test('stays shut for other services, other methods, and a token that was used before', async () => {
     const { identities } = world
-    const broker = await identities.of('broker').sign('runner', '/frames/calls')
+    const broker = await identities.of('broker').sign('runner', CALLS_METHOD)
     expect(await refusedWith(broker)).toContain('ended')
     const method = await identities.of('gateway').sign('runner', '/frames/link')
     expect(await refusedWith(method)).toContain('ended')
-    const once = await identities.of('gateway').sign('runner', '/frames/calls')
+    const once = await identities.of('gateway').sign('runner', CALLS_METHOD)
     const first = await dialAsGateway(`${world.socketDir}/calls.sock`, once)
     await Bun.sleep(50)
     expect(await refusedWith(once)).toContain('ended')

@@ -1,4 +1,5 @@
 /** The calls of one sandbox: what each may still send, how much of it, and until when. */
+import { failedSchema, type Progress, progressSchema } from '@bmm/lib/call-frames'
 import type { FrameConnection } from '@bmm/lib/frame-connection'
 import {
   callIds,
@@ -12,19 +13,13 @@ import {
 import { z } from 'zod'
 import type { SandboxFailureCode } from './call-failure.ts'
 
-export interface CallProgress {
-  progress: number
-  total?: number | undefined
-  message?: string | undefined
-}
-
 /** Where the answer of a call goes. Exactly one of `end` and `fail` is called, and nothing after it. */
 export interface CallSink {
   /** Bytes of the result, in order; a view that is valid during the call only. */
   part(bytes: Uint8Array): void
   end(durationMs: number): void
   fail(code: SandboxFailureCode, message: string): void
-  progress(progress: CallProgress): void
+  progress(progress: Progress): void
   log(line: string): void
 }
 
@@ -56,14 +51,8 @@ const MAX_SIDE_FRAMES = 2_000
 const MAX_SIDE_BYTES = 2 * 1024 * 1024
 const MAX_SIDE_FRAME_BYTES = 32 * 1024
 
-const failedSchema = z.object({
+const sandboxFailedSchema = failedSchema.extend({
   code: z.enum(['cancelled', 'deadline', 'result_too_large', 'sandbox_failed']),
-  message: z.string().max(8_000),
-})
-const progressSchema = z.object({
-  progress: z.number(),
-  total: z.number().optional(),
-  message: z.string().max(2_000).optional(),
 })
 const logSchema = z.object({ line: z.string() })
 
@@ -157,7 +146,7 @@ export function createSandboxCalls(options: {
         finish(frame.call, call)
         if (!call.cancelled) call.sink.end(performance.now() - call.startedMs)
       } else {
-        const parsed = failedSchema.safeParse(parseControl(frame.payload))
+        const parsed = sandboxFailedSchema.safeParse(parseControl(frame.payload))
         if (!parsed.success) throw new FrameFault('the sandbox sent a malformed failure')
         finish(frame.call, call)
         if (!call.cancelled) call.sink.fail(parsed.data.code, parsed.data.message)

@@ -1,6 +1,7 @@
 /** An open runner between stand-ins of its neighbours: secrets' keys, generator's feed, broker and gateway. */
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { CALLS_METHOD } from '@bmm/lib/call-frames'
 import { newId } from '@bmm/lib/ids'
 import {
   type TestDatabase,
@@ -123,7 +124,7 @@ export async function openWorld(
       ...(inFlight === undefined ? {} : { inFlight }),
     })
   const dial = async () => {
-    const jwt = await identities.of('gateway').sign('runner', '/frames/calls')
+    const jwt = await identities.of('gateway').sign('runner', CALLS_METHOD)
     return dialAsGateway(join(socketDir, 'calls.sock'), jwt)
   }
   const dialBroker = () =>

@@ -1,7 +1,8 @@
 /** One `tools/call` on its way: to the runner and back, as one JSON answer or as a stream of events. */
+import type { CallHeader, Progress } from '@bmm/lib/call-frames'
 import type { Arrival } from '../arrival.ts'
 import type { InFlight, RunningCall } from '../in-flight.ts'
-import type { CallHeader, CallOutcome, Progress, RunnerLink } from '../runner-link.ts'
+import type { CallOutcome, RunnerLink } from '../runner-link.ts'
 import { CODE, faultText, type RequestId, type RpcFault, resultText } from './message.ts'
 import type { ToolCall } from './modern.ts'
 import { legacyResult, modernResult, ResultFault, rebuildResult } from './result.ts'

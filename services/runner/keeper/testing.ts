@@ -9,13 +9,13 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
+import type { Progress } from '@bmm/lib/call-frames'
 import { type FrameListener, listenFrames } from '@bmm/lib/frame-connection'
 import { FRAME, parseControl } from '@bmm/lib/frames'
 import { createLog } from '@bmm/lib/log'
 import type { Subprocess } from 'bun'
 import { dialKeeper, type KeeperLink } from '../keeper-link.ts'
 import { type Sandbox, type SandboxOptions, startSandbox } from '../sandbox.ts'
-import type { CallProgress } from '../sandbox-calls.ts'
 import {
   type SandboxClass,
   SLOT_SOCKET_MODE,
@@ -63,7 +63,7 @@ export interface TestAnswer {
     structuredContent?: unknown
   }
   bytes: number
-  progress: CallProgress[]
+  progress: Progress[]
   log: string[]
 }
 
@@ -235,7 +235,7 @@ export function callTool(
   options: { timeoutMs?: number; onStart?: (call: number) => void } = {},
 ): Promise<TestAnswer> {
   const parts: Uint8Array[] = []
-  const progress: CallProgress[] = []
+  const progress: Progress[] = []
   const log: string[] = []
   return new Promise((resolve) => {
     const finish = (outcome: TestAnswer['outcome']) => {
