@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { basename, dirname, join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { z } from 'zod'
 import {
   type Account,
@@ -22,9 +22,9 @@ import {
 import { children, isReady, replaced, runningChild, supervisorPid, until } from './children.ts'
 import { hostileSpec } from './hostile-tool.ts'
 import { isGoodCall, startClients, unclear } from './patient-clients.ts'
-import { guestProcesses, processes } from './processes.ts'
+import { guestProcesses, processes, stackGroup } from './processes.ts'
 import { bmm, type Stack, startStack } from './stack.ts'
-import { postgresText } from './traces.ts'
+import { openStackSql, postgresText } from './traces.ts'
 import { startUpstream, type Upstream } from './upstream.ts'
 
 const apiKey = 'faults-4be1c0'
@@ -78,9 +78,9 @@ async function orphans(): Promise<string[]> {
 /** Control groups of slots in which nothing runs. */
 function emptyGroups(guests: ReadonlySet<number>): string[] {
   const group = ['/sys/fs/cgroup/pids', '/sys/fs/cgroup']
-    .map((root) => join(root, basename(dirname(stack.mailbox))))
+    .map((root) => join(root, stackGroup(stack)))
     .find((path) => existsSync(path))
-  if (group === undefined) return []
+  if (group === undefined) throw new Error('the stack has no control group')
   return readdirSync(group, { withFileTypes: true })
     .filter((entry) => entry.isDirectory())
     .filter(({ name }) => {
@@ -176,8 +176,14 @@ describe('a deletion', () => {
     const rows = (await postgresText(stack)).split('\n')
     const left = sectionsNaming(rows, doomed.id)
     // The tombstone keeps the slug, the stop keeps the server stopped; nothing of it can run or be read.
-    expect(left.filter((table) => table.startsWith('secrets.secrets'))).toEqual([])
-    expect(left.filter((table) => /versions|modules|drafts/.test(table))).toEqual([])
+    const mustBeGone = /^(secrets\.secrets|generator\.(versions|modules|drafts)|runner\.run_lines)$/
+    expect(left.filter((table) => mustBeGone.test(table))).toEqual([])
+    const sql = openStackSql(stack)
+    const kept = await sql`
+      select spec is null and module is null as empty from runner.deployments
+      where server_id = ${doomed.id}`
+    await sql.end({ timeout: 5 })
+    expect(kept.map((row) => row.empty)).toEqual(kept.map(() => true))
     expect(isGoodCall(await callTool(server.url, tokens.accessToken, { name: 'honest' }))).toBe(
       true,
     )

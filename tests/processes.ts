@@ -1,5 +1,5 @@
 /** What runs on this machine for a stack: seen from /proc, not from the stack's own words. */
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { basename, dirname } from 'node:path'
 import type { Stack } from './stack.ts'
 
@@ -21,9 +21,19 @@ export function processes(): Process[] {
   return found
 }
 
+/** PROC_PID_INIT_INO of the kernel. */
+const INITIAL_PID_NAMESPACE = '4026531836'
+
+/** The name of the stack's control groups: in a container it carries the number of the pid namespace. */
+export function stackGroup(stack: Pick<Stack, 'mailbox'>): string {
+  const namespace = readlinkSync('/proc/self/ns/pid').replace(/\D/g, '')
+  const name = basename(dirname(stack.mailbox))
+  return namespace === INITIAL_PID_NAMESPACE ? name : `${name}-${namespace}`
+}
+
 /** Pids of everything inside this stack's sandboxes. */
 export async function guestProcesses(stack: Stack): Promise<number[]> {
-  const group = basename(dirname(stack.mailbox))
+  const group = stackGroup(stack)
   return processes()
     .filter((process) => process.cgroups.includes(`/${group}/`))
     .map((process) => process.pid)

@@ -3,7 +3,7 @@ import { existsSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { connect, type Era, type SignedIn, signIn } from './mcp-client.ts'
-import { guestProcesses } from './processes.ts'
+import { guestProcesses, stackGroup } from './processes.ts'
 import { type Stack, startStack } from './stack.ts'
 import { startUpstream, type Upstream } from './upstream.ts'
 
@@ -154,7 +154,7 @@ describe('pause, resume, delete', () => {
 
   test('down leaves no process, socket, mount or control group', async () => {
     const run = join(stack.mailbox, '..')
-    const group = `bmm-${run.split('bmm-').at(-1)}`
+    const group = stackGroup(stack)
     await stack.run('down')
     expect(existsSync(run)).toBe(false)
     expect(await guestProcesses(stack)).toEqual([])
