@@ -1,10 +1,15 @@
 /** The queue of builds: row ids only, and never the only place that knows of a build. */
-import { errorFrom } from '@bmm/lib/errors'
+import { errorFrom, limited } from '@bmm/lib/errors'
 import type { JobQueue } from '@bmm/lib/jobs'
 import type { Log } from '@bmm/lib/log'
+import type { Querying } from '@bmm/lib/sql'
+import { countUnfinished } from './build-store.ts'
 
 export const BUILD_QUEUE = 'builds'
 export const BUILDS_AT_ONCE = 4
+/** The queue is served in order: one organisation's builds must not stand before everybody's. */
+const MAX_UNFINISHED_OF_ORG = 12
+const RETRY_AFTER_SECONDS = 5
 
 export type EnqueueOptions = { builds: JobQueue; log: Log }
 
@@ -15,4 +20,14 @@ export async function enqueue({ builds, log }: EnqueueOptions, buildId: string):
   } catch (error) {
     log.warn({ err: errorFrom(error), buildId }, 'a build waits for the sweep')
   }
+}
+
+/** Throws `too_many_builds`. */
+export async function refuseManyBuilds(sql: Querying, orgId: string): Promise<void> {
+  if ((await countUnfinished(sql, orgId)) < MAX_UNFINISHED_OF_ORG) return
+  throw limited(
+    'too_many_builds',
+    `${MAX_UNFINISHED_OF_ORG} builds of the organisation wait or run. Wait for one to end.`,
+    { retryAfterSeconds: RETRY_AFTER_SECONDS },
+  )
 }

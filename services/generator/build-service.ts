@@ -14,7 +14,7 @@ import type { MessageInitShape } from '@bufbuild/protobuf'
 import { timestampFromDate } from '@bufbuild/protobuf/wkt'
 import type { ServiceImpl } from '@connectrpc/connect'
 import { isFinished, type BuildState as State, type BuildStep as Step } from './build.ts'
-import { type EnqueueOptions, enqueue } from './build-queue.ts'
+import { type EnqueueOptions, enqueue, refuseManyBuilds } from './build-queue.ts'
 import * as store from './build-store.ts'
 import type { BuildWatch } from './build-watch.ts'
 import type { Hints } from './hints.ts'
@@ -102,6 +102,7 @@ async function retryBuild(sql: Sql, { orgId, userId }: UserClaims, buildId: stri
   return inTransaction(sql, async (transaction) => {
     const build = await store.lockBuild(transaction, orgId, buildId)
     if (build === undefined) throw buildNotFound()
+    await refuseManyBuilds(transaction, orgId)
     const { serverId, version, state } = build
     const mayRetry = state === 'failed' || state === 'cancelled'
     const id = newId('bld')

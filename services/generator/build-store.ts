@@ -41,6 +41,14 @@ export async function insertBuild(
       ${build.createdBy})`
 }
 
+/** Builds of an organisation that wait or run. */
+export async function countUnfinished(sql: Querying, orgId: string): Promise<number> {
+  const [row] = await sql<{ builds: number }[]>`
+    select count(*)::int as builds from builds
+    where org_id = ${orgId} and state in ('queued', 'running')`
+  return row?.builds ?? 0
+}
+
 export async function findBuild(
   sql: Querying,
   orgId: string,
@@ -73,7 +81,8 @@ export async function isLatestBuild(sql: Querying, build: BuildRow): Promise<boo
 export async function listSteps(sql: Querying, buildId: string): Promise<StepRow[]> {
   return sql<StepRow[]>`
     select step, state,
-      (extract(epoch from coalesce(finished_at, now()) - started_at) * 1000)::float8 as "elapsedMs"
+      greatest(0, extract(epoch from coalesce(finished_at, now()) - started_at) * 1000)::float8
+        as "elapsedMs"
     from build_steps where build_id = ${buildId} order by started_at, step`
 }
 
@@ -160,7 +169,7 @@ export async function finishStep(
   const [row] = await sql<{ elapsedMs: number }[]>`
     update build_steps set state = ${state}, finished_at = now()
     where build_id = ${buildId} and step = ${step}
-    returning (extract(epoch from now() - started_at) * 1000)::float8 as "elapsedMs"`
+    returning greatest(0, extract(epoch from now() - started_at) * 1000)::float8 as "elapsedMs"`
   return Math.round(row?.elapsedMs ?? 0)
 }
 
@@ -176,7 +185,7 @@ export async function appendEvent(
       returning last_seq, coalesce(started_at, now()) as began)
     insert into build_events (build_id, seq, step, state, line, elapsed_ms)
     select ${buildId}, last_seq, ${event.step ?? ''}, ${event.state ?? ''}, ${event.line ?? ''},
-      coalesce(${event.elapsedMs ?? null}::bigint, (extract(epoch from now() - began) * 1000)::bigint)
+      coalesce(${event.elapsedMs ?? null}::bigint, greatest(0, extract(epoch from now() - began) * 1000)::bigint)
     from numbered`
 }
 

@@ -147,6 +147,18 @@ describe('creating a server', () => {
     expect(await create()).toBe('too_many_servers')
     await sql`delete from servers where org_id = ${hoarder.orgId} and name = 'x'`
   })
+  test('builds of an organisation that wait are bounded, so that others get their turn', async () => {
+    const hasty = testUser()
+    const { build } = await calls.create(await calls.draftOf(petDocument, hasty), hasty)
+    await generator.database.sql`
+      insert into builds (id, server_id, org_id, version, state, created_by)
+      select ${build.id} || n, ${build.serverId}, ${hasty.orgId}, 1, 'queued', ''
+      from generate_series(1, 12) n`
+    const next = calls.create(await calls.draftOf(petDocument, hasty), hasty)
+    expect(await reason(next)).toBe('too_many_builds')
+    expect(await reason(calls.create(await calls.draftOf()))).toBe('done')
+    await generator.database.sql`delete from builds where id like ${`${build.id}_%`}`
+  })
   test('more than 200 tools are refused with tags, counts and how to filter', async () => {
     const draft = await calls.draftOf(openApi(manyPaths))
     expect(draft.tools).toBe(230)

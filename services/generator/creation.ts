@@ -8,7 +8,7 @@ import { digestOf } from '@bmm/spec/digest'
 import { resourceUrl, slugFault } from '@bmm/spec/resource-url'
 import { MAX_BUILD_TOOLS, MAX_SPEC_BYTES } from '@bmm/spec/server-spec'
 import { accessSchema } from '@bmm/spec/statement'
-import { type EnqueueOptions, enqueue } from './build-queue.ts'
+import { type EnqueueOptions, enqueue, refuseManyBuilds } from './build-queue.ts'
 import { appendEvent, insertBuild } from './build-store.ts'
 import type { Downstream } from './downstream.ts'
 import { type DraftRow, findDraft } from './draft-store.ts'
@@ -38,7 +38,7 @@ export type CreationOptions = EnqueueOptions & {
   now: () => Date
 }
 
-/** Throws `not_confirmed`, `draft_not_found`, `draft_changed`, `slug_invalid`, `slug_taken`, `too_many_tools`, `no_tools`, `spec_too_large`, `access_invalid`, `idempotency_key_reused`, `too_many_servers`. */
+/** Throws `not_confirmed`, `draft_not_found`, `draft_changed`, `slug_invalid`, `slug_taken`, `too_many_tools`, `no_tools`, `spec_too_large`, `access_invalid`, `idempotency_key_reused`, `too_many_servers`, `too_many_builds`. */
 export async function createServer(
   options: CreationOptions,
   user: UserClaims,
@@ -59,6 +59,7 @@ export async function createServer(
     throw slugTaken(wish.slug)
   }
   await refuseTooMany(sql, user.orgId)
+  await refuseManyBuilds(sql, user.orgId)
   const ids = { serverId: newId('srv'), buildId: newId('bld'), confirmationId: newId('cnf') }
   const url = resourceUrl(publicUrl, wish.slug)
   // Recorded before the server exists: a confirmation of a server that never came to be signs nothing.

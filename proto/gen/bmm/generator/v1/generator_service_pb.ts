@@ -857,7 +857,8 @@ export const ServerService: GenService<{
   /**
    * Freezes a confirmed draft, creates the server and queues its first build. The user token's `cnf` claim must be the
    * draft's digest. Reasons: `not_confirmed`, `draft_not_found`, `draft_changed`, `slug_invalid`, `slug_taken`,
-   * `access_invalid`, `no_tools`, `too_many_tools`, `spec_too_large`, `idempotency_key_reused`, `too_many_servers`.
+   * `access_invalid`, `no_tools`, `too_many_tools`, `spec_too_large`, `idempotency_key_reused`, `too_many_servers`,
+   * `too_many_builds`.
    *
    * @generated from rpc bmm.generator.v1.ServerService.CreateServer
    */
@@ -959,7 +960,7 @@ export const BuildService: GenService<{
   },
   /**
    * Builds the version of a failed or cancelled build again, when that is the server's newest build.
-   * Reasons: `build_not_found`, `build_not_retryable`.
+   * Reasons: `build_not_found`, `build_not_retryable`, `too_many_builds`.
    *
    * @generated from rpc bmm.generator.v1.BuildService.RetryBuild
    */
