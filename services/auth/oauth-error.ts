@@ -19,7 +19,7 @@ export type OAuthErrorCode =
   | 'invalid_client_metadata'
   | 'temporarily_unavailable'
 
-export type OAuthErrorStatus = 400 | 401 | 403 | 429
+export type OAuthErrorStatus = 400 | 401 | 429
 
 export class OAuthError extends Error {
   override name = 'OAuthError'

@@ -139,7 +139,6 @@ async function signIn(): Promise<{ sessionToken: string; orgId: string; linkToke
   const linkToken = link.slice(start.length)
   const finished = await clientsOf('two').sessions.finishMagicLink({
     token: linkToken,
-    clientIp: randomIp(),
     userAgent: 'test',
   })
   const { sessionToken, session } = finished

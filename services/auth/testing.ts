@@ -117,7 +117,6 @@ export async function signIn(auth: TestAuth, email = randomEmail()): Promise<Sig
   const token = linkTokenOf(auth.mails.at(-1))
   const { sessionToken, session } = await auth.sessions.finishMagicLink({
     token,
-    clientIp: randomIp(),
     userAgent: 'test',
   })
   return {
@@ -255,7 +254,6 @@ export async function exchange(
   const { outcome } = await oauth.exchangeToken({
     parameters: pairs(form),
     authorization,
-    clientIp: randomIp(),
     ...(resource === undefined ? {} : { resource }),
   })
   switch (outcome.case) {

@@ -139,7 +139,6 @@ describe('a code', () => {
       const { outcome } = await auth.oauth.exchangeToken({
         parameters: [...parameters, { name, value }],
         resource,
-        clientIp: '192.0.2.1',
       })
       return outcome.case === 'fault' ? outcome.value.error : outcome.case
     }

@@ -49,7 +49,6 @@ export function sessionRoutes(options: SessionRoutesOptions) {
         const finished = await sessions
           .finishMagicLink({
             token: body.token,
-            clientIp: arrivals.of(request).clientIp,
             userAgent: userAgentOf(request),
           })
           .catch((thrown: unknown) => {

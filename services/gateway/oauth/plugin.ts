@@ -3,7 +3,7 @@ import type { JsonAnswer, OAuthFault, OAuthService } from '@bmm/proto/auth/v1/oa
 import { slugPattern } from '@bmm/spec/resource-url'
 import type { Client } from '@connectrpc/connect'
 import { Elysia } from 'elysia'
-import type { Arrivals } from '../arrival.ts'
+import type { Arrival, Arrivals } from '../arrival.ts'
 import { readBody } from '../body.ts'
 import { problem, problemFrom } from '../problem.ts'
 import { admitVisitor, type RateLimiter } from '../rate-limit.ts'
@@ -26,7 +26,7 @@ export type OAuthOptions = ResourceOptions & {
 export function oauthPlugin(options: OAuthOptions) {
   const { oauth, publicUrl } = options
   const metadata = JSON.stringify(authorizationServerMetadata(publicUrl))
-  const ipOf = (request: Request) => admit(options, request)
+  const admitted = (request: Request) => admit(options, request)
   return new Elysia({ name: 'oauth' })
     .get('/.well-known/oauth-authorization-server', () => open(document(metadata)))
     .get('/.well-known/oauth-protected-resource/s/:slug/mcp', async ({ params }) =>
@@ -40,7 +40,7 @@ export function oauthPlugin(options: OAuthOptions) {
       '/oauth/register',
       async ({ request }) =>
         carried(request, async () => {
-          const clientIp = ipOf(request)
+          const { clientIp } = admitted(request)
           const bytes = await readBody(request, {
             mediaType: 'application/json',
             limitBytes: MAX_METADATA_BYTES,
@@ -53,10 +53,9 @@ export function oauthPlugin(options: OAuthOptions) {
       '/oauth/token',
       ({ request }) =>
         carried(request, async () => {
-          const clientIp = ipOf(request)
+          admitted(request)
           const parameters = await readForm(request)
-          const authorization = authorizationOf(request)
-          return exchange({ parameters, authorization, clientIp }, options)
+          return exchange({ parameters, authorization: authorizationOf(request) }, options)
         }),
       { parse: 'none' },
     )
@@ -64,7 +63,7 @@ export function oauthPlugin(options: OAuthOptions) {
       '/oauth/revoke',
       ({ request }) =>
         carried(request, async () => {
-          ipOf(request)
+          admitted(request)
           const parameters = await readForm(request)
           const { fault } = await oauth.revokeToken({
             parameters,
@@ -78,7 +77,7 @@ export function oauthPlugin(options: OAuthOptions) {
       '/oauth/introspect',
       ({ request }) =>
         carried(request, async () => {
-          ipOf(request)
+          admitted(request)
           const parameters = await readForm(request)
           const answer = await oauth.introspectToken({
             parameters,
@@ -132,14 +131,14 @@ async function carried(request: Request, run: () => Promise<Response>): Promise<
   return openPaths.has(new URL(request.url).pathname) ? open(response) : response
 }
 
-/** The visitor's address, after taking one of its requests. */
-function admit(options: OAuthOptions, request: Request): string {
+/** Takes one of the visitor's requests. */
+function admit(options: OAuthOptions, request: Request): Arrival {
   const arrival = options.arrivals.of(request)
   admitVisitor(options.visitors, arrival)
-  return arrival.clientIp
+  return arrival
 }
 
-type TokenRequest = { parameters: Pair[]; authorization: string; clientIp: string }
+type TokenRequest = { parameters: Pair[]; authorization: string }
 
 /** Asks once more with the server of the grant when the form names no resource and the grant decides. */
 async function exchange(request: TokenRequest, options: OAuthOptions): Promise<Response> {

@@ -111,7 +111,6 @@ async function finishLogin(request: Request, options: PagesOptions): Promise<Res
   try {
     const finished = await options.sessions.finishMagicLink({
       token,
-      clientIp: options.arrivals.of(request).clientIp,
       userAgent: userAgentOf(request),
     })
     return seeOther(returnPath(finished.returnTo) || '/', {
