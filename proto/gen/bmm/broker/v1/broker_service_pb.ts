@@ -298,7 +298,7 @@ export const ListRefusalsResponseSchema: GenMessage<ListRefusalsResponse> = /*@_
  */
 export const TargetService: GenService<{
   /**
-   * Allows `HOST:PORT`. Repeatable.
+   * Allows `HOST:PORT`. Repeatable. Reasons: `target_invalid`, `too_many_targets`.
    *
    * @generated from rpc bmm.broker.v1.TargetService.AllowTarget
    */
@@ -318,7 +318,7 @@ export const TargetService: GenService<{
     output: typeof ListTargetsResponseSchema;
   },
   /**
-   * Takes an allowance back; acts within 2 s. Reason `target_not_found`.
+   * Takes an allowance back; acts within 2 s. Reasons: `target_invalid`, `target_not_found`.
    *
    * @generated from rpc bmm.broker.v1.TargetService.RemoveTarget
    */

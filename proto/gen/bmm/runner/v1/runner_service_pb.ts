@@ -342,6 +342,7 @@ export const WatchLogsResponseSchema: GenMessage<WatchLogsResponse> = /*@__PURE_
 export const DeploymentService: GenService<{
   /**
    * Loads a version in a throw-away sandbox and reports whether every tool is there. Needs no statement, calls nothing.
+   * Reasons: `spec_invalid`, `no_sandbox`, `too_many_trials`.
    *
    * @generated from rpc bmm.runner.v1.DeploymentService.TryVersion
    */
@@ -351,7 +352,8 @@ export const DeploymentService: GenService<{
     output: typeof TryVersionResponseSchema;
   },
   /**
-   * Serves a version from now on. Repeatable. Reasons: `statement_invalid`, `stale_epoch`, `digest_mismatch`.
+   * Serves a version from now on. Repeatable. Reasons: `statement_invalid`, `stale_epoch`, `digest_mismatch`,
+   * `spec_invalid`.
    *
    * @generated from rpc bmm.runner.v1.DeploymentService.Deploy
    */
@@ -361,7 +363,8 @@ export const DeploymentService: GenService<{
     output: typeof DeployResponseSchema;
   },
   /**
-   * Ends every sandbox of a server by a signed stop and forgets its artefacts. Repeatable. Reasons as Deploy.
+   * Ends every sandbox of a server by a signed stop and forgets its artefacts. Repeatable.
+   * Reasons: `statement_invalid`, `stale_epoch`.
    *
    * @generated from rpc bmm.runner.v1.DeploymentService.Stop
    */
@@ -380,7 +383,7 @@ export const DeploymentService: GenService<{
  */
 export const LogService: GenService<{
   /**
-   * Lines of a server, newest last.
+   * Lines of a server, newest last. Reason `server_not_found`.
    *
    * @generated from rpc bmm.runner.v1.LogService.ListLogs
    */
@@ -390,7 +393,8 @@ export const LogService: GenService<{
     output: typeof ListLogsResponseSchema;
   },
   /**
-   * Follows the lines of a server after a cursor, until the caller goes away.
+   * Follows the lines of a server after a cursor, until the caller goes away. Reasons: `server_not_found`,
+   * `too_many_followers`.
    *
    * @generated from rpc bmm.runner.v1.LogService.WatchLogs
    */

@@ -651,7 +651,8 @@ export const StopReasonSchema: GenEnum<StopReason> = /*@__PURE__*/
  */
 export const SecretsService: GenService<{
   /**
-   * Seals a value under the active data key, replacing any earlier value of that name.
+   * Seals a value under the active data key, replacing any earlier value of that name. Reasons: `server_not_found`,
+   * `destination_invalid`, `value_invalid`, `too_many_secrets`.
    *
    * @generated from rpc bmm.secrets.v1.SecretsService.PutSecret
    */
@@ -661,7 +662,7 @@ export const SecretsService: GenService<{
     output: typeof PutSecretResponseSchema;
   },
   /**
-   * Lists the secrets of a server, without values. A server has at most 20.
+   * Lists the secrets of a server, without values. A server has at most 20. Reason `server_not_found`.
    *
    * @generated from rpc bmm.secrets.v1.SecretsService.ListSecrets
    */
@@ -682,6 +683,7 @@ export const SecretsService: GenService<{
   },
   /**
    * Deletes every secret of a server that has a signed `deleted` stop as its newest statement. Repeatable.
+   * Reason `server_not_deleted`.
    *
    * @generated from rpc bmm.secrets.v1.SecretsService.DeleteServerSecrets
    */
@@ -691,8 +693,8 @@ export const SecretsService: GenService<{
     output: typeof DeleteServerSecretsResponseSchema;
   },
   /**
-   * Opens the secrets that a current serve statement names and whose stored destination covers the stated origins.
-   * Reasons: `statement_invalid`, `statement_superseded`.
+   * Opens the secrets that a current serve statement names, each with the destination that it was stored with: the
+   * broker sends it nowhere else. Reasons: `statement_invalid`, `statement_superseded`, `secret_unreadable`.
    *
    * @generated from rpc bmm.secrets.v1.SecretsService.OpenSecrets
    */
@@ -732,7 +734,8 @@ export const SecretsService: GenService<{
 export const StatementService: GenService<{
   /**
    * Records that the person of the user token confirmed exactly these bytes (its `cnf` claim equals spec_digest).
-   * Reason `not_confirmed` otherwise. Repeating it with the same id and content is harmless.
+   * Repeating it with the same id and content is harmless. Reasons: `not_confirmed`, `spec_invalid`,
+   * `server_not_found`, `confirmation_exists`.
    *
    * @generated from rpc bmm.secrets.v1.StatementService.RecordConfirmation
    */
@@ -755,6 +758,7 @@ export const StatementService: GenService<{
   },
   /**
    * Signs a stop at the server's next epoch. After `deleted` nothing more is signed for that server.
+   * Reasons: `server_not_found`, `server_deleted`.
    *
    * @generated from rpc bmm.secrets.v1.StatementService.SignStop
    */
