@@ -49,7 +49,10 @@ export type Stack = AsyncDisposable & {
 export async function startStack(): Promise<Stack> {
   const data = mkdtempSync(join(tmpdir(), 'bmm-journey-'))
   const started = await bmm(['up', '--data', data, '--port', '0', '--detach', '--json'])
-  if (started.code !== 0) throw new Error(`up failed: ${started.stdout}${started.stderr}`)
+  if (started.code !== 0) {
+    rmSync(data, { recursive: true, force: true })
+    throw new Error(`up failed: ${started.stdout}${started.stderr}`)
+  }
   const { gateway, mailbox } = upSchema.parse(JSON.parse(started.stdout))
   const attempt = (...words: string[]) => bmm([...words, '--data', data])
   return {
