@@ -146,7 +146,11 @@ async function problemOf(response: Response) {
     return failed('gateway_refused', `The gateway answered ${response.status} without a reason.`)
   }
   const { detail, code, requestId, errors = [] } = parsed.data
-  const where = errors.map(({ path, message }) => `\n  ${path}: ${message}`).join('')
+  const where = errors
+    .map(({ path, message }) =>
+      detail.includes(message) ? `\n  at ${path}` : `\n  ${path}: ${message}`,
+    )
+    .join('')
   const hint = code.startsWith('session_') ? ' (./bmm login --email YOU@EXAMPLE.COM)' : ''
   return failed(code, `${detail}${hint}${where}`, requestId)
 }

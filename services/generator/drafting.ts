@@ -191,7 +191,8 @@ function warning(path: string, message: string): store.DraftNote {
 
 function importFault(error: ImportError) {
   const { code, message, path, line, column } = error
-  const place = line === undefined ? '' : ` (line ${line}, column ${column ?? 1})`
+  const isPlaced = line === undefined || message.includes(`line ${line}`)
+  const place = isPlaced ? '' : ` (line ${line}, column ${column ?? 1})`
   const fields = path === undefined ? [] : [{ path, message }]
   return invalid(reasons[code], `${message}${place}`, { fields })
 }
