@@ -161,7 +161,7 @@ function printReport(report: Report, options: UpOptions): void {
 }
 
 /** For commander: a TCP port, or 0. */
-export function parsePort(text: string): number {
+function parsePort(text: string): number {
   const port = Number(text)
   const known = /^\d{1,5}$/.test(text) && port <= MAX_PORT
   if (known && (port === 0 || port >= FIRST_UNPRIVILEGED_PORT)) return port

@@ -134,7 +134,7 @@ export async function addressesOf(
 }
 
 /** `host:port`, with brackets around an IPv6 address. */
-export function hostPort(host: string, port: number): string {
+function hostPort(host: string, port: number): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
 }
 

@@ -27,7 +27,7 @@ export type EgressLimits = {
   answerBytes: number
 }
 
-export const egressLimits: EgressLimits = {
+const egressLimits: EgressLimits = {
   connectMs: 5_000,
   firstByteMs: 30_000,
   totalMs: 60_000,

@@ -50,7 +50,7 @@ export const MAX_PART_BYTES = 1024 * 1024
 export const MAX_FRAME_BYTES = MAX_PART_BYTES + 64 * 1024
 /** The largest tool result, all parts together. */
 export const MAX_RESULT_BYTES = 8 * 1024 * 1024
-export const MAX_CONTROL_BYTES = 64 * 1024
+const MAX_CONTROL_BYTES = 64 * 1024
 const MAX_CONTROL_DEPTH = 32
 /** Length, type and call id. */
 export const HEADER_BYTES = 9

@@ -147,7 +147,7 @@ const userClaimsSchema = z.object({
 export const callerKey = createContextKey<Caller | undefined>(undefined)
 
 /** Who calls this RPC; the identity interceptor put it there. */
-export function callerOf(context: HandlerContext): Caller {
+function callerOf(context: HandlerContext): Caller {
   const caller = context.values.get(callerKey)
   if (caller === undefined) throw unauthenticated('service_token_missing', 'No caller is known.')
   return caller

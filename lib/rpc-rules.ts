@@ -24,7 +24,7 @@ export function methodPath(method: DescMethod): string {
 }
 
 /** Whether a repetition is harmless, by the RPC's own declaration. */
-export function isReadOnly(method: DescMethod): boolean {
+function isReadOnly(method: DescMethod): boolean {
   return method.idempotency === MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS
 }
 
@@ -111,7 +111,7 @@ export function errorInterceptor(log: Log): Interceptor {
 }
 
 /** The caller's request id when it is well formed, else a new one. */
-export function requestIdOf(header: Headers): string {
+function requestIdOf(header: Headers): string {
   const given = header.get(REQUEST_ID_HEADER) ?? ''
   return /^[A-Za-z0-9_-]+$/.test(given) && given.length <= MAX_REQUEST_ID
     ? given

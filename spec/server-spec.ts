@@ -29,7 +29,7 @@ export const originSchema = z
   .max(MAX_URL)
   .refine(isOrigin, 'must be an origin such as https://api.example.com, without a path')
 
-export const jsonSchemaSchema = z.record(z.string(), z.unknown())
+const jsonSchemaSchema = z.record(z.string(), z.unknown())
 
 export const httpMethodSchema = z.enum([
   'GET',
@@ -69,13 +69,13 @@ export const parameterSchema = z.strictObject({
 export type ParameterSpec = z.infer<typeof parameterSchema>
 
 /** One nested key that had to be renamed: `at` is the path in the tool's input, `*` for any array item or map entry. */
-export const renameSchema = z.strictObject({
+const renameSchema = z.strictObject({
   at: z.array(z.string().max(256)).min(1).max(64),
   wire: z.string().min(1).max(1_000),
 })
 export type RenameSpec = z.infer<typeof renameSchema>
 
-export const bodySchema = z.strictObject({
+const bodySchema = z.strictObject({
   kind: z.enum(['json', 'form', 'multipart', 'text', 'binary']),
   contentType: z.string().min(1).max(200),
   required: z.boolean(),
@@ -115,20 +115,20 @@ export const operationSchema = z.strictObject({
 })
 export type OperationSpec = z.infer<typeof operationSchema>
 
-export const exampleSchema = z.strictObject({
+const exampleSchema = z.strictObject({
   name: z.string().max(MAX_NAME),
   input: z.record(z.string(), z.unknown()),
 })
 
 /** Hints of MCP 2025-03-26 and later (`ToolAnnotations`); computed from the operation where there is one. */
-export const annotationsSchema = z.strictObject({
+const annotationsSchema = z.strictObject({
   readOnlyHint: z.boolean(),
   destructiveHint: z.boolean(),
   idempotentHint: z.boolean(),
   openWorldHint: z.boolean(),
 })
 
-export const toolSchema = z
+const toolSchema = z
   .strictObject({
     name: z.string().regex(toolNamePattern),
     title: z.string().max(MAX_NAME).optional(),

@@ -59,10 +59,7 @@ export const stopStatementSchema = z.strictObject({
   reason: z.enum(['paused', 'deleted', 'takedown']),
 })
 
-export const statementSchema = z.discriminatedUnion('kind', [
-  serveStatementSchema,
-  stopStatementSchema,
-])
+const statementSchema = z.discriminatedUnion('kind', [serveStatementSchema, stopStatementSchema])
 export type Statement = z.infer<typeof statementSchema>
 export type ServeStatement = z.infer<typeof serveStatementSchema>
 export type StopStatement = z.infer<typeof stopStatementSchema>

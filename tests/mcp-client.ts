@@ -26,7 +26,7 @@ export type MemoryProvider = OAuthClientProvider & {
   stored: { client?: StoredOAuthClientInformation; tokens?: StoredOAuthTokens; verifier?: string }
 }
 
-export function memoryProvider(): MemoryProvider {
+function memoryProvider(): MemoryProvider {
   const provider: MemoryProvider = {
     authorizationUrl: undefined,
     stored: {},

@@ -12,7 +12,7 @@ import {
 import type { Stack } from './stack.ts'
 
 /** No answer after this is a hang. */
-export const HANG_MS = 30_000
+const HANG_MS = 30_000
 const PAUSE_MS = 40
 /** How long the platform takes a refresh token again whose answer got lost, less a moment. */
 const RETRY_WINDOW_MS = 9_000

@@ -14,6 +14,8 @@ const shared = ['@bmm/lib', '@bmm/proto', '@bmm/spec']
 const importing =
   /^(?:import|export)\b[^'"`;=]*\bfrom\s+'([^'\n]+)'|^import\s+'([^'\n]+)'|\bimport\(\s*'([^'\n]+)'\s*\)/gm
 
+const exportedValue = /^export (?:async )?(?:function\*?|const|class) (\w+)/gm
+
 const innerFunction =
   /^\s+(?:(?:async )?function\*? \w+|(?:async )?\*?\[?[\w.]+\]?\(.*\).* \{$|.*=> \{$)/
 
@@ -104,6 +106,21 @@ describe('reach', () => {
       const name = /^@bmm\/[a-z]+/.exec(to)?.[0]
       return name !== undefined && !mayImport(workspaceOf(from), from, name, to)
     })
+    expect(found).toEqual([])
+  })
+
+  test('what a file exports, another one names', () => {
+    const namedIn = new Map<string, number>()
+    for (const { text } of sources) {
+      for (const word of new Set(text.match(/\w+/g))) {
+        namedIn.set(word, (namedIn.get(word) ?? 0) + 1)
+      }
+    }
+    const found = sources.flatMap(({ path, text }) =>
+      [...text.matchAll(exportedValue)]
+        .filter(([, name = '']) => (namedIn.get(name) ?? 0) < 2)
+        .map(([, name]) => `${path} ${name}`),
+    )
     expect(found).toEqual([])
   })
 

@@ -23,7 +23,7 @@ const KEK_BYTES = 32
 const PASSWORD_BYTES = 24
 
 /** Ed25519 keys: one a service, and the one that `auth` signs user tokens with. */
-export const keyOwners = [...serviceNames, 'auth-user'] as const
+const keyOwners = [...serviceNames, 'auth-user'] as const
 const kekOwners = ['secrets', 'auth'] as const
 export type KekOwner = (typeof kekOwners)[number]
 export type KeyOwner = ServiceName | 'auth-user'

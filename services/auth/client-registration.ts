@@ -3,9 +3,9 @@ import { z } from 'zod'
 import { OAuthError } from './oauth-error.ts'
 import { redirectTarget, redirectUriFault } from './redirect-uri.ts'
 
-export const authMethods = ['none', 'client_secret_basic', 'client_secret_post'] as const
+const authMethods = ['none', 'client_secret_basic', 'client_secret_post'] as const
 export type AuthMethod = (typeof authMethods)[number]
-export const grantTypes = ['authorization_code', 'refresh_token'] as const
+const grantTypes = ['authorization_code', 'refresh_token'] as const
 export type GrantType = (typeof grantTypes)[number]
 
 /** A client as stored. */

@@ -13,7 +13,7 @@ export const REFRESH_TTL_MS = 30 * 86_400_000
 /** A person confirms again after this, however often the client refreshed. */
 export const GRANT_MAX_AGE_MS = 365 * 86_400_000
 /** How long a refresh may be repeated because its answer got lost. */
-export const RETRY_WINDOW_MS = 10_000
+const RETRY_WINDOW_MS = 10_000
 
 export type Grant = {
   /** `grt_…`. */

@@ -1,7 +1,7 @@
 /** The key-encryption key of this service: wraps signing keys at rest, and derives the key of refresh successors. */
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto'
 
-export const KEK_BYTES = 32
+const KEK_BYTES = 32
 const IV_BYTES = 12
 const TAG_BYTES = 16
 const cipher = 'aes-256-gcm'

@@ -10,7 +10,7 @@ import { newOpaqueToken, tokenHash } from './opaque-token.ts'
 import { rateWindow, subjectDigest } from './rate-window.ts'
 
 /** Hosted AI clients register for many people from few addresses. */
-export const REGISTRATIONS_PER_IP_AND_HOUR = 60
+const REGISTRATIONS_PER_IP_AND_HOUR = 60
 const HOUR_MS = 3_600_000
 
 /** Stores the client; its client information response. Throws OAuthError. */

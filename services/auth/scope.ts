@@ -2,7 +2,7 @@
 import { OAuthError } from './oauth-error.ts'
 
 /** Calling the tools of a server: every grant has it. */
-export const BASELINE_SCOPE = 'mcp:tools'
+const BASELINE_SCOPE = 'mcp:tools'
 /** Refresh tokens, for clients that did not register the refresh_token grant type. */
 export const OFFLINE_SCOPE = 'offline_access'
 const knownScopes = [BASELINE_SCOPE, OFFLINE_SCOPE] as const

@@ -175,8 +175,8 @@ export function testResource(orgId: string, access: object = { kind: 'org' }): R
 }
 type Shown = { name: string; origins: string[] }
 
-export const verifier = randomBytes(32).toString('base64url')
-export const challenge = createHash('sha256').update(verifier).digest('base64url')
+const verifier = randomBytes(32).toString('base64url')
+const challenge = createHash('sha256').update(verifier).digest('base64url')
 
 /** A sound authorization request; undefined takes a parameter away. */
 export function authorizationQuery(

@@ -4,7 +4,7 @@ import type { ServiceName } from '@bmm/lib/identity'
 import { SignJWT } from 'jose'
 import type { Session } from './session.ts'
 
-export const USER_TOKEN_TTL_MS = 5 * 60_000
+const USER_TOKEN_TTL_MS = 5 * 60_000
 
 /** The signing key behind a PKCS #8 PEM. Throws unless it is Ed25519. */
 export function userTokenKey(pem: Buffer): KeyObject {

@@ -17,7 +17,7 @@ const sentences: Record<JsonFaultKind, string> = {
   duplicate_key: 'The body has an object that names a key twice.',
 }
 
-export const MAX_JSON_DEPTH = 64
+const MAX_JSON_DEPTH = 64
 
 export type JsonRules = {
   /** Nested brackets at most; MAX_JSON_DEPTH when absent. */

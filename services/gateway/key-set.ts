@@ -3,7 +3,7 @@ import { type CryptoKey, importJWK } from 'jose'
 import { z } from 'zod'
 
 /** The one algorithm that the authorization server signs with: a token never chooses. */
-export const TOKEN_ALGORITHM = 'ES256'
+const TOKEN_ALGORITHM = 'ES256'
 const MAX_AGE_MS = 60_000
 /** Unknown kids cost the authorization server at most one question in this time. */
 const REFRESH_FLOOR_MS = 2_000

@@ -17,7 +17,7 @@ export type Problem = {
 }
 
 /** A problem on its way to the one error handler. */
-export class ProblemError extends Error {
+class ProblemError extends Error {
   override name = 'ProblemError'
   constructor(readonly problem: Problem) {
     super(problem.detail)

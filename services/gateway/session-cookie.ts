@@ -1,7 +1,7 @@
 /** The browser's session: one cookie, and who may send it along with what. */
 
 /** The prefix makes browsers refuse the cookie from subdomains and without Secure; kept on localhost over http. */
-export const SESSION_COOKIE = '__Host-bmm'
+const SESSION_COOKIE = '__Host-bmm'
 const MAX_AGE_SECONDS = 30 * 86_400
 const sessionPattern = /^bms_[A-Za-z0-9_-]{1,190}$/
 

@@ -18,7 +18,7 @@ export type BuildTimes = {
   timeoutMs: number
 }
 
-export const buildTimes: BuildTimes = { leaseMs: 6_000, beatMs: 1_000, timeoutMs: 300_000 }
+const buildTimes: BuildTimes = { leaseMs: 6_000, beatMs: 1_000, timeoutMs: 300_000 }
 /** Every claim but the first means that a worker died or let go: past this the build is what kills them. */
 const MAX_CLAIMS = 5
 

@@ -158,7 +158,7 @@ async function confirmedDraft(
 }
 
 /** With tags and counts, and how to filter. */
-export function tooManyTools({ tools, tags }: Pick<DraftRow, 'tools' | 'tags'>): string {
+function tooManyTools({ tools, tags }: Pick<DraftRow, 'tools' | 'tags'>): string {
   const listed = tags.slice(0, SHOWN_TAGS).map((tag) => `${tag.name} (${tag.tools})`)
   const rest = tags.length > SHOWN_TAGS ? `, and ${tags.length - SHOWN_TAGS} more` : ''
   const choice = listed.length === 0 ? '' : ` Its tags: ${listed.join(', ')}${rest}.`

@@ -63,12 +63,12 @@ export function quietAnswers(): Pick<
   }
 }
 
-export function newNeighbours(): Neighbours {
+function newNeighbours(): Neighbours {
   return { tried: [], deployed: [], stopped: [], grantsEnded: [], ...quietAnswers() }
 }
 
 /** Serves the neighbours over the real transport, with the real interceptors. */
-export function serveNeighbours(rpc: TestRpc, neighbours: Neighbours): void {
+function serveNeighbours(rpc: TestRpc, neighbours: Neighbours): void {
   rpc.serve('runner', (router) => {
     router.service(DeploymentService, {
       async tryVersion({ spec, module }, context) {

@@ -30,7 +30,7 @@ export interface RunLog extends AsyncDisposable {
   flush(): Promise<void>
 }
 
-export const MAX_LINE_BYTES = 8 * 1024
+const MAX_LINE_BYTES = 8 * 1024
 const FLUSH_MS = 200
 const BATCH_LINES = 500
 const MAX_QUEUED_LINES = 10_000
@@ -150,7 +150,7 @@ export function createRunLog(options: { store: RunLogStore; log: Log; now: () =>
 }
 
 /** At most 8 KiB of UTF-8, without the one character that Postgres text cannot hold. */
-export function storable(text: string): string {
+function storable(text: string): string {
   const clean = text.replaceAll('\u0000', '\uFFFD')
   const bytes = encoder.encode(clean)
   if (bytes.length <= MAX_LINE_BYTES) return clean

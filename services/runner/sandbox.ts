@@ -101,7 +101,7 @@ export class LoadFailed extends Error {
   override name = 'LoadFailed'
 }
 
-export const MAX_LOAD_BYTES = 24 * 1024 * 1024
+const MAX_LOAD_BYTES = 24 * 1024 * 1024
 const defaultTimes: SandboxTimes = {
   startMs: 15_000,
   loadMs: 10_000,

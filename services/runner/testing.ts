@@ -46,14 +46,14 @@ export function testServer(
 }
 
 /** A compiled module as the generator makes it. */
-export function testModule(implementations: Record<string, string>): Uint8Array {
+function testModule(implementations: Record<string, string>): Uint8Array {
   const entries = Object.entries(implementations).map(
     ([name, code]) => `${JSON.stringify(name)}: ${code}`,
   )
   return new TextEncoder().encode(`export const tools = {\n${entries.join(',\n')}\n}\n`)
 }
 
-export function testTool(name: string): ToolSpec {
+function testTool(name: string): ToolSpec {
   return {
     name,
     description: `The tool ${name}.`,
@@ -69,7 +69,7 @@ export function testTool(name: string): ToolSpec {
   }
 }
 
-export function testSpec(tools: ToolSpec[]): ServerSpec {
+function testSpec(tools: ToolSpec[]): ServerSpec {
   return {
     specVersion: 1,
     name: 'Test',

@@ -19,7 +19,7 @@ const time = z.iso.datetime({ precision: 3 })
 const serverStates = ['building', 'live', 'paused', 'failed', 'deleting'] as const
 const buildStates = ['queued', 'running', 'succeeded', 'failed', 'cancelled'] as const
 const buildSteps = ['resolve', 'scan', 'compile', 'try', 'sign', 'deploy'] as const
-export const schemeNames = ['bearer', 'basic', 'header', 'query', 'cookie'] as const
+const schemeNames = ['bearer', 'basic', 'header', 'query', 'cookie'] as const
 
 export const serverAnswer = z
   .object({
@@ -85,7 +85,7 @@ export function buildJson(build: Build | undefined): z.infer<typeof buildAnswer>
 }
 
 /** One event of a build's WebSocket; `step` and `state` are absent where the event has none. */
-export const buildEventAnswer = z
+const buildEventAnswer = z
   .object({
     seq: z.number().int(),
     step: z.enum(buildSteps).optional(),

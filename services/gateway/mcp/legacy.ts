@@ -11,11 +11,11 @@ import {
 import { type Decision, readCall } from './modern.ts'
 import type { ListedServer } from './tool-list.ts'
 
-export const legacyVersions = ['2025-11-25', '2025-06-18', '2025-03-26'] as const
+const legacyVersions = ['2025-11-25', '2025-06-18', '2025-03-26'] as const
 const [LATEST] = legacyVersions
 /** The only revision with JSON-RPC batches, and the one that a request without a version header speaks. */
 const BATCH_VERSION = '2025-03-26'
-export const MAX_BATCH = 32
+const MAX_BATCH = 32
 
 /** Why a request of this era is refused as a whole, by its headers; undefined when it is not. */
 export function legacyHeaderFault(headers: Headers): RpcFault | undefined {

@@ -14,8 +14,8 @@ import { decodeHeaderValue, disagreeingHeader } from './param-header.ts'
 import { modernMeta } from './result.ts'
 import type { ListedServer } from './tool-list.ts'
 
-export const MODERN_VERSION = '2026-07-28'
-export const VERSION_KEY = 'io.modelcontextprotocol/protocolVersion'
+const MODERN_VERSION = '2026-07-28'
+const VERSION_KEY = 'io.modelcontextprotocol/protocolVersion'
 const CAPABILITIES_KEY = 'io.modelcontextprotocol/clientCapabilities'
 const CLIENT_INFO_KEY = 'io.modelcontextprotocol/clientInfo'
 /** How long a client may keep lists and discovery; a new version shows after this at the latest. */

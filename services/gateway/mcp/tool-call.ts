@@ -7,7 +7,7 @@ import { CODE, faultText, type RequestId, type RpcFault, resultText } from './me
 import type { ToolCall } from './modern.ts'
 import { legacyResult, modernResult, ResultFault, rebuildResult } from './result.ts'
 
-export const CALL_TIMEOUT_MS = 60_000
+const CALL_TIMEOUT_MS = 60_000
 /** The runner keeps the deadline; this much later the gateway stops waiting for it. */
 const RUNNER_GRACE_MS = 5_000
 /** An answer that takes longer becomes a stream, so that nothing on the way takes the silence for a dead peer. */

@@ -80,7 +80,7 @@ export function merged(from: Leaves): Merged {
 }
 
 /** Null aside, the types a schema names; undefined when it names none that is known. */
-export function typesOf(schema: JsonObject): string[] | undefined {
+function typesOf(schema: JsonObject): string[] | undefined {
   const named = Array.isArray(schema.type) ? schema.type : [schema.type]
   const types = named.flatMap((type) => {
     const known = typeof type === 'string' ? aliases[type.toLowerCase()] : undefined

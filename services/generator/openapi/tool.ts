@@ -102,7 +102,7 @@ export function toolFrom(
 }
 
 /** MCP's cautious reading: what is not safe by RFC 9110 section 9.2.1 may destroy. */
-export function hints(method: HttpMethod): ToolSpec['annotations'] {
+function hints(method: HttpMethod): ToolSpec['annotations'] {
   const readOnlyHint = safeMethods.has(method)
   return {
     readOnlyHint,

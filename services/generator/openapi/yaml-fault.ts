@@ -52,7 +52,7 @@ function resolvedValue(document: Document.Parsed, text: string): SlowParse {
 }
 
 /** The keys that enclose a line, found by indentation: right for block YAML, the nearest key otherwise. */
-export function yamlPathAt(text: string, line: number): string {
+function yamlPathAt(text: string, line: number): string {
   const lines = text.split('\n', line)
   const keys: string[] = []
   let limit = Number.POSITIVE_INFINITY

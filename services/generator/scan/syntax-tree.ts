@@ -139,7 +139,7 @@ function lineFinder(source: string): (offset: number) => number {
   }
 }
 
-export function isNode(value: unknown): value is SyntaxNode {
+function isNode(value: unknown): value is SyntaxNode {
   return (
     typeof value === 'object' && value !== null && 'type' in value && typeof value.type === 'string'
   )

@@ -43,7 +43,7 @@ export function* textFindings(spec: ServerSpec): Generator<Finding> {
 }
 
 /** Every text of a spec that a model may read, but code, with its JSON pointer. */
-export function* textsOfSpec(spec: ServerSpec): Generator<PlacedText> {
+function* textsOfSpec(spec: ServerSpec): Generator<PlacedText> {
   yield prose('/name', spec.name)
   yield prose('/description', spec.description)
   yield prose('/instructions', spec.instructions ?? '')

@@ -102,7 +102,7 @@ export function withCredentials(
 }
 
 /** `user:password` in base64 (RFC 7617); a value without a colon is a user name without a password. */
-export function basicText(value: string): string {
+function basicText(value: string): string {
   return Buffer.from(value.includes(':') ? value : `${value}:`, 'utf8').toString('base64')
 }
 

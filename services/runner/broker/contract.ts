@@ -18,7 +18,7 @@ export type Contract = {
 }
 
 /** The statement is not one to act by; the message is for the runner's log. */
-export class ContractError extends Error {
+class ContractError extends Error {
   override readonly name = 'ContractError'
 }
 

@@ -1,7 +1,7 @@
 /** Finds a secret in an answer in the spellings that servers echo: raw, escaped, per cent, base64, hex. */
 
 /** Shorter values are words: they cannot be told from honest text, and are not looked for. */
-export const MIN_SCRUBBED_BYTES = 6
+const MIN_SCRUBBED_BYTES = 6
 const WINDOW_CHARACTERS = 64
 /** Searched in one go; other sandboxes' requests run between two slices. */
 const SLICE_BYTES = 128 * 1024

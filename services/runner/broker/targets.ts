@@ -77,7 +77,7 @@ export async function openTargets(options: {
 }
 
 /** The host as `new URL` prints it, without brackets. Throws `target_invalid` for what could never be reached. */
-export function hostFrom(text: string): string {
+function hostFrom(text: string): string {
   const bare = text.replace(/^\[|\]$/g, '')
   const candidate = `http://${isIP(bare) === 6 ? `[${bare}]` : bare}/`
   const url = /[/?#@:\s]/.test(isIP(bare) === 6 ? '' : bare) ? undefined : URL.parse(candidate)

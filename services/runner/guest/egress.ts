@@ -8,7 +8,7 @@ import type { OutgoingRequest } from './request.ts'
 const MAX_BODY_BYTES = 8 * 1024 * 1024
 
 /** Why nothing came back: refused by policy, unreachable, too large, …; the message is for the model. */
-export class EgressError extends Error {
+class EgressError extends Error {
   override name = 'EgressError'
   readonly code: string
   constructor(code: string, message: string) {

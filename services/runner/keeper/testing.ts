@@ -168,7 +168,7 @@ export async function startTestStack(name: string): Promise<TestStack> {
 }
 
 /** The compiled form of tools given as source text. */
-export function moduleOf(tools: Record<string, string>): Uint8Array {
+function moduleOf(tools: Record<string, string>): Uint8Array {
   const entries = Object.entries(tools).map(([name, code]) => `${JSON.stringify(name)}: ${code}`)
   return new TextEncoder().encode(`export const tools = {\n${entries.join(',\n')}\n}\n`)
 }

@@ -16,7 +16,7 @@ const THROUGHPUT_CALLS = 5_000
 const AT_ONCE = 16
 
 /** Needs root and bubblewrap; takes about a tenth of a second a round. */
-export async function measureSandboxes(rounds = 20): Promise<SandboxTimings> {
+async function measureSandboxes(rounds = 20): Promise<SandboxTimings> {
   const stack = await startTestStack('timing')
   try {
     const starts: number[] = []
