@@ -29,6 +29,7 @@ import { keySet } from './key-set.ts'
 import { listen } from './listener.ts'
 import { openListings } from './listing.ts'
 import { mcpPlugin } from './mcp/plugin.ts'
+import { unreadAnswers } from './mcp/unread-answers.ts'
 import { oauthPlugin } from './oauth/plugin.ts'
 import { pagesPlugin } from './pages/plugin.ts'
 import { rateLimiter } from './rate-limit.ts'
@@ -126,6 +127,7 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
     .use(
       mcpPlugin({
         ...{ ...shared, tokens, revocations, runner, inFlight: running },
+        unread: unreadAnswers(),
         strangers: rateLimiter(strangerLimit),
         ...(options.callTimeoutMs === undefined ? {} : { callTimeoutMs: options.callTimeoutMs }),
       }),

@@ -17,6 +17,7 @@ import type { Served, Servings } from '../serving.ts'
 import { CODE, faultText, type RpcFault } from './message.ts'
 import { answerPost } from './post.ts'
 import { json } from './tool-call.ts'
+import type { UnreadAnswers } from './unread-answers.ts'
 
 const MAX_BODY_BYTES = 1024 * 1024
 
@@ -28,6 +29,7 @@ export type McpOptions = {
   revocations: Revocations
   runner: RunnerLink
   inFlight: InFlight
+  unread: UnreadAnswers
   /** Attempts without a good token, and questions for unknown servers, by visitor. */
   strangers: RateLimiter
   log: Log
@@ -65,7 +67,7 @@ export async function serveMcp(
     const body = await readMessageBody(request)
     // The grant may have ended while the body arrived; from here to the running call nothing waits.
     if (options.revocations.isRevoked(claims.grantId)) throw badToken(options.publicUrl, slug)
-    return await answerPost(body, {
+    const answer = await answerPost(body, {
       ...options,
       newestEpoch: () => newestEpoch(options.servings, served.serverId),
       request,
@@ -76,6 +78,9 @@ export async function serveMcp(
       takesEvents: accepts(request, 'text/event-stream'),
       stayOpen: arrival.stayOpen,
     })
+    const guarded = options.unread.guard(claims.userId, answer)
+    if (guarded !== undefined) return guarded
+    throw new Refusal(429, 'Too many answers lie here unread. Read them first.', retrySoon)
   } catch (thrown) {
     if (!(thrown instanceof Refusal)) throw thrown
     const fault: RpcFault = { code: thrown.code, message: thrown.message }

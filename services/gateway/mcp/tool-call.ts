@@ -6,6 +6,7 @@ import type { CallOutcome, RunnerLink } from '../runner-link.ts'
 import { CODE, faultText, type RequestId, type RpcFault, resultText } from './message.ts'
 import type { ToolCall } from './modern.ts'
 import { legacyResult, modernResult, ResultFault, rebuildResult } from './result.ts'
+import { markLarge } from './unread-answers.ts'
 
 const CALL_TIMEOUT_MS = 60_000
 /** The runner keeps the deadline; this much later the gateway stops waiting for it. */
@@ -93,6 +94,8 @@ export async function respondCall(
         const keepAlive = setInterval(() => send(': still running\n\n'), KEEP_ALIVE_MS)
         try {
           const text = await answer
+          // From here on silence is the client's: one that does not read loses its connection.
+          release()
           if (running.signal.reason !== 'client_gone')
             controller.enqueue(encoder.encode(event(text)))
           controller.close()
@@ -122,10 +125,8 @@ function tooMany(id: RequestId): Response {
 
 /** A JSON answer that nobody stores. */
 export function json(body: string, status = 200): Response {
-  return new Response(body, {
-    status,
-    headers: { 'content-type': 'application/json', 'cache-control': 'no-store' },
-  })
+  const headers = { 'content-type': 'application/json', 'cache-control': 'no-store' }
+  return markLarge(new Response(body, { status, headers }), body)
 }
 
 function open(call: ToolCall, context: CallContext): RunningCall | undefined {
