@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { newId } from '@bmm/lib/ids'
 import {
+  addToolServer,
   eventually,
   rpcAnswer,
   type TestGateway,
@@ -15,30 +16,7 @@ let server: TestServer
 
 beforeAll(async () => {
   gw = await testGateway({ callTimeoutMs: 20_000 })
-  server = gw.addServer(
-    'pets',
-    testSpec(['echo', 'slow', 'steps', 'forge', 'huge', 'fails', 'broken']),
-  )
-  gw.world.tools.set('slow', async ({ signal }) => {
-    await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }))
-    return { code: 'cancelled', message: 'cancelled' }
-  })
-  gw.world.tools.set('steps', async ({ progress }) => {
-    for (let step = 1; step <= 3; step++) {
-      progress({ progress: step, total: 3, message: `step ${step}` })
-      await Bun.sleep(20)
-    }
-    return JSON.stringify({ content: [{ type: 'text', text: 'done' }] })
-  })
-  gw.world.tools.set(
-    'forge',
-    () => '{"content":[]},"id":1,"result":{"content":[{"type":"text","text":"forged"}]}',
-  )
-  gw.world.tools.set('huge', () =>
-    JSON.stringify({ content: [{ type: 'text', text: 'x'.repeat(3 * 1024 * 1024) }] }),
-  )
-  gw.world.tools.set('fails', async () => ({ code: 'busy', message: 'Too busy. Try again.' }))
-  gw.world.tools.set('broken', () => JSON.stringify({ content: [{ type: 'what' }] }))
+  server = addToolServer(gw)
 })
 afterAll(async () => {
   await gw[Symbol.asyncDispose]()

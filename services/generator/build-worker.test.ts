@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, te
 import { unavailable } from '@bmm/lib/errors'
 import { testUser } from '@bmm/lib/testing'
 import { BuildState, BuildStep, ServerState } from '@bmm/proto/generator/v1/server'
-import { openTestGenerator, quietAnswers, type TestGenerator } from './testing.ts'
+import { holdStep, openTestGenerator, quietAnswers, type TestGenerator } from './testing.ts'
 import { callsOf, petDocument, type TestCalls } from './testing-calls.ts'
 
 setDefaultTimeout(120_000)
@@ -23,27 +23,9 @@ afterEach(() => {
   Object.assign(generator.neighbours, { ...quietAnswers(), tried: [], deployed: [] })
 })
 
-/** A server whose build nobody works on yet. */
-async function queued(): Promise<{ serverId: string; buildId: string }> {
-  const { server, build } = await calls.create(await calls.draftOf())
-  return { serverId: server.id, buildId: build.id }
-}
-
 const expireLease = (buildId: string) =>
   generator.database
     .sql`update builds set lease_until = now() - interval '1 second' where id = ${buildId}`
-
-/** Makes the runner wait in a step until released, and tells when a build is there. */
-function hold(step: 'onTry' | 'onDeploy') {
-  const reached = Promise.withResolvers<void>()
-  const release = Promise.withResolvers<void>()
-  generator.neighbours[step] = async () => {
-    reached.resolve()
-    await release.promise
-    return ''
-  }
-  return { reached: reached.promise, release: () => release.resolve() }
-}
 
 const succeeded = async (buildId: string, serverId: string) => {
   expect((await calls.buildOf(buildId)).state).toBe(BuildState.SUCCEEDED)
@@ -60,21 +42,21 @@ const succeeded = async (buildId: string, serverId: string) => {
 
 describe('two workers on one build', () => {
   test('only one works, however often the job comes', async () => {
-    const { serverId, buildId } = await queued()
+    const { serverId, buildId } = await calls.queued()
     const workers = [generator.newWorker(), generator.newWorker(), generator.newWorker()]
     await Promise.all([...workers, ...workers].map((worker) => worker.work(buildId)))
     await succeeded(buildId, serverId)
     expect(generator.neighbours.tried.length).toBe(1)
   })
   test('a finished build is not worked on again', async () => {
-    const { serverId, buildId } = await queued()
+    const { serverId, buildId } = await calls.queued()
     await generator.newWorker().work(buildId)
     await generator.newWorker().work(buildId)
     await succeeded(buildId, serverId)
   })
   test('a worker that lost its lease while it slept writes nothing and deploys nothing', async () => {
-    const { serverId, buildId } = await queued()
-    const held = hold('onTry')
+    const { serverId, buildId } = await calls.queued()
+    const held = holdStep(generator, 'onTry')
     const sleeper = generator.newWorker({ beatMs: 60_000 })
     const sleeping = sleeper.work(buildId)
     await held.reached
@@ -92,8 +74,8 @@ describe('two workers on one build', () => {
 
 describe('letting go', () => {
   test('a stopping worker leaves its build to the next one at once', async () => {
-    const { serverId, buildId } = await queued()
-    const held = hold('onTry')
+    const { serverId, buildId } = await calls.queued()
+    const held = holdStep(generator, 'onTry')
     const worker = generator.newWorker()
     const working = worker.work(buildId)
     await held.reached
@@ -105,8 +87,8 @@ describe('letting go', () => {
     await succeeded(buildId, serverId)
   })
   test('a build that takes too long is ended', async () => {
-    const { buildId } = await queued()
-    const held = hold('onTry')
+    const { buildId } = await calls.queued()
+    const held = holdStep(generator, 'onTry')
     await generator.newWorker({ timeoutMs: 2_000 }).work(buildId)
     held.release()
     expect(await calls.buildOf(buildId)).toMatchObject({
@@ -115,14 +97,14 @@ describe('letting go', () => {
     })
   })
   test('a build that has ended its worker five times is not tried a sixth time', async () => {
-    const { buildId } = await queued()
+    const { buildId } = await calls.queued()
     await generator.database
       .sql`update builds set claims = 5, state = 'running' where id = ${buildId}`
     await generator.newWorker().work(buildId)
     expect((await calls.buildOf(buildId)).reason).toBe('build_crashed')
   })
   test('a build that was cancelled while it had no worker ends when one comes', async () => {
-    const { buildId } = await queued()
+    const { buildId } = await calls.queued()
     await generator.database
       .sql`update builds set claims = 1, state = 'running' where id = ${buildId}`
     await calls.builds.cancelBuild({ buildId }, await generator.as(owner))
@@ -132,7 +114,7 @@ describe('letting go', () => {
     expect(generator.neighbours.tried.length).toBe(0)
   })
   test('a waiting build is cancelled without a worker', async () => {
-    const { buildId } = await queued()
+    const { buildId } = await calls.queued()
     await calls.builds.cancelBuild({ buildId }, await generator.as(owner))
     expect((await calls.buildOf(buildId)).state).toBe(BuildState.CANCELLED)
     const seen = await calls.events(buildId)
@@ -142,7 +124,7 @@ describe('letting go', () => {
 
 describe('neighbours that are away', () => {
   test('a build waits for them and says so', async () => {
-    const { serverId, buildId } = await queued()
+    const { serverId, buildId } = await calls.queued()
     let refusals = 2
     generator.neighbours.onTry = async () => {
       if (refusals-- > 0) throw unavailable('sandbox_busy', 'No slot is free.')
@@ -154,7 +136,7 @@ describe('neighbours that are away', () => {
     expect(lines.length).toBe(1)
   })
   test('at the end of its patience it fails with a sentence', async () => {
-    const { buildId } = await queued()
+    const { buildId } = await calls.queued()
     generator.neighbours.onTry = async () => {
       throw unavailable('sandbox_busy', 'No slot is free.')
     }
@@ -169,7 +151,7 @@ describe('neighbours that are away', () => {
 
 describe('what the database was made to say', () => {
   const tamper = async (change: (serverId: string) => Promise<unknown>) => {
-    const { serverId, buildId } = await queued()
+    const { serverId, buildId } = await calls.queued()
     const { sql } = generator.database
     await sql`alter table versions disable trigger versions_are_immutable`
     await change(serverId)
@@ -204,7 +186,7 @@ describe('what the database was made to say', () => {
   })
   test('another server’s confirmation is refused', async () => {
     const { sql } = generator.database
-    const victim = await queued()
+    const victim = await calls.queued()
     await sql`delete from builds where id = ${victim.buildId}`
     const reason = await tamper(async (id) => {
       const [row] = await sql<{ confirmation: string }[]>`

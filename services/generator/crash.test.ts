@@ -5,7 +5,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { findRedisServer, testUser } from '@bmm/lib/testing'
 import { BuildState, BuildStep, ServerState } from '@bmm/proto/generator/v1/server'
-import { openTestGenerator, quietAnswers, spawnService, type TestGenerator } from './testing.ts'
+import {
+  holdStep,
+  openTestGenerator,
+  quietAnswers,
+  spawnService,
+  type TestGenerator,
+} from './testing.ts'
 import { callsOf, reason, type TestCalls } from './testing-calls.ts'
 
 setDefaultTimeout(120_000)
@@ -24,24 +30,6 @@ afterAll(async () => {
 afterEach(() => {
   Object.assign(generator.neighbours, { ...quietAnswers(), tried: [], deployed: [] })
 })
-
-/** A server whose build nobody works on yet. */
-async function queued(): Promise<{ serverId: string; buildId: string }> {
-  const { server, build } = await calls.create(await calls.draftOf())
-  return { serverId: server.id, buildId: build.id }
-}
-
-/** Makes the runner wait in a step until released, and tells when a build is there. */
-function hold(step: 'onTry' | 'onDeploy') {
-  const reached = Promise.withResolvers<void>()
-  const release = Promise.withResolvers<void>()
-  generator.neighbours[step] = async () => {
-    reached.resolve()
-    await release.promise
-    return ''
-  }
-  return { reached: reached.promise, release: () => release.resolve() }
-}
 
 const succeeded = async (buildId: string, serverId: string) => {
   expect((await calls.buildOf(buildId)).state).toBe(BuildState.SUCCEEDED)
@@ -72,9 +60,9 @@ const start = (redisUrl = generator.redis.url) =>
 
 for (const step of ['onTry', 'onDeploy'] as const) {
   test(`a build whose process is killed in ${step} is finished by the next process`, async () => {
-    const held = hold(step)
+    const held = holdStep(generator, step)
     const first = await start()
-    const { serverId, buildId } = await queued()
+    const { serverId, buildId } = await calls.queued()
     await held.reached
     await first.kill()
     held.release()
@@ -86,9 +74,9 @@ for (const step of ['onTry', 'onDeploy'] as const) {
 }
 
 test('a build whose process was killed and whose queue was lost is found again', async () => {
-  const held = hold('onTry')
+  const held = holdStep(generator, 'onTry')
   const first = await start()
-  const { serverId, buildId } = await queued()
+  const { serverId, buildId } = await calls.queued()
   await held.reached
   await first.kill()
   held.release()
@@ -101,7 +89,7 @@ test('a build whose process was killed and whose queue was lost is found again',
 test('a deletion whose process is killed is finished by the next process', async () => {
   const reached = Promise.withResolvers<void>()
   const first = await start()
-  const { serverId, buildId } = await queued()
+  const { serverId, buildId } = await calls.queued()
   await calls.events(buildId)
   await succeeded(buildId, serverId)
   generator.neighbours.onStop = async () => {
@@ -127,9 +115,9 @@ test('a deletion whose process is killed is finished by the next process', async
 })
 
 test('a process that is told to stop ends at once and leaves its build to the next', async () => {
-  const held = hold('onTry')
+  const held = holdStep(generator, 'onTry')
   const first = await start()
-  const { serverId, buildId } = await queued()
+  const { serverId, buildId } = await calls.queued()
   await held.reached
   const following = reason(calls.events(buildId))
   const from = performance.now()
@@ -164,7 +152,7 @@ test('a server that is made while Redis is away is built when it is back', async
   try {
     await using _process = await start(`unix://${socket}`)
     await stopRedis()
-    const { serverId, buildId } = await queued()
+    const { serverId, buildId } = await calls.queued()
     expect((await calls.buildOf(buildId)).state).toBe(BuildState.QUEUED)
     stopRedis = await startRedis()
     await calls.events(buildId)

@@ -139,6 +139,12 @@ export function callsOf(generator: TestGenerator, owner: TestUser = testUser()) 
   const draftOf = (document = petDocument, user = owner) =>
     draftFrom({ case: 'document', value: document }, user)
 
+  /** A server whose build nobody works on yet. */
+  async function queued(): Promise<{ serverId: string; buildId: string }> {
+    const { server, build } = await create(await draftOf())
+    return { serverId: server.id, buildId: build.id }
+  }
+
   /** A server that was built; throws when its build did not succeed. */
   async function liveServer(draft?: Draft, user = owner): Promise<Server> {
     const { server, build } = await create(draft ?? (await draftOf(petDocument, user)), user)
@@ -161,6 +167,7 @@ export function callsOf(generator: TestGenerator, owner: TestUser = testUser()) 
     buildOf,
     serverOf,
     ended,
+    queued,
     liveServer,
   }
 }

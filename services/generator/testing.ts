@@ -102,6 +102,21 @@ function serveNeighbours(rpc: TestRpc, neighbours: Neighbours): void {
   })
 }
 
+/** Makes the runner wait in a step until released, and tells when a build is there. */
+export function holdStep(
+  { neighbours }: Pick<TestGenerator, 'neighbours'>,
+  step: 'onTry' | 'onDeploy',
+) {
+  const reached = Promise.withResolvers<void>()
+  const release = Promise.withResolvers<void>()
+  neighbours[step] = async () => {
+    reached.resolve()
+    await release.promise
+    return ''
+  }
+  return { reached: reached.promise, release: () => release.resolve() }
+}
+
 export type Spawned = AsyncDisposable & { kill(): Promise<void> }
 
 /** Starts a service's real process on the test's sockets, database and keys, and waits until it is healthy. */
