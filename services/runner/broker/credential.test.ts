@@ -3,16 +3,12 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import tls from 'node:tls'
-import {
-  type Answer,
-  listening,
-  makeCertificates,
-  rawUpstream,
-  serveRaw,
-} from '@bmm/lib/raw-upstream'
+import { type Answer, listening, makeCertificates, serveRaw } from '@bmm/lib/raw-upstream'
 import { TargetService } from '@bmm/proto/broker/v1/broker_service'
 import type { ServeStatement } from '@bmm/spec/statement'
 import {
+  lanOnly,
+  okAnswer,
   startTestBroker,
   type TestBroker,
   type TestSandbox,
@@ -24,27 +20,13 @@ const canary = 'sk-canary-0123456789abcdef'
 const closers: (() => void)[] = []
 let broker: TestBroker
 
-/** Public names lead nowhere; what stands under `.lan` is here, where the operator allows it. */
-const resolve = async (name: string) => (name.endsWith('.lan') ? ['127.0.0.1'] : ['192.88.98.1'])
-
 beforeAll(async () => {
-  broker = await startTestBroker({ resolve, limits: { connectMs: 500, totalMs: 10_000 } })
+  broker = await startTestBroker({ resolve: lanOnly, limits: { connectMs: 500, totalMs: 10_000 } })
 })
 afterAll(async () => {
   await broker[Symbol.asyncDispose]()
   for (const close of closers) close()
 })
-
-const ok = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'
-
-/** An upstream that the operator allows, by its name in the private network. */
-async function upstream(answer: Answer = ok) {
-  const server = await rawUpstream(answer)
-  closers.push(server.close)
-  const targets = broker.rpc.client(TargetService, 'broker', 'operator')
-  await targets.allowTarget({ host: 'api.lan', port: server.port })
-  return Object.assign(server, { origin: `http://api.lan:${server.port}` })
-}
 
 function credential(
   origin: string,
@@ -82,7 +64,7 @@ const echo: Answer = (request, socket) => {
 
 describe('a credential', () => {
   test("is put in, and the code's own is taken out", async () => {
-    const server = await upstream()
+    const server = await broker.upstream()
     const { fetch } = await sandbox([server.origin], [credential(server.origin)], [{}])
     const headers: [string, string][] = [
       ['Authorization', 'Bearer stolen'],
@@ -103,7 +85,7 @@ describe('a credential', () => {
     ['query', 'api_key', `GET /?a=1&api_key=${canary} HTTP/1.1`],
     ['cookie', 'sid', `cookie: sid=${canary}\r\n`],
   ] as const)('travels as %s', async (scheme, parameter, expected) => {
-    const server = await upstream()
+    const server = await broker.upstream()
     const part = parameter === undefined ? { scheme } : { scheme, parameter }
     const { fetch } = await sandbox([server.origin], [credential(server.origin, part)], [{}])
     await fetch(
@@ -116,7 +98,7 @@ describe('a credential', () => {
   })
 
   test('does not go to another origin of the same server', async () => {
-    const [bound, other] = [await upstream(), await upstream()]
+    const [bound, other] = [await broker.upstream(), await broker.upstream()]
     const origins = [bound.origin, other.origin]
     const { fetch } = await sandbox(origins, [credential(bound.origin)], [{}])
     await fetch(`${other.origin}/`, { headers: [['authorization', 'Bearer own']] })
@@ -125,7 +107,7 @@ describe('a credential', () => {
   })
 
   test('that was entered for another destination is not put in', async () => {
-    const server = await upstream()
+    const server = await broker.upstream()
     const credentials = [credential(server.origin)]
     const moved = await sandbox([server.origin], credentials, [
       { origins: ['https://old.example'] },
@@ -143,7 +125,7 @@ describe('a credential', () => {
   })
 
   test('without a value is a sentence that says how to set it, and works soon after', async () => {
-    const server = await upstream()
+    const server = await broker.upstream()
     const { fetch, statement } = await sandbox([server.origin], [credential(server.origin)])
     expect(await fetch(`${server.origin}/`)).toEqual({
       failed: 'credential_missing',
@@ -158,7 +140,7 @@ describe('a credential', () => {
   })
 
   test('that is optional may be missing', async () => {
-    const server = await upstream()
+    const server = await broker.upstream()
     const optional = credential(server.origin, { optional: true })
     const { fetch } = await sandbox([server.origin], [optional])
     expect(await fetch(`${server.origin}/`)).toMatchObject({ status: 200 })
@@ -172,7 +154,7 @@ describe('a credential', () => {
   })
 
   test('is asked for once, again after half a minute, and again after the slot was released', async () => {
-    const server = await upstream()
+    const server = await broker.upstream()
     const box = await sandbox([server.origin], [credential(server.origin)], [{}])
     const before = broker.vault.asked
     await box.fetch(`${server.origin}/`)
@@ -184,7 +166,7 @@ describe('a credential', () => {
   })
 
   test('cannot be used while the vault is away, nor under a replaced statement', async () => {
-    const server = await upstream()
+    const server = await broker.upstream()
     const credentials = [credential(server.origin)]
     const away = await sandbox([server.origin], credentials, [{}])
     broker.vault.isDown = true
@@ -211,7 +193,7 @@ describe('an answer of a credentialed origin', () => {
     ['in an error', `HTTP/1.1 401 No\r\nContent-Length: ${canary.length}\r\n\r\n${canary}`],
     ['in base64', `HTTP/1.1 200 OK\r\nContent-Length: 36\r\n\r\n${btoa(canary)}`],
   ] as const)('that holds the secret %s is withheld', async (_how, answer) => {
-    const server = await upstream(answer)
+    const server = await broker.upstream(answer)
     const { fetch } = await sandbox([server.origin], [credential(server.origin)], [{}])
     const fetched = await fetch(`${server.origin}/`)
     expect(fetched).toMatchObject({ failed: 'secret_in_answer' })
@@ -220,7 +202,7 @@ describe('an answer of a credentialed origin', () => {
   })
 
   test('loses its cookies and keeps the rest', async () => {
-    const server = await upstream(
+    const server = await broker.upstream(
       'HTTP/1.1 200 OK\r\nSet-Cookie: session=1\r\nX-A: 1\r\nContent-Length: 2\r\n\r\nok',
     )
     const { fetch } = await sandbox([server.origin], [credential(server.origin)], [{}])
@@ -232,7 +214,7 @@ describe('an answer of a credentialed origin', () => {
   })
 
   test('of an origin without a credential passes as it is', async () => {
-    const server = await upstream(echo)
+    const server = await broker.upstream(echo)
     const { fetch } = await sandbox([server.origin])
     const answer = await fetch(`${server.origin}/`, { headers: [['x-mine', canary]] })
     expect('body' in answer && answer.body).toContain(canary)
@@ -244,7 +226,7 @@ test('over TLS the name of the contract is checked and the credential arrives', 
   closers.push(() => rmSync(folder, { recursive: true }))
   const { ca, key, cert } = makeCertificates(folder)
   const requests: string[] = []
-  const server = tls.createServer({ key, cert }, (socket) => serveRaw(socket, requests, ok))
+  const server = tls.createServer({ key, cert }, (socket) => serveRaw(socket, requests, okAnswer))
   server.on('tlsClientError', () => {})
   const port = await listening(server)
   closers.push(() => server.close())

@@ -1,32 +1,14 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import { type Answer, rawUpstream } from '@bmm/lib/raw-upstream'
-import { TargetService } from '@bmm/proto/broker/v1/broker_service'
-import { startTestBroker, type TestBroker, type TestSandbox } from './testing.ts'
+import { lanOnly, startTestBroker, type TestBroker, type TestSandbox } from './testing.ts'
 
-const closers: (() => void)[] = []
 let broker: TestBroker
 
-/** Public names lead nowhere; what stands under `.lan` is here, where the operator allows it. */
-const resolve = async (name: string) => (name.endsWith('.lan') ? ['127.0.0.1'] : ['192.88.98.1'])
-
 beforeAll(async () => {
-  broker = await startTestBroker({ resolve, limits: { connectMs: 500, totalMs: 10_000 } })
+  broker = await startTestBroker({ resolve: lanOnly, limits: { connectMs: 500, totalMs: 10_000 } })
 })
 afterAll(async () => {
   await broker[Symbol.asyncDispose]()
-  for (const close of closers) close()
 })
-
-const ok = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'
-
-/** An upstream that the operator allows, by its name in the private network. */
-async function upstream(answer: Answer = ok) {
-  const server = await rawUpstream(answer)
-  closers.push(server.close)
-  const targets = broker.rpc.client(TargetService, 'broker', 'operator')
-  await targets.allowTarget({ host: 'api.lan', port: server.port })
-  return Object.assign(server, { origin: `http://api.lan:${server.port}` })
-}
 
 /** A sandbox of a server that may talk to these origins. */
 function sandbox(origins: string[]): Promise<TestSandbox> {
@@ -35,7 +17,7 @@ function sandbox(origins: string[]): Promise<TestSandbox> {
 
 describe('a request of a sandbox', () => {
   test('reaches an allowed origin and comes back', async () => {
-    const server = await upstream(
+    const server = await broker.upstream(
       'HTTP/1.1 201 Created\r\nX-A: 1\r\nContent-Length: 5\r\n\r\nhello',
     )
     const { fetch } = await sandbox([server.origin])
@@ -52,7 +34,7 @@ describe('a request of a sandbox', () => {
 
   test('carries bodies of several megabytes both ways', async () => {
     const body = 'x'.repeat(5 * 1024 * 1024)
-    const server = await upstream((request, socket) => {
+    const server = await broker.upstream((request, socket) => {
       const echoed = request.slice(request.indexOf('\r\n\r\n') + 4)
       socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${echoed.length}\r\n\r\n`)
       socket.write(echoed)
@@ -63,8 +45,8 @@ describe('a request of a sandbox', () => {
   })
 
   test('to an origin outside the contract is refused before any DNS', async () => {
-    const server = await upstream()
-    const other = await upstream()
+    const server = await broker.upstream()
+    const other = await broker.upstream()
     const { fetch } = await sandbox([server.origin])
     for (const url of [
       `${other.origin}/`,
@@ -101,7 +83,7 @@ describe('a request of a sandbox', () => {
   })
 
   test('is not redirected: the next hop is a request of its own and judged as one', async () => {
-    const server = await upstream(
+    const server = await broker.upstream(
       'HTTP/1.1 302 Found\r\nLocation: http://169.254.169.254/\r\nContent-Length: 0\r\n\r\n',
     )
     const { fetch } = await sandbox([server.origin])
@@ -111,7 +93,7 @@ describe('a request of a sandbox', () => {
   })
 
   test('must be one of the listed operations', async () => {
-    const server = await upstream()
+    const server = await broker.upstream()
     const operations = [{ method: 'GET' as const, path: '/v1/pets/{id}' }]
     const { signed } = broker.sign({ egress: [{ origin: server.origin, operations }] })
     const { fetch } = await broker.sandbox(signed)
@@ -133,7 +115,7 @@ describe('a request of a sandbox', () => {
   })
 
   test('that upgrades, connects or splits is refused', async () => {
-    const server = await upstream()
+    const server = await broker.upstream()
     const { fetch } = await sandbox([server.origin])
     const url = `${server.origin}/`
     expect(await fetch(url, { headers: [['Upgrade', 'websocket']] })).toMatchObject({
@@ -147,7 +129,7 @@ describe('a request of a sandbox', () => {
   })
 
   test('without a call in flight is refused', async () => {
-    const server = await upstream()
+    const server = await broker.upstream()
     const { fetch, slot } = await sandbox([server.origin])
     expect(await fetch(`${server.origin}/`, { call: 2 })).toMatchObject({
       failed: 'no_call_in_flight',
@@ -158,7 +140,7 @@ describe('a request of a sandbox', () => {
   })
 
   test('in the name of another sandbox of the same machine is not possible', async () => {
-    const server = await upstream()
+    const server = await broker.upstream()
     const mine = await sandbox([server.origin])
     const theirs = await sandbox([server.origin])
     broker.running.calls.delete(`${mine.slot} 1`)
@@ -174,8 +156,8 @@ describe('a request of a sandbox', () => {
   })
 
   test('to an upstream that sends too much or breaks off fails with a sentence', async () => {
-    const huge = await upstream('HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n')
-    const cut = await upstream((_request, socket) => {
+    const huge = await broker.upstream('HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n')
+    const cut = await broker.upstream((_request, socket) => {
       socket.end('HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf')
     })
     const { fetch } = await sandbox([huge.origin, cut.origin])
@@ -187,7 +169,7 @@ describe('a request of a sandbox', () => {
   })
 
   test('shares no connection with another sandbox', async () => {
-    const server = await upstream()
+    const server = await broker.upstream()
     const [one, two] = [await sandbox([server.origin]), await sandbox([server.origin])]
     await one.fetch(`${server.origin}/`)
     await one.fetch(`${server.origin}/`)

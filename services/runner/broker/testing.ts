@@ -9,7 +9,9 @@ import { precondition } from '@bmm/lib/errors'
 import { connectFrames, type FrameConnection } from '@bmm/lib/frame-connection'
 import { callIds, FRAME, type Frame, parseControl } from '@bmm/lib/frames'
 import { newId } from '@bmm/lib/ids'
+import { type Answer, type RawUpstream, rawUpstream } from '@bmm/lib/raw-upstream'
 import { testDatabase, testIdentities, testLog, testRpc } from '@bmm/lib/testing'
+import { TargetService } from '@bmm/proto/broker/v1/broker_service'
 import { Scheme } from '@bmm/proto/secrets/v1/secret'
 import { SecretsService, StatementService } from '@bmm/proto/secrets/v1/secrets_service'
 import { digestOf } from '@bmm/spec/digest'
@@ -44,6 +46,12 @@ export type TestFetch = {
 export type TestFetched =
   | { status: number; headers: [string, string][]; body: string }
   | { failed: string; message: string }
+
+/** Public names lead nowhere; what stands under `.lan` is here, where the operator allows it. */
+export const lanOnly: Resolve = async (name) =>
+  name.endsWith('.lan') ? ['127.0.0.1'] : ['192.88.98.1']
+
+export const okAnswer = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'
 
 export type TestBroker = Awaited<ReturnType<typeof startTestBroker>>
 
@@ -111,6 +119,7 @@ export async function startTestBroker(options: {
   rpc.serve('broker', broker.routes)
   await until(() => runner.link.connected)
   let nextSlot = 0
+  const upstreams: RawUpstream[] = []
 
   return {
     ...{ broker, brokerOptions, rpc, identities, clock, vault, running, runner, startLink, folder },
@@ -146,7 +155,16 @@ export async function startTestBroker(options: {
       return sandbox
     },
     assign,
+    /** An upstream that the operator allows, by its name in the private network; it ends with the broker. */
+    async upstream(answer: Answer = okAnswer) {
+      const server = await rawUpstream(answer)
+      upstreams.push(server)
+      const targets = rpc.client(TargetService, 'broker', 'operator')
+      await targets.allowTarget({ host: 'api.lan', port: server.port })
+      return Object.assign(server, { origin: `http://api.lan:${server.port}` })
+    },
     async [Symbol.asyncDispose]() {
+      for (const server of upstreams) server.close()
       await broker[Symbol.asyncDispose]()
       runner.link.stop()
       await rpc[Symbol.asyncDispose]()
