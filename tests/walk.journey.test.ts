@@ -21,6 +21,8 @@ let upstream: Upstream
 let stack: Stack
 let server: z.infer<typeof createdSchema>
 let session: SignedIn
+/** Pids in sandboxes that stood ready before anything was called. */
+let warm: number[]
 
 beforeAll(async () => {
   upstream = startUpstream(apiKey)
@@ -70,11 +72,12 @@ describe('from a document to an answered call', () => {
   })
 
   test('listing the tools wakes no sandbox', async () => {
-    const before = await guestProcesses(stack)
+    warm = await guestProcesses(stack)
     const { tools } = await session.client.listTools()
     expect(tools.map((tool) => tool.name).toSorted()).toEqual(server.tools.toSorted())
     expect(tools.find((tool) => tool.name === 'getItem')?.annotations?.readOnlyHint).toBe(true)
-    expect((await guestProcesses(stack)).toSorted()).toEqual(before.toSorted())
+    expect(warm.length).toBeGreaterThan(0)
+    expect((await guestProcesses(stack)).toSorted()).toEqual(warm.toSorted())
   })
 
   test('a call reaches the API with the key, which the answer does not show', async () => {
@@ -131,8 +134,15 @@ describe('pause, resume, delete', () => {
     )
 
   test('a paused server answers nothing and has no sandbox of its own', async () => {
+    expect(await call()).toBe('answered')
+    const awake = await guestProcesses(stack)
     await stack.run('servers', 'pause', 'walk-items')
     expect(await call()).toBe('refused')
+    const left = await guestProcesses(stack)
+    const ended = awake.filter((pid) => !left.includes(pid))
+    expect(ended.length).toBeGreaterThan(0)
+    // What served the calls had stood ready before the first of them: it came from the pool.
+    expect(ended.filter((pid) => !warm.includes(pid))).toEqual([])
   })
 
   test('a resumed server answers again after a new sign-in', async () => {
