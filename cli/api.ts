@@ -1,6 +1,7 @@
 /** The gateway's REST API as the commands use it: one request function and the shapes of its answers. */
 import { z } from 'zod'
 import { failed } from './fault.ts'
+import { parseJson } from './json.ts'
 
 const TIMEOUT_MS = 90_000
 
@@ -153,12 +154,4 @@ async function problemOf(response: Response) {
     .join('')
   const hint = code.startsWith('session_') ? ' (./bmm login --email YOU@EXAMPLE.COM)' : ''
   return failed(code, `${detail}${hint}${where}`, requestId)
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
 }

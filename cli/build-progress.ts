@@ -1,6 +1,7 @@
 /** Following a build until it ends: live over the WebSocket, and by asking where that breaks off. */
 import { ask, type Build, buildEventSchema, buildSchema } from './api.ts'
 import { failed } from './fault.ts'
+import { parseJson } from './json.ts'
 
 const POLL_MS = 200
 const TIMEOUT_MS = 10 * 60_000
@@ -51,12 +52,4 @@ async function watchEvents(
 /** Milliseconds of each step. */
 export function stepTimes(build: Build): Record<string, number> {
   return Object.fromEntries(build.steps.map(({ step, elapsedMs }) => [step, elapsedMs]))
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
 }

@@ -3,6 +3,7 @@ import type { Command } from 'commander'
 import { z } from 'zod'
 import { accessToken } from './access-token.ts'
 import { failed, misused } from './fault.ts'
+import { parseJson } from './json.ts'
 import { print, printJson } from './output.ts'
 import { serverOf } from './servers.ts'
 import { signedIn } from './session.ts'
@@ -113,12 +114,4 @@ function parseArguments(text: string): Record<string, unknown> {
 function lastEvent(text: string): string {
   const data = text.split('\n').filter((line) => line.startsWith('data: '))
   return data.at(-1)?.slice('data: '.length) ?? ''
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
 }

@@ -10,6 +10,7 @@ import { callTool } from './call.ts'
 import { checkout, defaultData } from './config.ts'
 import { CREDENTIAL, teaShopDocument } from './demo/tea-shop.ts'
 import { failed } from './fault.ts'
+import { parseJson } from './json.ts'
 import { signIn } from './login.ts'
 import { allowTarget } from './operator.ts'
 import { note, print, printJson } from './output.ts'
@@ -179,12 +180,4 @@ ${report.mailbox ?? 'your mailbox'}. (The server is for your organisation only.)
 
 Again from the shell: ./bmm call ${name} listTeas '{"kind": "green"}'${data}
 Stop everything:      ./bmm down${data}`
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
 }

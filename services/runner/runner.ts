@@ -18,7 +18,7 @@ import { createRunLog, type RunLine } from './run-log.ts'
 import { runnerRoutes } from './service.ts'
 import type { ServiceLeg } from './service-leg.ts'
 import { servingFeed } from './serving-feed.ts'
-import { createStatementKeyring } from './statement-keys.ts'
+import { askStatementKeys, createStatementKeyring } from './statement-keys.ts'
 import { appendRunLines, deleteRunLines, trimRunLines } from './store.ts'
 import { createTrials, rehearse } from './trial.ts'
 
@@ -79,7 +79,7 @@ export function openRunner(options: {
   })
   const deployments = createDeployments({
     sql,
-    keyring: createStatementKeyring({ ask: () => askKeys(options.statements), now }),
+    keyring: createStatementKeyring({ ask: () => askStatementKeys(options.statements), now }),
     log,
     onChange: (deployment) => engine.fleet.keepOnly(deployment),
     async forgetLines(serverId, orgId) {
@@ -128,9 +128,4 @@ export function openRunner(options: {
       await runLog[Symbol.asyncDispose]()
     },
   }
-}
-
-async function askKeys(statements: Pick<Client<typeof StatementService>, 'listStatementKeys'>) {
-  const { keys } = await statements.listStatementKeys({})
-  return new Map(keys.map((key) => [key.keyId, key.publicKey]))
 }

@@ -1,5 +1,7 @@
 /** The public keys that verify statements, asked from the secrets service and kept. */
+import type { StatementService } from '@bmm/proto/secrets/v1/secrets_service'
 import type { StatementKeys } from '@bmm/spec/statement'
+import type { Client } from '@connectrpc/connect'
 
 /** Keys are asked for again after this long, so that a withdrawn one ends. */
 const KEEP_MS = 10 * 60_000
@@ -35,4 +37,12 @@ export function createStatementKeyring(options: {
       return keys
     },
   }
+}
+
+/** Asks for all keys. */
+export async function askStatementKeys(
+  statements: Pick<Client<typeof StatementService>, 'listStatementKeys'>,
+): Promise<StatementKeys> {
+  const { keys } = await statements.listStatementKeys({})
+  return new Map(keys.map(({ keyId, publicKey }) => [keyId, publicKey]))
 }

@@ -8,7 +8,7 @@ import type { Log } from '@bmm/lib/log'
 import type { Sql } from '@bmm/lib/sql'
 import type { SecretsService, StatementService } from '@bmm/proto/secrets/v1/secrets_service'
 import type { Client, ConnectRouter } from '@connectrpc/connect'
-import { createStatementKeyring } from '../statement-keys.ts'
+import { askStatementKeys, createStatementKeyring } from '../statement-keys.ts'
 import { openContracts } from './contract.ts'
 import { type Assignment, createOutgoing, FetchFailure } from './outgoing.ts'
 import { openRefusals } from './refusals.ts'
@@ -59,7 +59,7 @@ export type BrokerOptions = {
 /** Loads what it needs from Postgres and dials the runner. */
 export async function openBroker(options: BrokerOptions): Promise<Broker> {
   const { sql, log, now } = options
-  const keyring = createStatementKeyring({ ask: () => askKeys(options.statements), now })
+  const keyring = createStatementKeyring({ ask: () => askStatementKeys(options.statements), now })
   const contracts = await openContracts({ sql, keyring, log })
   const targets = await openTargets({ sql, log })
   const refusals = openRefusals({ sql, log, now })
@@ -197,9 +197,4 @@ export async function openBroker(options: BrokerOptions): Promise<Broker> {
 function noCallInFlight(): FetchFailure {
   const message = 'No call is in flight, so nothing leaves. Await every fetch before returning.'
   return new FetchFailure('no_call_in_flight', message, '', true)
-}
-
-async function askKeys(statements: Pick<Client<typeof StatementService>, 'listStatementKeys'>) {
-  const { keys } = await statements.listStatementKeys({})
-  return new Map(keys.map((key) => [key.keyId, key.publicKey]))
 }
