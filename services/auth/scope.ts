@@ -1,11 +1,8 @@
 /** Scopes: what exists, and which of the wished ones are granted. */
+import { CALL_SCOPE, OFFLINE_SCOPE } from '@bmm/spec/scope'
 import { OAuthError } from './oauth-error.ts'
 
-/** Calling the tools of a server: every grant has it. */
-const BASELINE_SCOPE = 'mcp:tools'
-/** Refresh tokens, for clients that did not register the refresh_token grant type. */
-export const OFFLINE_SCOPE = 'offline_access'
-const knownScopes = [BASELINE_SCOPE, OFFLINE_SCOPE] as const
+const knownScopes = [CALL_SCOPE, OFFLINE_SCOPE] as const
 
 /** RFC 6749 section 3.3. */
 const scopeSyntax = /^[\x21\x23-\x5b\x5d-\x7e]+( [\x21\x23-\x5b\x5d-\x7e]+)*$/
@@ -17,11 +14,11 @@ const scopeSyntax = /^[\x21\x23-\x5b\x5d-\x7e]+( [\x21\x23-\x5b\x5d-\x7e]+)*$/
  * challenge into their registration and ask for more later.
  */
 export function grantedScopes(wished: string | undefined): string[] {
-  if (wished === undefined) return [BASELINE_SCOPE]
+  if (wished === undefined) return [CALL_SCOPE]
   const names = parseScope(wished)
   const known = knownScopes.filter((scope) => names.has(scope))
   if (known.length === 0) throw new OAuthError('invalid_scope', 'None of the scopes exists here.')
-  return knownScopes.filter((scope) => scope === BASELINE_SCOPE || names.has(scope))
+  return knownScopes.filter((scope) => scope === CALL_SCOPE || names.has(scope))
 }
 
 /** The scopes of a refreshed access token: those of the grant, or a part of them (RFC 6749 section 6). */

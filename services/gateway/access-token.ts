@@ -1,13 +1,12 @@
 /** Access tokens of the authorization server: verified once, remembered by digest, bound to one server. */
 import { createHash } from 'node:crypto'
+import { CALL_SCOPE, OFFLINE_SCOPE } from '@bmm/spec/scope'
 import { errors as joseErrors, jwtVerify } from 'jose'
 import { z } from 'zod'
 import type { KeySet } from './key-set.ts'
 
-/** Calling the tools of a server; every grant has it. */
-export const CALL_SCOPE = 'mcp:tools'
 /** Asked for in the first challenge already: some clients cannot ask for more later. */
-export const NORMAL_SCOPES = `${CALL_SCOPE} offline_access`
+export const NORMAL_SCOPES = `${CALL_SCOPE} ${OFFLINE_SCOPE}`
 
 const MAX_TOKEN_CHARACTERS = 4_096
 const MAX_REMEMBERED = 10_000

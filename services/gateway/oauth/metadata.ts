@@ -1,6 +1,7 @@
 /** The documents that clients discover the authorization server by: RFC 8414 and RFC 9728. */
 import { resourceUrl } from '@bmm/spec/resource-url'
-import { CALL_SCOPE, NORMAL_SCOPES } from '../access-token.ts'
+import { CALL_SCOPE } from '@bmm/spec/scope'
+import { NORMAL_SCOPES } from '../access-token.ts'
 
 const scopes = NORMAL_SCOPES.split(' ')
 

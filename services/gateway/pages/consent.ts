@@ -1,12 +1,13 @@
 /** The consent page: who asks, for what, and where the answer goes, with what is unverified marked as such. */
 import type { Consent } from '@bmm/proto/auth/v1/oauth_service'
+import { CALL_SCOPE, OFFLINE_SCOPE } from '@bmm/spec/scope'
 import { displayed, html } from './html.ts'
 import { pageResponse } from './layout.ts'
 
 const MAX_SHOWN_ORIGINS = 50
 const scopeWords: Readonly<Record<string, string>> = {
-  'mcp:tools': 'See and call the tools of this server in your name',
-  offline_access: 'Keep this permission until you or it takes it back',
+  [CALL_SCOPE]: 'See and call the tools of this server in your name',
+  [OFFLINE_SCOPE]: 'Keep this permission until you or it takes it back',
 }
 
 /** `redirectUri` is that of the request, already accepted: browsers must be told where the form may lead. */
