@@ -1,18 +1,17 @@
 /** What a secret is: its destination as bound text, its mask, and which secrets a statement opens. */
 
-import { credentialSchema, originSchema } from '@bmm/spec/server-spec'
+import { credentialSchema } from '@bmm/spec/server-spec'
 import type { ServeStatement } from '@bmm/spec/statement'
 import { z } from 'zod'
 
-export const MAX_SECRETS_PER_SERVER = 20
 const LAST_FOUR_FROM_CHARACTERS = 12
-const schemes = credentialSchema.shape.scheme
+const { scheme, origins } = credentialSchema.shape
 
 const destinationSchema = z
   .strictObject({
-    scheme: schemes,
+    scheme,
     parameter: z.string().max(128),
-    origins: z.array(originSchema).min(1).max(50),
+    origins,
   })
   .refine((d) => (d.parameter !== '') === ['header', 'query', 'cookie'].includes(d.scheme), {
     message: 'parameter belongs to header, query and cookie, and only to them',

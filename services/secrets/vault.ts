@@ -2,6 +2,7 @@
 import { invalid, limited, notFound, precondition } from '@bmm/lib/errors'
 import type { UserClaims } from '@bmm/lib/identity'
 import { inTransaction, type Sql } from '@bmm/lib/sql'
+import { MAX_CREDENTIALS } from '@bmm/spec/server-spec'
 import { openStatement, type SignedStatement } from '@bmm/spec/statement'
 import { open, seal } from './envelope.ts'
 import type { Keyring } from './keyring.ts'
@@ -11,7 +12,6 @@ import {
   destinationFrom,
   destinationText,
   lastFour,
-  MAX_SECRETS_PER_SERVER,
   namesToOpen,
   secretBinding,
 } from './secret.ts'
@@ -35,8 +35,8 @@ export async function putSecret(
     await getOwnServer(transaction, user, serverId, store.lockServer)
     const rows = await store.listSecrets(transaction, user.orgId, serverId)
     const earlier = rows.find((row) => row.name === name)
-    if (earlier === undefined && rows.length >= MAX_SECRETS_PER_SERVER) {
-      throw limited('too_many_secrets', `A server has at most ${MAX_SECRETS_PER_SERVER} secrets.`)
+    if (earlier === undefined && rows.length >= MAX_CREDENTIALS) {
+      throw limited('too_many_secrets', `A server has at most ${MAX_CREDENTIALS} secrets.`)
     }
     const { version: keyVersion, key } = keyring.active()
     const valueVersion = (earlier?.valueVersion ?? 0) + 1
