@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
 import { Scheme } from '@bmm/proto/secrets/v1/secret'
 import { Service } from '@bmm/proto/v1/options'
+import { confirmationDigest } from '@bmm/spec/confirmation'
 import { digestOf } from '@bmm/spec/digest'
 import {
   atText,
@@ -48,7 +49,12 @@ describe('servers', () => {
         steps: [{ step: 'try', state: 'running', elapsedMs: 12 }],
       },
     })
-    expect(world.asked.confirmed).toEqual([digest])
+    const confirmed = {
+      specDigest: digest,
+      resourceUrl: `${world.gw.origin}/s/pets/mcp`,
+      access: { kind: 'anyone' },
+    } as const
+    expect(world.asked.confirmed).toEqual([confirmationDigest(confirmed)])
     expect(world.asked.created[0]).toMatchObject({
       specDigest: digest,
       idempotencyKey: 'once',
@@ -123,7 +129,12 @@ describe('servers', () => {
     })
     const body = { specDigest: digest }
     expect((await answer('/v1/servers/pets/resume', { method: 'POST', body })).status).toBe(200)
-    expect(world.asked.confirmed).toEqual([digest])
+    const confirmed = {
+      specDigest: digest,
+      resourceUrl: 'http://localhost/s/pets/mcp',
+      access: { kind: 'org' },
+    } as const
+    expect(world.asked.confirmed).toEqual([confirmationDigest(confirmed)])
     const blind = await answer('/v1/servers/pets/resume', { method: 'POST', body: {} })
     expect(blind.status).toBe(400)
     expect(await answer('/v1/servers/pets', { method: 'DELETE' })).toEqual({

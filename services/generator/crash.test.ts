@@ -11,6 +11,7 @@ import {
   quietAnswers,
   spawnService,
   type TestGenerator,
+  testPublicUrl,
 } from './testing.ts'
 import { callsOf, reason, type TestCalls } from './testing-calls.ts'
 
@@ -53,7 +54,7 @@ const start = (redisUrl = generator.redis.url) =>
     env: {
       BMM_DATABASE_URL: generator.database.url,
       BMM_REDIS_URL: redisUrl,
-      BMM_PUBLIC_URL: 'http://localhost:8787',
+      BMM_PUBLIC_URL: testPublicUrl,
       BMM_OWN_LISTENERS: 'localhost:8787',
     },
   })

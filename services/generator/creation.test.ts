@@ -4,10 +4,11 @@ import { testUser } from '@bmm/lib/testing'
 import { BuildState, BuildStep, ServerState } from '@bmm/proto/generator/v1/server'
 import { digestOf } from '@bmm/spec/digest'
 import { serveStatementSchema } from '@bmm/spec/statement'
-import { openTestGenerator, quietAnswers, type TestGenerator } from './testing.ts'
+import { openTestGenerator, quietAnswers, type TestGenerator, testPublicUrl } from './testing.ts'
 import {
   callsOf,
   codeSpec,
+  confirmedDigest,
   jsonOf,
   newSlug,
   openApi,
@@ -98,15 +99,27 @@ describe('creating a server', () => {
     const artefact = await calls.serving.getArtefact({ serverId, specDigest, moduleDigest })
     expect(artefact.module).toEqual(module ?? new Uint8Array())
   })
-  test('the person must have confirmed exactly these bytes', async () => {
+  test('the person must have confirmed exactly this spec, slug and access', async () => {
     const { id: draftId, specDigest } = await calls.draftOf()
     const request = { draftId, specDigest, slug: newSlug() }
     const nothing = await generator.as(owner)
     expect(await reason(calls.servers.createServer(request, nothing))).toBe('not_confirmed')
-    const other = await generator.as(owner, digestOf('other'))
-    expect(await reason(calls.servers.createServer(request, other))).toBe('not_confirmed')
+    const url = (slug: string) => `${testPublicUrl}/s/${slug}/mcp`
+    const shown = { specDigest, resourceUrl: url(request.slug), access: '' }
+    for (const other of [
+      { ...shown, specDigest: digestOf('other') },
+      { ...shown, resourceUrl: url('another') },
+      { ...shown, access: '{"kind":"anyone"}' },
+    ]) {
+      const as = await generator.as(owner, confirmedDigest(other))
+      expect(await reason(calls.servers.createServer(request, as))).toBe('not_confirmed')
+    }
     const wrong = { ...request, specDigest: digestOf('other') }
-    expect(await reason(calls.servers.createServer(wrong, other))).toBe('draft_changed')
+    const as = await generator.as(
+      owner,
+      confirmedDigest({ ...shown, specDigest: digestOf('other') }),
+    )
+    expect(await reason(calls.servers.createServer(wrong, as))).toBe('draft_changed')
   })
   test('a draft of another organisation cannot be confirmed', async () => {
     expect(await reason(calls.create(await calls.draftOf(), testUser()))).toBe('draft_not_found')

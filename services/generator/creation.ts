@@ -4,10 +4,11 @@ import { conflict, denied, invalid, limited, notFound, precondition } from '@bmm
 import type { UserClaims } from '@bmm/lib/identity'
 import { newId } from '@bmm/lib/ids'
 import { inTransaction, type Sql } from '@bmm/lib/sql'
+import { confirmationDigest } from '@bmm/spec/confirmation'
 import { digestOf } from '@bmm/spec/digest'
 import { resourceUrl, slugFault } from '@bmm/spec/resource-url'
 import { MAX_BUILD_TOOLS, MAX_SPEC_BYTES } from '@bmm/spec/server-spec'
-import { accessSchema } from '@bmm/spec/statement'
+import { type Access, accessSchema } from '@bmm/spec/statement'
 import { type EnqueueOptions, enqueue, refuseManyBuilds } from './build-queue.ts'
 import { appendEvent, insertBuild } from './build-store.ts'
 import type { Downstream } from './downstream.ts'
@@ -48,8 +49,9 @@ export async function createServer(
   const requestDigest = digestOf(JSON.stringify(wish))
   const repeated = await findRepeated(sql, user, wish, requestDigest)
   if (repeated !== undefined) return repeated
-  const access = accessFrom(wish.access)
-  const draft = await confirmedDraft(options, user, wish)
+  const rule = accessFrom(wish.access)
+  const access = JSON.stringify(rule)
+  const draft = await confirmedDraft(options, user, wish, rule)
   const fault = slugFault(wish.slug)
   if (fault !== undefined) throw invalid('slug_invalid', fault)
   if (await store.isSlugTaken(sql, wish.slug)) {
@@ -125,22 +127,28 @@ function sameRequest(taken: store.RepeatedRow, requestDigest: string): Created {
   throw conflict('idempotency_key_reused', 'The idempotency key was used for another request.')
 }
 
-function accessFrom(text: string): string {
-  if (text === '') return JSON.stringify({ kind: 'org' })
+function accessFrom(text: string): Access {
+  if (text === '') return { kind: 'org' }
   try {
-    return JSON.stringify(accessSchema.parse(JSON.parse(text)))
+    return accessSchema.parse(JSON.parse(text))
   } catch {
     throw invalid('access_invalid', 'The access rule is one of org, people and anyone.')
   }
 }
 
 async function confirmedDraft(
-  { sql, now }: CreationOptions,
+  { sql, now, publicUrl }: CreationOptions,
   user: UserClaims,
   wish: CreationWish,
+  access: Access,
 ): Promise<DraftRow> {
-  if (user.confirmDigest !== wish.specDigest) {
-    throw denied('not_confirmed', 'The person did not confirm these bytes.')
+  const confirmed = confirmationDigest({
+    specDigest: wish.specDigest,
+    resourceUrl: resourceUrl(publicUrl, wish.slug),
+    access,
+  })
+  if (user.confirmDigest !== confirmed) {
+    throw denied('not_confirmed', 'The person did not confirm this spec, slug and access.')
   }
   const draft = await findDraft(sql, user.orgId, wish.draftId, now())
   if (draft === undefined) {

@@ -4,7 +4,9 @@ import { denied, precondition, unavailable } from '@bmm/lib/errors'
 import type { UserClaims } from '@bmm/lib/identity'
 import { newId } from '@bmm/lib/ids'
 import { inTransaction, type Sql } from '@bmm/lib/sql'
+import { confirmationDigest } from '@bmm/spec/confirmation'
 import { digestOf } from '@bmm/spec/digest'
+import { accessSchema } from '@bmm/spec/statement'
 import { says } from './build-pipeline.ts'
 import { compileSpecBytes } from './code/code.ts'
 import { type Downstream, refusalReason, type StatementCheck, signedOf } from './downstream.ts'
@@ -85,8 +87,10 @@ async function pausedServer(sql: Sql, user: UserClaims, serverId: string): Promi
   const server = await findServer(sql, user.orgId, serverId)
   if (server === undefined) throw serverNotFound()
   if (server.state !== 'paused') throw notPaused()
-  if (user.confirmDigest !== server.specDigest) {
-    throw denied('not_confirmed', 'The person did not confirm the bytes that would be served.')
+  const { specDigest, resourceUrl } = server
+  const access = accessSchema.parse(JSON.parse(server.access))
+  if (user.confirmDigest !== confirmationDigest({ specDigest, resourceUrl, access })) {
+    throw denied('not_confirmed', 'The person did not confirm what would be served.')
   }
   return server
 }

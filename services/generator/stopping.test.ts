@@ -7,7 +7,7 @@ import { SecretsService } from '@bmm/proto/secrets/v1/secrets_service'
 import { digestOf } from '@bmm/spec/digest'
 import { stopStatementSchema } from '@bmm/spec/statement'
 import { openTestGenerator, quietAnswers, type TestGenerator } from './testing.ts'
-import { callsOf, jsonOf, reason, type TestCalls } from './testing-calls.ts'
+import { callsOf, confirmedDigest, jsonOf, reason, type TestCalls } from './testing-calls.ts'
 
 setDefaultTimeout(120_000)
 
@@ -42,7 +42,7 @@ describe('pausing and resuming', () => {
     expect(stop).toMatchObject({ serverId: server.id, reason: 'paused' })
     const resumed = await calls.servers.resumeServer(
       { serverId: server.id },
-      await generator.as(owner, server.specDigest),
+      await generator.as(owner, confirmedDigest(server)),
     )
     expect(resumed.server?.state).toBe(ServerState.LIVE)
     const after = (await calls.serving.listServings({})).servings.find(
@@ -53,17 +53,20 @@ describe('pausing and resuming', () => {
   })
   test('what is not live cannot be paused, what is not paused cannot be resumed', async () => {
     const server = await calls.liveServer()
-    const { id: serverId, specDigest } = server
+    const { id: serverId } = server
     const resume = async (digest?: string) =>
       reason(calls.servers.resumeServer({ serverId }, await generator.as(owner, digest)))
     const pause = async () =>
       reason(calls.servers.pauseServer({ serverId }, await generator.as(owner)))
-    expect(await resume(specDigest)).toBe('server_not_paused')
+    expect(await resume(confirmedDigest(server))).toBe('server_not_paused')
     expect(await pause()).toBe('done')
     expect(await pause()).toBe('server_not_live')
     expect(await resume()).toBe('not_confirmed')
     expect(await resume(digestOf('other'))).toBe('not_confirmed')
-    expect(await resume(specDigest)).toBe('done')
+    expect(await resume(server.specDigest)).toBe('not_confirmed')
+    const anyone = { ...server, access: '{"kind":"anyone"}' }
+    expect(await resume(confirmedDigest(anyone))).toBe('not_confirmed')
+    expect(await resume(confirmedDigest(server))).toBe('done')
   })
   test('another organisation and a viewer are refused', async () => {
     const { id: serverId } = await calls.liveServer()
@@ -77,14 +80,19 @@ describe('pausing and resuming', () => {
   })
   test('a pause that could not reach the runner is finished later, and a resume waits for it', async () => {
     const server = await calls.liveServer()
-    const { id: serverId, specDigest } = server
+    const { id: serverId } = server
     generator.neighbours.onStop = async () => {
       throw new Error('not now')
     }
     const paused = await calls.servers.pauseServer({ serverId }, await generator.as(owner))
     expect(paused.server?.state).toBe(ServerState.PAUSED)
     const resume = async () =>
-      reason(calls.servers.resumeServer({ serverId }, await generator.as(owner, specDigest)))
+      reason(
+        calls.servers.resumeServer(
+          { serverId },
+          await generator.as(owner, confirmedDigest(server)),
+        ),
+      )
     expect(await resume()).toBe('stop_unfinished')
     generator.neighbours.onStop = async () => {}
     await generator.database
@@ -97,7 +105,7 @@ describe('pausing and resuming', () => {
   })
   test('a version whose bytes were changed is not served again', async () => {
     const server = await calls.liveServer()
-    const { id: serverId, specDigest } = server
+    const { id: serverId } = server
     await calls.servers.pauseServer({ serverId }, await generator.as(owner))
     const { sql } = generator.database
     const change = sql`update versions set spec = ${Buffer.from('{}')} where server_id = ${serverId}`
@@ -105,7 +113,10 @@ describe('pausing and resuming', () => {
     await sql`alter table versions disable trigger versions_are_immutable`
     await sql`update versions set spec = ${Buffer.from('{}')} where server_id = ${serverId}`
     await sql`alter table versions enable trigger versions_are_immutable`
-    const resumed = calls.servers.resumeServer({ serverId }, await generator.as(owner, specDigest))
+    const resumed = calls.servers.resumeServer(
+      { serverId },
+      await generator.as(owner, confirmedDigest(server)),
+    )
     expect(await reason(resumed)).toBe('version_tampered')
   })
 })

@@ -15,8 +15,10 @@ import {
   type Draft,
   type Server,
 } from '@bmm/proto/generator/v1/server'
+import { confirmationDigest } from '@bmm/spec/confirmation'
 import { type ServerSpec, serverSpecBytes } from '@bmm/spec/server-spec'
-import type { TestGenerator } from './testing.ts'
+import { accessSchema } from '@bmm/spec/statement'
+import { type TestGenerator, testPublicUrl } from './testing.ts'
 
 /** The machine reason of a rejection, `done` when there is none. */
 export function reason(promise: Promise<unknown>): Promise<string> {
@@ -105,12 +107,15 @@ export function callsOf(generator: TestGenerator, owner: TestUser = testUser()) 
   async function create(
     draft: Draft,
     user = owner,
-    wish = {},
+    wish: { slug?: string; access?: string; idempotencyKey?: string } = {},
   ): Promise<{ server: Server; build: Build }> {
     const { id: draftId, specDigest } = draft
+    const { slug = newSlug(), access = '' } = wish
+    const resourceUrl = `${testPublicUrl}/s/${slug}/mcp`
+    const confirmed = confirmedDigest({ specDigest, resourceUrl, access })
     const answer = await servers.createServer(
-      { draftId, specDigest, slug: newSlug(), ...wish },
-      await generator.as(user, specDigest),
+      { draftId, specDigest, slug, ...wish },
+      await generator.as(user, confirmed),
     )
     return { server: there(answer.server), build: there(answer.build) }
   }
@@ -175,4 +180,24 @@ export function callsOf(generator: TestGenerator, owner: TestUser = testUser()) 
 function there<Value>(value: Value | undefined): Value {
   if (value === undefined) throw new Error('the answer lacks what the contract promises')
   return value
+}
+
+/** What a person's token says that they confirmed; the access rule as text, empty for the organisation. */
+export function confirmedDigest(shown: {
+  specDigest: string
+  resourceUrl: string
+  access: string
+}): string {
+  const { specDigest, resourceUrl, access } = shown
+  // A rule that is none is refused for itself, whatever was confirmed.
+  const rule = accessSchema.safeParse(parseJson(access)).data ?? { kind: 'org' }
+  return confirmationDigest({ specDigest, resourceUrl, access: rule })
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
 }

@@ -36,6 +36,9 @@ const HEALTH_TIMEOUT_MS = 60_000
 const HEALTH_PAUSE_MS = 50
 
 /** What the fake neighbours saw, and what they answer; a test changes the answers. */
+/** The origin that every server of a test has its address under. */
+export const testPublicUrl = 'http://localhost:8787'
+
 export type Neighbours = {
   tried: { spec: Uint8Array; module: Uint8Array }[]
   deployed: { statement: Uint8Array; spec: Uint8Array; module: Uint8Array }[]
@@ -230,7 +233,7 @@ export async function openTestGenerator(options: TestGeneratorOptions): Promise<
   const builds = stack.use(openQueue(BUILD_QUEUE, redis.url, log))
   const check = statementCheck(downstream.statements)
   const now = () => new Date()
-  const publicUrl = 'http://localhost:8787'
+  const publicUrl = testPublicUrl
   const shared = { sql, hints, log, now, downstream, check, builds, publicUrl }
   const stops = stopping(shared)
   const patienceMs = options.patienceMs ?? 20_000

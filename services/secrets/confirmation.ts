@@ -1,7 +1,12 @@
 /** What a person confirmed, and the statement that follows from it (pure). */
 import { digestOf } from '@bmm/spec/digest'
 import { credentialSchema, egressSchema, parseServerSpec } from '@bmm/spec/server-spec'
-import { accessSchema, type ServeStatement, type StopStatement } from '@bmm/spec/statement'
+import {
+  type Access,
+  accessSchema,
+  type ServeStatement,
+  type StopStatement,
+} from '@bmm/spec/statement'
 import { z } from 'zod'
 
 /** The part of a statement that is fixed at confirmation. */
@@ -19,7 +24,7 @@ export function contractFrom(input: {
   specDigest: string
   resourceUrl: string
   access: string
-}): { contract: string } | { fault: string } {
+}): { contract: string; access: Access } | { fault: string } {
   if (digestOf(input.spec) !== input.specDigest) {
     return { fault: 'The spec bytes do not have the stated digest.' }
   }
@@ -27,7 +32,7 @@ export function contractFrom(input: {
     const { egress, credentials } = parseServerSpec(input.spec)
     const access = accessSchema.parse(JSON.parse(input.access))
     const contract = { resourceUrl: input.resourceUrl, access, egress, credentials }
-    return { contract: JSON.stringify(contractSchema.parse(contract)) }
+    return { contract: JSON.stringify(contractSchema.parse(contract)), access }
   } catch (error) {
     if (error instanceof z.ZodError || error instanceof SyntaxError) {
       return { fault: 'The spec or the access rule is malformed.' }

@@ -2,6 +2,7 @@
 import { conflict, denied, invalid, notFound, precondition } from '@bmm/lib/errors'
 import type { UserClaims } from '@bmm/lib/identity'
 import { inTransaction, type Sql, type Transaction } from '@bmm/lib/sql'
+import { confirmationDigest } from '@bmm/spec/confirmation'
 import {
   openStatement,
   type SignedStatement,
@@ -29,12 +30,12 @@ export async function recordConfirmation(
     access: string
   },
 ): Promise<void> {
-  if (user.confirmDigest !== input.specDigest) {
-    throw denied('not_confirmed', 'The person did not confirm these bytes.')
-  }
   const made = contractFrom(input)
   if ('fault' in made) throw invalid('spec_invalid', made.fault)
-  const { confirmationId: id, serverId, specDigest } = input
+  const { confirmationId: id, serverId, specDigest, resourceUrl } = input
+  if (user.confirmDigest !== confirmationDigest({ specDigest, resourceUrl, access: made.access })) {
+    throw denied('not_confirmed', 'The person did not confirm this spec, address and access.')
+  }
   await inTransaction(sql, async (transaction) => {
     await store.ensureServer(transaction, serverId, user.orgId)
     await getOwnServer(transaction, user, serverId)

@@ -3,7 +3,9 @@ import { errorFrom } from '@bmm/lib/errors'
 import type { Log } from '@bmm/lib/log'
 import type { DraftService, ServerService } from '@bmm/proto/generator/v1/generator_service'
 import type { SecretsService } from '@bmm/proto/secrets/v1/secrets_service'
+import { confirmationDigest } from '@bmm/spec/confirmation'
 import { digestPattern } from '@bmm/spec/digest'
+import { resourceUrl } from '@bmm/spec/resource-url'
 import { type CredentialSpec, credentialNamePattern } from '@bmm/spec/server-spec'
 import { accessSchema } from '@bmm/spec/statement'
 import type { CallOptions, Client } from '@connectrpc/connect'
@@ -20,6 +22,7 @@ import { serverIdOf } from './server-reference.ts'
 const DELETE_TIMEOUT_MS = 60_000
 
 export type ServerRoutesOptions = {
+  publicUrl: string
   drafts: Client<typeof DraftService>
   servers: Client<typeof ServerService>
   secrets: Client<typeof SecretsService>
@@ -142,9 +145,15 @@ export function serverRoutes(options: ServerRoutesOptions) {
     .post(
       '/servers/:server/resume',
       async ({ request, params, body }) => {
-        const person = await people.as(request, ['generator', 'secrets'], body.specDigest)
-        const serverId = await serverIdOf(params.server, servers, person)
-        const { server } = await servers.resumeServer({ serverId }, person)
+        const reader = await people.as(request, ['generator'])
+        const paused = present((await servers.getServer({ server: params.server }, reader)).server)
+        const confirmed = confirmationDigest({
+          specDigest: body.specDigest,
+          resourceUrl: paused.resourceUrl,
+          access: accessSchema.parse(JSON.parse(paused.access)),
+        })
+        const person = await people.as(request, ['generator', 'secrets'], confirmed)
+        const { server } = await servers.resumeServer({ serverId: paused.id }, person)
         await servings.hint()
         return serverJson(server)
       },
@@ -173,7 +182,13 @@ async function createServer(
   if (!key.success) {
     throw problem(400, 'invalid_request', 'The Idempotency-Key has 1 to 200 characters.')
   }
-  const person = await options.people.as(request, ['generator', 'secrets'], digest)
+  const rule = access ?? { kind: 'org' }
+  const confirmed = confirmationDigest({
+    specDigest: digest,
+    resourceUrl: resourceUrl(options.publicUrl, slug),
+    access: rule,
+  })
+  const person = await options.people.as(request, ['generator', 'secrets'], confirmed)
   const destinations =
     credentials.length === 0 ? new Map() : await draftDestinations(draftId, digest, person, options)
   for (const [index, { name }] of credentials.entries()) {
@@ -187,7 +202,7 @@ async function createServer(
       draftId,
       specDigest: digest,
       slug,
-      access: access === undefined ? '' : JSON.stringify(access),
+      access: JSON.stringify(rule),
       idempotencyKey: key.data ?? '',
     },
     person,

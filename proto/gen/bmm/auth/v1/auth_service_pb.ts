@@ -231,7 +231,7 @@ export type MintUserTokenRequest = Message<"bmm.auth.v1.MintUserTokenRequest"> &
   audiences: Service[];
 
   /**
-   * `sha256:…` of the bytes that the person just confirmed, or empty.
+   * `sha256:…` of what the person just confirmed (spec/confirmation.ts), or empty.
    *
    * @generated from field: string confirm_digest = 3;
    */

@@ -856,7 +856,7 @@ export const DraftService: GenService<{
 export const ServerService: GenService<{
   /**
    * Freezes a confirmed draft, creates the server and queues its first build. The user token's `cnf` claim must be the
-   * draft's digest. Reasons: `not_confirmed`, `draft_not_found`, `draft_changed`, `slug_invalid`, `slug_taken`,
+   * digest of draft, slug's URL and access (spec/confirmation.ts). Reasons: `not_confirmed`, `draft_not_found`, `draft_changed`, `slug_invalid`, `slug_taken`,
    * `access_invalid`, `no_tools`, `too_many_tools`, `spec_too_large`, `idempotency_key_reused`, `too_many_servers`,
    * `too_many_builds`.
    *
@@ -908,7 +908,8 @@ export const ServerService: GenService<{
     output: typeof PauseServerResponseSchema;
   },
   /**
-   * Serves the same version again under a new epoch; the user token's `cnf` claim must be its spec digest.
+   * Serves the same version again under a new epoch; the user token's `cnf` claim must be the digest
+   * of its spec, URL and access (spec/confirmation.ts).
    * Reasons: `server_not_paused`, `not_confirmed`, `stop_unfinished`, `version_tampered`.
    *
    * @generated from rpc bmm.generator.v1.ServerService.ResumeServer

@@ -378,7 +378,7 @@ export type RecordConfirmationRequest = Message<"bmm.secrets.v1.RecordConfirmati
   serverId: string;
 
   /**
-   * `sha256:…` of the bytes that were shown; must be the `cnf` claim of the user token.
+   * `sha256:…` of the bytes that were shown.
    *
    * @generated from field: string spec_digest = 3;
    */
@@ -733,7 +733,8 @@ export const SecretsService: GenService<{
  */
 export const StatementService: GenService<{
   /**
-   * Records that the person of the user token confirmed exactly these bytes (its `cnf` claim equals spec_digest).
+   * Records that the person of the user token confirmed exactly this: its `cnf` claim is the digest of spec, URL and
+   * access (spec/confirmation.ts).
    * Repeating it with the same id and content is harmless. Reasons: `not_confirmed`, `spec_invalid`,
    * `server_not_found`, `confirmation_exists`.
    *
