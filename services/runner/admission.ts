@@ -30,6 +30,9 @@ interface Bucket {
   at: number
 }
 
+/** This part of all sandboxes goes to organisations that have none yet: busy ones together never take everything. */
+const RESERVED_SHARE = 1 / 8
+
 /** Organisations remembered for their wake tokens before full buckets are swept. */
 const SWEEP_AT = 1_000
 
@@ -37,6 +40,7 @@ export function createAdmissionDesk(limits: AdmissionLimits, now: () => number):
   const perOrg = new Map<string, number>()
   const buckets = new Map<string, Bucket>()
   const capacity = Math.floor(limits.memoryBytes / limits.bytesPerSandbox)
+  const reserved = Math.floor(capacity * RESERVED_SHARE)
   let sandboxes = 0
 
   function bucketOf(orgId: string): Bucket {
@@ -59,7 +63,8 @@ export function createAdmissionDesk(limits: AdmissionLimits, now: () => number):
     admit(orgId) {
       const mine = perOrg.get(orgId) ?? 0
       if (mine >= limits.sandboxesPerOrg) return { admitted: false, why: 'org_sandboxes' }
-      if (sandboxes >= capacity) return { admitted: false, why: 'memory' }
+      if (sandboxes >= (mine === 0 ? capacity : capacity - reserved))
+        return { admitted: false, why: 'memory' }
       const bucket = bucketOf(orgId)
       if (bucket.tokens < 1) {
         const retryAfterMs = Math.ceil(((1 - bucket.tokens) / limits.wakesPerSecond) * 1_000)

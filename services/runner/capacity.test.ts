@@ -72,6 +72,23 @@ describe('admission', () => {
     expect(desk.admit('e')).toEqual({ admitted: false, why: 'memory' })
   })
 
+  test('the last eighth is for organisations that have no sandbox yet', () => {
+    const bytesPerSandbox = limits.bytesPerSandbox
+    const roomy = {
+      ...limits,
+      memoryBytes: 16 * bytesPerSandbox,
+      sandboxesPerOrg: 12,
+      wakeBurst: 16,
+    }
+    const desk = createAdmissionDesk(roomy, clock().now)
+    for (let n = 0; n < 7; n++) {
+      expect([desk.admit('org_a').admitted, desk.admit('org_b').admitted]).toEqual([true, true])
+    }
+    expect(desk.admit('org_a')).toEqual({ admitted: false, why: 'memory' })
+    expect([desk.admit('org_c').admitted, desk.admit('org_d').admitted]).toEqual([true, true])
+    expect(desk.admit('org_e')).toEqual({ admitted: false, why: 'memory' })
+  })
+
   test('wakes are paced: a burst, then so many a second', () => {
     const time = clock()
     const desk = createAdmissionDesk(limits, time.now)
