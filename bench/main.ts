@@ -1,4 +1,4 @@
-/** `./bmm bench [name…]`: starts a stack of its own, measures, prints a table, and leaves nothing behind. */
+/** `./bmm bench [name…] [--json]`: starts a stack of its own, measures, prints a table, and leaves nothing behind. */
 
 import { openPlatform, type Platform } from '@bmm/tests/platform'
 import { startStack } from '@bmm/tests/stack'
@@ -16,7 +16,8 @@ const measures: Record<string, (platform: Platform) => Promise<Figure[]>> = {
   first: measureFirstCall,
 }
 
-const wanted = process.argv.slice(2)
+const words = process.argv.slice(2)
+const wanted = words.filter((word) => word !== '--json')
 const unknown = wanted.filter((name) => !Object.hasOwn(measures, name))
 if (unknown.length > 0) {
   process.stderr.write(
@@ -51,6 +52,8 @@ async function bench(): Promise<boolean> {
   }
   const command = ['./bmm bench', ...wanted].join(' ')
   const run = { at: new Date(), command, tookMs: performance.now() - begun, loadBefore }
-  process.stdout.write(`${figureTable(figures, run)}\n`)
+  const asJson = words.includes('--json')
+  const text = asJson ? JSON.stringify({ ...run, figures }) : figureTable(figures, run)
+  process.stdout.write(`${text}\n`)
   return failed
 }

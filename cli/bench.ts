@@ -10,15 +10,15 @@ export function addBenchCommand(program: Command): void {
   program
     .command('bench')
     .description('measure the call path and what leads to it')
-    .argument('[words...]', 'for bench/main.ts')
-    .allowUnknownOption()
-    .helpOption(false)
+    .argument('[names...]', 'calls, wake, sandbox, github or first; all of them otherwise')
+    .option('--json', 'one line of JSON instead of the table')
     .action(bench)
 }
 
-async function bench(words: string[]): Promise<void> {
+async function bench(names: string[], options: { json?: boolean }): Promise<void> {
   const main = join(checkout, 'bench/main.ts')
   if (!existsSync(main)) throw failed('no_bench', 'There is no bench/main.ts in this checkout.')
+  const words = options.json === true ? ['--json', ...names] : names
   const child = Bun.spawn([process.execPath, '--no-env-file', '--no-install', main, ...words], {
     stdio: ['inherit', 'inherit', 'inherit'],
   })
