@@ -130,7 +130,7 @@ describe('a credential', () => {
     expect(await fetch(`${server.origin}/`)).toEqual({
       failed: 'credential_missing',
       message:
-        'The credential API_KEY has no value yet. Set it with: ./bmm credentials set pets API_KEY',
+        'The credential API_KEY has no value yet. Set it with: ./bmm credentials set pets API_KEY=-',
     })
     broker.vault.secrets.set(statement.serverId, [
       { name: 'API_KEY', value: canary, scheme: 'bearer', origins: [server.origin] },

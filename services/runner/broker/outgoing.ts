@@ -148,7 +148,7 @@ function checkTransport(url: URL, credentials: readonly Credential[]): void {
 
 function howToSet({ statement }: Contract): (name: string) => string {
   const slug = /\/s\/([^/]+)\/mcp$/.exec(statement.resourceUrl)?.[1] ?? statement.serverId
-  return (name) => `Set it with: ./bmm credentials set ${slug} ${name}`
+  return (name) => `Set it with: ./bmm credentials set ${slug} ${name}=-`
 }
 
 /** Cookies of a credentialed origin stand for the credential: code could not send them back, and must not keep them. */
