@@ -165,6 +165,21 @@ describe('a credential', () => {
     expect(broker.vault.asked).toBe(before + 2)
   })
 
+  test('that the API does not take is asked for anew by the next request', async () => {
+    const server = await broker.upstream((request, socket) => {
+      const status = request.includes(canary) ? '200 OK' : '401 Unauthorized'
+      socket.write(`HTTP/1.1 ${status}\r\nContent-Length: 0\r\n\r\n`)
+    })
+    const wrong = [{ value: 'mistyped-key' }]
+    const box = await sandbox([server.origin], [credential(server.origin)], wrong)
+    expect(await box.fetch(`${server.origin}/`)).toMatchObject({ status: 401 })
+    broker.vault.secrets.set(box.statement.serverId, [
+      { name: 'API_KEY', value: canary, scheme: 'bearer', origins: [server.origin] },
+    ])
+    broker.clock.offsetMs += 1_500
+    expect(await box.fetch(`${server.origin}/`)).toMatchObject({ status: 200 })
+  })
+
   test('cannot be used while the vault is away, nor under a replaced statement', async () => {
     const server = await broker.upstream()
     const credentials = [credential(server.origin)]

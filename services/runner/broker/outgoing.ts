@@ -69,6 +69,9 @@ type Prepared = {
   guard: Scrubber | undefined
 }
 
+/** What APIs answer to a credential that they do not take. */
+const refusedStatuses: ReadonlySet<number> = new Set([401, 403])
+
 export function createOutgoing(options: OutgoingOptions): Outgoing {
   return {
     async send(ask, assignment, control) {
@@ -88,7 +91,9 @@ export function createOutgoing(options: OutgoingOptions): Outgoing {
           connections: { pool: options.pool, key: poolKey },
           isCredentialed: guard !== undefined,
         })
-        return guard === undefined ? answer : await guarded(answer, guard, host)
+        if (guard === undefined) return answer
+        if (refusedStatuses.has(answer.status)) options.vault.doubt(contract)
+        return await guarded(answer, guard, host)
       } catch (error) {
         throw failureFrom(error, host)
       }

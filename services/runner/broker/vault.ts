@@ -8,7 +8,7 @@ import { type Scrubber, scrubber } from './scrub.ts'
 
 /** A changed or deleted value acts within this time. */
 const KEEP_MS = 30_000
-/** A value that was missing may have been entered since. */
+/** A value that was missing, or that an API did not take, may have been entered anew since. */
 const ASK_AGAIN_MS = 1_000
 const TIMEOUT_MS = 5_000
 
@@ -31,13 +31,15 @@ export class VaultError extends Error {
 }
 
 export type Vault = {
-  /** The contract's secrets; asked anew soon when one of these names is missing. Throws VaultError. */
+  /** The contract's secrets; asked anew soon when one of these names is missing or in doubt. Throws VaultError. */
   secretsOf(contract: Contract, names: readonly string[]): Promise<Opened>
+  /** An API did not take what was opened for the contract. */
+  doubt(contract: Contract): void
   /** Forgets what was opened for the contract. */
   drop(contract: Contract): void
 }
 
-type Entry = { askedAt: number; opened: Promise<Opened> }
+type Entry = { askedAt: number; opened: Promise<Opened>; isDoubted: boolean }
 
 export function createVault(options: {
   secrets: Pick<Client<typeof SecretsService>, 'openSecrets'>
@@ -48,7 +50,8 @@ export function createVault(options: {
 
   function ask(contract: Contract): Promise<Opened> {
     const key = keyOf(contract)
-    const entry: Entry = { askedAt: now(), opened: openSecrets(secrets, contract) }
+    const opened = openSecrets(secrets, contract)
+    const entry: Entry = { askedAt: now(), opened, isDoubted: false }
     entries.set(key, entry)
     entry.opened.catch(() => {
       if (entries.get(key) === entry) entries.delete(key)
@@ -61,8 +64,12 @@ export function createVault(options: {
       const entry = entries.get(keyOf(contract))
       if (entry === undefined || now() - entry.askedAt > KEEP_MS) return ask(contract)
       const opened = await entry.opened
-      const isMissing = names.some((name) => !opened.byName.has(name))
-      return isMissing && now() - entry.askedAt > ASK_AGAIN_MS ? ask(contract) : opened
+      const isStale = entry.isDoubted || names.some((name) => !opened.byName.has(name))
+      return isStale && now() - entry.askedAt > ASK_AGAIN_MS ? ask(contract) : opened
+    },
+    doubt(contract) {
+      const entry = entries.get(keyOf(contract))
+      if (entry !== undefined) entry.isDoubted = true
     },
     drop(contract) {
       entries.delete(keyOf(contract))
