@@ -4,9 +4,9 @@ import { z } from 'zod'
 import { accessToken } from './access-token.ts'
 import { failed, misused } from './fault.ts'
 import { parseJson } from './json.ts'
-import { print, printJson } from './output.ts'
+import { print, printFault, printJson } from './output.ts'
 import { serverOf } from './servers.ts'
-import { signedIn } from './session.ts'
+import { type SignedIn, signedIn } from './session.ts'
 import { dataOption } from './up.ts'
 
 const PROTOCOL_VERSION = '2026-07-28'
@@ -47,20 +47,32 @@ export function addCallCommands(program: Command): void {
 async function call(slug: string, tool: string, text: string, options: Common): Promise<void> {
   const args = parseArguments(text)
   const access = signedIn(options.data)
-  const { url } = await serverOf(slug, access)
+  const url = await liveUrl(slug, access)
   const { access_token } = await accessToken(url, access)
   const result = await callTool(url, access_token, tool, args)
   if (options.json === true) printJson(result)
   else for (const part of result.content) print(part.text ?? `(${part.type})`)
-  if (result.isError === true) throw failed('tool_error', `${tool} answered with an error.`)
+  if (result.isError !== true) return
+  const fault = failed('tool_error', `${tool} answered with an error.`)
+  // The result is the one line of JSON already.
+  printFault(fault, false)
+  process.exitCode = fault.exitCode
 }
 
 async function token(slug: string, options: Common): Promise<void> {
   const access = signedIn(options.data)
-  const { url } = await serverOf(slug, access)
+  const url = await liveUrl(slug, access)
   const { access_token, expires_in } = await accessToken(url, access)
   if (options.json === true) printJson({ token: access_token, expiresInSeconds: expires_in, url })
   else print(access_token)
+}
+
+/** The address of a server that serves. */
+async function liveUrl(slug: string, access: SignedIn): Promise<string> {
+  const { state, url } = await serverOf(slug, access)
+  if (state === 'live') return url
+  const remedy = state === 'paused' ? `resume ${slug}` : `show ${slug}`
+  throw failed('server_not_live', `${slug} is not live but ${state}: ./bmm servers ${remedy}`)
 }
 
 /** One tools/call of the stateless era. Throws CommandFault for an error of the protocol. */
