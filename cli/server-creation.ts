@@ -44,7 +44,8 @@ export async function createServer(
   })
   const draftMs = since(startedAt)
   for (const { path, message, refused } of draft.warnings) {
-    note(`${refused ? 'left out' : 'warning'}: ${path}: ${message}`)
+    const place = path === '' ? '' : `${path}: `
+    note(`${refused ? 'left out' : 'warning'}: ${place}${message}`)
   }
   note(`draft with ${draft.spec.tools.length} tools (${draftMs} ms)`)
   const { server, build } = await ask(gateway, '/v1/servers', createdSchema, {
