@@ -92,7 +92,9 @@ function printBuild(build: Build, options: Common): void {
     return
   }
   print(`${build.id}  version ${build.version}  ${build.state}`)
-  print(table(build.steps.map((each) => [each.step, each.state, `${each.elapsedMs} ms`])))
+  if (build.steps.length > 0) {
+    print(table(build.steps.map((each) => [each.step, each.state, `${each.elapsedMs} ms`])))
+  }
   if (build.message !== '') print(`${build.reason}: ${build.message}`)
 }
 
