@@ -31,7 +31,7 @@ export function inputCheck(schema: Record<string, unknown>): InputCheck {
         !errors.some((other) => other.keywordLocation.startsWith(`${keywordLocation}/`)),
     )
     const lines = leaves.map((error) => {
-      const problem = error.keyword === 'false' ? 'Nothing is allowed here.' : error.error
+      const problem = error.keyword === 'false' ? 'There is no such property.' : error.error
       return `${pathOf(error.instanceLocation)}: ${problem}`
     })
     return [...new Set(lines)].slice(0, MAX_PROBLEMS)
