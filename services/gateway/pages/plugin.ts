@@ -91,9 +91,10 @@ async function home(request: Request, options: PagesOptions): Promise<Response> 
 async function startLogin(request: Request, options: PagesOptions): Promise<Response> {
   const form = await readForm(request)
   const returnTo = returnPath(onlyValue(form, 'return_to'))
+  const email = (onlyValue(form, 'email') ?? '').trim()
   try {
     await options.sessions.startMagicLink({
-      email: (onlyValue(form, 'email') ?? '').trim(),
+      email,
       clientIp: options.arrivals.of(request).clientIp,
       returnTo,
     })
@@ -101,9 +102,9 @@ async function startLogin(request: Request, options: PagesOptions): Promise<Resp
     const found = problemFrom(thrown)
     if (found === undefined || found.status >= 500) throw thrown
     const fault = found.code === 'invalid_request' ? 'That is not an email address.' : found.detail
-    return loginPage({ returnTo, fault, status: found.status })
+    return loginPage({ returnTo, fault, email, status: found.status })
   }
-  return mailSentPage()
+  return mailSentPage(returnTo)
 }
 
 async function finishLogin(request: Request, options: PagesOptions): Promise<Response> {

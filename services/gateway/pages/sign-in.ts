@@ -7,9 +7,11 @@ export function loginPage(options: {
   /** What the client that waits calls itself; '' when nobody waits. */
   clientName?: string
   fault?: string
+  /** What was typed before the fault. */
+  email?: string
   status?: number
 }): Response {
-  const { returnTo, clientName = '', fault } = options
+  const { returnTo, clientName = '', fault, email = '' } = options
   return pageResponse({
     title: 'Sign in',
     status: options.status ?? 200,
@@ -19,7 +21,7 @@ ${fault === undefined ? undefined : html`<p class="note" role="alert">${fault}</
 <form method="post" action="/login">
 <input type="hidden" name="return_to" value="${returnTo}">
 <label for="email">Your email address</label>
-<input id="email" name="email" type="email" autocomplete="email" required maxlength="254" autofocus>
+<input id="email" name="email" type="email" autocomplete="email" required maxlength="254" value="${email}" autofocus>
 <div class="actions"><button type="submit">Mail me a link</button></div>
 </form>
 <p class="quiet">No password: we mail you a link that signs you in once, within 15 minutes.</p>`,
@@ -27,12 +29,13 @@ ${fault === undefined ? undefined : html`<p class="note" role="alert">${fault}</
 }
 
 /** The same page for known and unknown addresses. */
-export function mailSentPage(): Response {
+export function mailSentPage(returnTo: string): Response {
+  const again = returnTo === '' ? '/login' : `/login?return_to=${encodeURIComponent(returnTo)}`
   return pageResponse({
     title: 'Look into your mail',
     body: html`<h1>Look into your mail</h1>
 <p>If the address can receive mail, a link is on its way. It works once and for 15 minutes.</p>
-<p class="quiet">Nothing there? Look among unwanted mail, or <a href="/login">ask for another link</a>.</p>`,
+<p class="quiet">Nothing there? Look among unwanted mail, or <a href="${again}">ask for another link</a>.</p>`,
   })
 }
 
