@@ -64,7 +64,7 @@ async function remove(slug: string, name: string, options: Common): Promise<void
   const { gateway, session } = signedIn(options.data)
   await send(gateway, pathOf(slug, name), { session, method: 'DELETE' })
   if (options.json === true) printJson({ deleted: name })
-  else print(`${name} is forgotten`)
+  else print(`${name} is forgotten; a sandbox that used it just now may for 30 seconds`)
 }
 
 function pathOf(slug: string, name: string): string {
