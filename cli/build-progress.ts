@@ -1,6 +1,6 @@
 /** Following a build until it ends: live over the WebSocket, and by asking where that breaks off. */
 import { ask, type Build, buildEventSchema, buildSchema } from './api.ts'
-import { failed } from './fault.ts'
+import { type CommandFault, failed } from './fault.ts'
 import { parseJson } from './json.ts'
 
 const POLL_MS = 200
@@ -47,6 +47,14 @@ async function watchEvents(
   const timer = setTimeout(() => socket.close(), TIMEOUT_MS)
   await closed.promise
   clearTimeout(timer)
+}
+
+/** What ends a command whose build did not succeed. */
+export function buildFault({ id, state, reason, message }: Build): CommandFault {
+  return failed(
+    reason === '' ? `build_${state}` : reason,
+    `The build ${state}: ${message || 'without a message'} (./bmm builds show ${id})`,
+  )
 }
 
 /** Milliseconds of each step. */

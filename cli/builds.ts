@@ -2,8 +2,9 @@
 import type { Command } from 'commander'
 import { z } from 'zod'
 import { ask, type Build, buildSchema, type LogLine, logLineSchema, send } from './api.ts'
+import { buildFault, followBuild } from './build-progress.ts'
 import { failed } from './fault.ts'
-import { oneLine, print, printJson, table } from './output.ts'
+import { note, oneLine, print, printJson, table } from './output.ts'
 import { serverOf } from './servers.ts'
 import { type SignedIn, signedIn } from './session.ts'
 import { dataOption } from './up.ts'
@@ -41,14 +42,14 @@ export function addBuildCommands(program: Command): void {
     .argument('<build>', 'id of a build, or a server for its newest one')
     .addOption(dataOption())
     .option('--json', 'one line of JSON')
-    .action((reference, options) => act('cancel', reference, options))
+    .action(cancel)
   builds
     .command('retry')
     .description('run a build that failed or was cancelled again, from the same confirmed bytes')
     .argument('<build>', 'id of a build, or a server for its newest one')
     .addOption(dataOption())
     .option('--json', 'one line of JSON')
-    .action((reference, options) => act('retry', reference, options))
+    .action(retry)
   program
     .command('logs')
     .description('what the tools of a server log, and what happens to its sandboxes')
@@ -72,11 +73,23 @@ async function show(reference: string, options: Common): Promise<void> {
   printBuild(await ask(access.gateway, `/v1/builds/${id}`, buildSchema, access), options)
 }
 
-async function act(verb: 'cancel' | 'retry', reference: string, options: Common): Promise<void> {
+async function cancel(reference: string, options: Common): Promise<void> {
+  printBuild(await act('cancel', reference, signedIn(options.data)), options)
+}
+
+/** Follows the build that it starts: the exit code says how that ended. */
+async function retry(reference: string, options: Common): Promise<void> {
   const access = signedIn(options.data)
+  const { id } = await act('retry', reference, access)
+  const build = await followBuild(id, access, note)
+  if (build.state !== 'succeeded') throw buildFault(build)
+  printBuild(build, options)
+}
+
+async function act(verb: 'cancel' | 'retry', reference: string, access: SignedIn): Promise<Build> {
   const id = await buildIdOf(reference, access)
   const path = `/v1/builds/${id}/${verb}`
-  printBuild(await ask(access.gateway, path, buildSchema, { ...access, method: 'POST' }), options)
+  return ask(access.gateway, path, buildSchema, { ...access, method: 'POST' })
 }
 
 async function buildIdOf(reference: string, access: SignedIn): Promise<string> {

@@ -1,9 +1,11 @@
 /** `draft`: a spec from an OpenAPI document, on this computer, without a stack. */
+
+import { operationFilter } from '@bmm/generator/openapi/filter.ts'
 import { importDocument } from '@bmm/generator/openapi/import-document.ts'
 import { ImportError } from '@bmm/generator/openapi/import-error.ts'
 import type { Command } from 'commander'
 import { fetchDocument, isAddress, readDocument } from './document.ts'
-import { failed } from './fault.ts'
+import { failed, misused } from './fault.ts'
 import { note, print, printJson } from './output.ts'
 
 const INDENT = 2
@@ -41,12 +43,30 @@ export function addReadingOptions(command: Command): Command {
     .option(
       '--base-url <url>',
       "where the API is, when the document's servers are relative or wrong",
+      parseBaseUrl,
     )
     .option('--name <name>', "name of the server; the document's title otherwise")
     .option(
       '--only <filter...>',
       "take only what matches: tag:T, '/path/*' or 'GET /path'; repeatable",
+      parseFilter,
     )
+}
+
+function parseBaseUrl(text: string): string {
+  const scheme = URL.canParse(text) ? new URL(text).protocol : ''
+  if (scheme === 'https:' || scheme === 'http:') return text
+  throw misused('--base-url must be a whole address, such as https://api.example.com/v1.')
+}
+
+function parseFilter(text: string, earlier: string[] = []): string[] {
+  const filters = [...earlier, text]
+  try {
+    operationFilter(filters)
+    return filters
+  } catch (error) {
+    throw error instanceof ImportError ? misused(`--only: ${error.message}`) : error
+  }
 }
 
 async function draft(options: DocumentOptions & { json?: boolean }): Promise<void> {

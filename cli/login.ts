@@ -28,7 +28,7 @@ export function addSessionCommands(program: Command): void {
   program
     .command('login')
     .description('sign in by a mailed link; in development the local mailbox is read by itself')
-    .option('--email <address>', 'your address')
+    .option('--email <address>', 'your address', parseEmail)
     .option('--link <url>', 'the link of the mail, where the mail is really sent')
     .addOption(dataOption())
     .option('--json', 'one line of JSON')
@@ -45,6 +45,11 @@ export function addSessionCommands(program: Command): void {
     .addOption(dataOption())
     .option('--json', 'one line of JSON')
     .action(whoami)
+}
+
+function parseEmail(text: string): string {
+  if (z.email().safeParse(text).success) return text
+  throw misused('--email must be an address, such as you@example.com.')
 }
 
 async function login(options: Common & { email?: string; link?: string }): Promise<void> {

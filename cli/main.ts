@@ -1,5 +1,6 @@
 /** The command line: one family of commands a file. */
 import { Command } from 'commander'
+import { version } from '../package.json'
 import { addBenchCommand } from './bench.ts'
 import { addBuildCommands } from './builds.ts'
 import { addCallCommands } from './call.ts'
@@ -17,6 +18,7 @@ import { addStackCommands } from './up.ts'
 
 const program = new Command('bmm')
   .description('Describe a tool. Get a live, locked-down MCP server. Connect it to any AI client.')
+  .version(version)
   .helpCommand(false)
   .showHelpAfterError('(add --help to see how it is used)')
   .exitOverride()

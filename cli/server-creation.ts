@@ -1,11 +1,11 @@
 /** From a document to a live server: draft, confirm, build; used by `servers create` and by the demo. */
 import { z } from 'zod'
 import { ask, buildSchema, draftSchema, serverSchema } from './api.ts'
-import { type Access, followBuild, stepTimes } from './build-progress.ts'
+import { type Access, buildFault, followBuild, stepTimes } from './build-progress.ts'
 import type { CredentialValue } from './credential-value.ts'
 import { isAddress, readDocument } from './document.ts'
 import type { DocumentOptions } from './draft.ts'
-import { failed, misused } from './fault.ts'
+import { misused } from './fault.ts'
 
 /** Where a server comes from: exactly one of a document and a spec written by hand. */
 export type SourceOptions = Omit<DocumentOptions, 'openapi'> & { openapi?: string; spec?: string }
@@ -58,12 +58,7 @@ export async function createServer(
     headers: { 'idempotency-key': crypto.randomUUID() },
   })
   const finished = await followBuild(build.id, access, note)
-  if (finished.state !== 'succeeded') {
-    throw failed(
-      finished.reason === '' ? `build_${finished.state}` : finished.reason,
-      `The build ${finished.state}: ${finished.message || 'without a message'} (./bmm builds show ${build.id})`,
-    )
-  }
+  if (finished.state !== 'succeeded') throw buildFault(finished)
   return {
     id: server.id,
     slug: server.slug,

@@ -1,4 +1,5 @@
 /** `servers`: creating, looking at, pausing and deleting hosted MCP servers. */
+import { slugFault } from '@bmm/spec/resource-url'
 import { type Command, Option } from 'commander'
 import { z } from 'zod'
 import { ask, type Credential, credentialSchema, type Server, serverSchema } from './api.ts'
@@ -29,7 +30,7 @@ export function addServerCommands(program: Command): void {
         'a spec as in spec/server-spec.ts instead, with tools in TypeScript',
       ),
   )
-    .requiredOption('--slug <slug>', 'its name in the address; for ever')
+    .requiredOption('--slug <slug>', 'its name in the address; for ever', parseSlug)
     .addOption(
       new Option('--access <who>', 'who may call it once signed in: your organisation, or anyone')
         .choices(['org', 'anyone'])
@@ -66,6 +67,12 @@ export function addServerCommands(program: Command): void {
     .addOption(dataOption())
     .option('--json', 'one line of JSON')
     .action(remove)
+}
+
+function parseSlug(text: string): string {
+  const fault = slugFault(text)
+  if (fault !== undefined) throw misused(fault)
+  return text
 }
 
 async function create(
