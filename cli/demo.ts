@@ -17,7 +17,7 @@ import { note, print, printJson } from './output.ts'
 import { createServer } from './server-creation.ts'
 import { findSession, type LocalStack, localStack, type SignedIn, signedIn } from './session.ts'
 import { anyFreePort } from './stack/settings.ts'
-import { dataOption, runningStack, startStack } from './up.ts'
+import { dataOption, joinStack } from './up.ts'
 
 const EMAIL = 'demo@example.com'
 const SLUG = 'tea-shop'
@@ -86,8 +86,7 @@ async function demo(options: Options): Promise<void> {
 }
 
 async function ensureStack(options: Options): Promise<LocalStack> {
-  const running = await runningStack(options)
-  if (running === undefined) await startStack({ data: options.data, tied: false })
+  await joinStack({ data: options.data, tied: false })
   return localStack(options.data)
 }
 

@@ -1,10 +1,10 @@
 /** `up` and `down`: the whole platform on this machine. */
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { defaultData, environment } from './config.ts'
-import { failed } from './fault.ts'
+import { CommandFault, failed } from './fault.ts'
 import { note, print, printJson } from './output.ts'
 import { installPrograms, requireOpenCheckout } from './stack/install.ts'
-import { launchSupervisor } from './stack/launch.ts'
+import { launchSupervisor, type Supervisor } from './stack/launch.ts'
 import { stackOptions } from './stack/options.ts'
 import { findStackPaths, openStackPaths, type StackPaths } from './stack/paths.ts'
 import { type Report, stackState, supervisorPid } from './stack/report.ts'
@@ -13,6 +13,8 @@ import { sweepUnused } from './stack/sweep.ts'
 
 const STOP_TIMEOUT_MS = 90_000
 const START_TIMEOUT_MS = 180_000
+/** How often another command may win the race for a stack and then fail to start it. */
+const MAX_JOINS = 3
 const POLL_MS = 50
 const MAX_PORT = 65535
 const FIRST_UNPRIVILEGED_PORT = 1024
@@ -43,13 +45,12 @@ export function dataOption(): Option {
 }
 
 async function up(options: UpOptions): Promise<void> {
-  const running = await runningStack(options)
-  if (running !== undefined) {
-    note(`already running: ${running.gateway}`)
-    printReport(running, options)
+  const { report, supervisor } = await joinStack({ ...options, tied: options.detach !== true })
+  if (supervisor === undefined) {
+    note(`already running: ${report.gateway}`)
+    printReport(report, options)
     return
   }
-  const { report, supervisor } = await startStack({ ...options, tied: options.detach !== true })
   if (options.detach === true) {
     printReport(report, options)
     return
@@ -64,8 +65,24 @@ async function up(options: UpOptions): Promise<void> {
   if (code !== 0) throw failed('supervisor_ended', `The supervisor ended with exit code ${code}.`)
 }
 
+/** The stack that runs or is just starting, else a new one; of several commands at once, one starts it. */
+export async function joinStack(
+  options: UpOptions & { tied: boolean },
+): Promise<{ report: Report; supervisor?: Supervisor }> {
+  for (let joins = 1; ; joins++) {
+    const running = await runningStack(options)
+    if (running !== undefined) return { report: running }
+    try {
+      return await startStack(options)
+    } catch (error) {
+      const lost = error instanceof CommandFault && error.code === 'already_running'
+      if (!lost || joins === MAX_JOINS) throw error
+    }
+  }
+}
+
 /** The report of a running stack, waiting for one that is just starting; undefined when none runs. */
-export async function runningStack(options: UpOptions): Promise<Report | undefined> {
+async function runningStack(options: UpOptions): Promise<Report | undefined> {
   const paths = findStackPaths(options.data)
   if (paths === undefined) return undefined
   const deadline = Date.now() + START_TIMEOUT_MS
@@ -83,7 +100,9 @@ export async function runningStack(options: UpOptions): Promise<Report | undefin
 }
 
 /** Installs what is missing and starts a supervisor; `tied` to this process or on its own. */
-export async function startStack(options: UpOptions & { tied: boolean }) {
+async function startStack(
+  options: UpOptions & { tied: boolean },
+): Promise<{ report: Report; supervisor: Supervisor }> {
   if (process.getuid?.() !== 0) {
     throw failed(
       'not_root',
@@ -104,7 +123,7 @@ export async function startStack(options: UpOptions & { tied: boolean }) {
   process.on('SIGINT', interrupt)
   process.on('SIGTERM', interrupt)
   try {
-    return { report: await supervisor.ready, supervisor, paths }
+    return { report: await supervisor.ready, supervisor }
   } catch (error) {
     await supervisor.exited
     throw error

@@ -96,6 +96,22 @@ describe('a running stack', () => {
     expect(again.stderr).toContain('already running')
   })
 
+  test('of two first ups in one instant one starts it and both say the same', async () => {
+    const twin = mkdtempSync(join(tmpdir(), 'bmm-lifecycle-'))
+    const words = ['up', '--data', twin, '--port', '0', '--detach', '--json']
+    try {
+      const both = await Promise.all([bmm(words), bmm(words)])
+      expect(both.map(({ code, stderr }) => [code, code === 0 ? '' : stderr])).toEqual([
+        [0, ''],
+        [0, ''],
+      ])
+      expect(both[0].stdout).toBe(both[1].stdout)
+    } finally {
+      await bmm(['down', '--data', twin])
+      rmSync(twin, { recursive: true, force: true })
+    }
+  }, 120_000)
+
   test('another port is refused, because every token contains the first one', async () => {
     const other = await bmm(['up', '--data', data, '--port', '1025'])
     expect(other.code).toBe(1)

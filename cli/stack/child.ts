@@ -5,8 +5,8 @@ import { closeQuietly, openLog, tailOf } from './log-file.ts'
 const READY_POLL_MS = 25
 const FIRST_BACKOFF_MS = 100
 const MAX_BACKOFF_MS = 10_000
-/** A process that ran this long starts its back-off from the beginning. */
-const STEADY_MS = 30_000
+/** What is broken ends while it starts; a process that ran this long was hit from outside and returns at once. */
+const STEADY_MS = 5_000
 /** Before it was ever ready: this many ends make the start of the stack fail. */
 const MAX_EARLY_ENDS = 6
 
