@@ -3,11 +3,12 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { delimiter, dirname, join } from 'node:path'
 import type { Command } from 'commander'
-import { checkout, environment } from './config.ts'
+import { checkout, environment, installsForbidden } from './config.ts'
 import { failed } from './fault.ts'
 import { note, print, printJson } from './output.ts'
 import { installPrograms } from './stack/install.ts'
 import { type FileResult, findTestFiles, runTestFiles } from './test-files.ts'
+import { installTestPackages } from './test-packages.ts'
 import { openTestStores } from './test-stores.ts'
 
 const PROCESSES = 2
@@ -31,6 +32,7 @@ async function test(paths: string[], options: { json?: boolean }): Promise<void>
   }
   const files = await findTestFiles(paths)
   await installPrograms({ redis: true }, note)
+  await installTestPackages(files, { root: checkout, forbidden: installsForbidden(), say: note })
   const results: FileResult[] = []
   const startedAt = performance.now()
   const folder = mkdtempSync(join(tmpdir(), 'bmm-reports-'))
