@@ -1,28 +1,27 @@
 /** GitHub's document, over a thousand operations: how long until its draft is there, and in how much memory. */
-import { existsSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { readFileSync } from 'node:fs'
+import { watchChildren } from '@bmm/tests/corpus/child-usage'
+import { githubDocument } from '@bmm/tests/corpus/documents'
+import { installHeavyPackages } from '@bmm/tests/corpus/heavy-packages'
 import type { Platform } from '@bmm/tests/platform'
 import { type Figure, median } from './figure.ts'
-import { childrenOfService, peakBytes } from './processor-time.ts'
+import { pidOfService } from './processor-time.ts'
 
 const ROUNDS = 3
-const WATCH_MS = 5
-const heavy = join(import.meta.dir, 'heavy')
-const document = join(heavy, 'node_modules/@octokit/openapi/generated/api.github.com.json')
 
-/** Installs the document first where it is missing: 400 MB, which the product itself does not need. */
 export async function measureGithub(platform: Platform): Promise<Figure[]> {
-  await install()
-  const text = readFileSync(document, 'utf8')
+  await installHeavyPackages()
+  const text = readFileSync(githubDocument().path, 'utf8')
+  const generator = pidOfService(platform.stack, 'services/generator/main.ts')
   const took: number[] = []
   const peaks: number[] = []
   let tools = 0
   for (let round = 0; round < ROUNDS; round++) {
-    const watch = watchChildren(platform)
+    using usage = watchChildren(generator)
     const begun = performance.now()
     tools = (await platform.draft({ document: text })).tools
     took.push(performance.now() - begun)
-    peaks.push(watch.stop())
+    peaks.push(usage.peakBytes())
   }
   return [
     {
@@ -36,37 +35,4 @@ export async function measureGithub(platform: Platform): Promise<Figure[]> {
       target: '≤ 400 MB',
     },
   ]
-}
-
-/** The largest peak of any child that the generator has while this watches. */
-function watchChildren({ stack }: Platform) {
-  let peak = 0
-  const look = () => {
-    for (const pid of childrenOfService(stack, 'services/generator/main.ts')) {
-      peak = Math.max(peak, peakBytes(pid))
-    }
-  }
-  const timer = setInterval(look, WATCH_MS)
-  return {
-    stop() {
-      clearInterval(timer)
-      return peak
-    },
-  }
-}
-
-async function install(): Promise<void> {
-  if (existsSync(document)) return
-  if (Bun.env.BMM_NO_INSTALL === '1') {
-    throw new Error(
-      '@octokit/openapi is missing in bench/heavy, and BMM_NO_INSTALL=1 forbids installing',
-    )
-  }
-  process.stderr.write('installing @octokit/openapi into bench/heavy\n')
-  const child = Bun.spawn([process.execPath, 'install', '--frozen-lockfile'], {
-    cwd: heavy,
-    stdout: 'ignore',
-    stderr: 'inherit',
-  })
-  if ((await child.exited) !== 0) throw new Error('bench/heavy could not be installed')
 }

@@ -1,20 +1,9 @@
 /** `./bmm bench [name…] [--json]`: starts a stack of its own, measures, prints a table, and leaves nothing behind. */
 
-import { openPlatform, type Platform } from '@bmm/tests/platform'
+import { openPlatform } from '@bmm/tests/platform'
 import { startStack } from '@bmm/tests/stack'
-import { measureCallPath } from './call-path.ts'
 import { type Figure, figureTable, machineLoad } from './figure.ts'
-import { measureFirstCall } from './first-call.ts'
-import { measureGithub } from './github.ts'
-import { measureSandboxes, measureWakes } from './wake.ts'
-
-const measures: Record<string, (platform: Platform) => Promise<Figure[]>> = {
-  calls: measureCallPath,
-  wake: measureWakes,
-  sandbox: measureSandboxes,
-  github: measureGithub,
-  first: measureFirstCall,
-}
+import { measures } from './measures.ts'
 
 const words = process.argv.slice(2)
 const wanted = words.filter((word) => word !== '--json')

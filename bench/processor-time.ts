@@ -1,4 +1,4 @@
-/** Processor time and memory of a stack's processes, read from /proc. */
+/** Processor time of a stack's processes, read from /proc. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import type { Stack } from '@bmm/tests/stack'
@@ -43,16 +43,11 @@ export function usedBetween(
   return sum
 }
 
-/** Pids of the children that a service of the stack has at this moment. */
-export function childrenOfService(stack: Stack, main: string): number[] {
-  const all = tree(supervisorOf(stack))
-  const service = all.find(({ pid }) => textOf(pid, 'cmdline').includes(main))
-  return all.filter(({ parent }) => parent === service?.pid).map(({ pid }) => pid)
-}
-
-/** The most memory that was resident in the process so far, bytes; 0 when it is gone. */
-export function peakBytes(pid: number): number {
-  return Number(/VmHWM:\s+(\d+) kB/.exec(textOf(pid, 'status'))?.[1] ?? '0') * 1024
+/** The process of a service of the stack; throws when it does not run. */
+export function pidOfService(stack: Stack, main: string): number {
+  const service = tree(supervisorOf(stack)).find(({ pid }) => textOf(pid, 'cmdline').includes(main))
+  if (service === undefined) throw new Error(`${main} does not run`)
+  return service.pid
 }
 
 function supervisorOf(stack: Stack): number {

@@ -10,7 +10,10 @@ export function addBenchCommand(program: Command): void {
   program
     .command('bench')
     .description('measure the call path and what leads to it')
-    .argument('[names...]', 'calls, wake, sandbox, github or first; all of them otherwise')
+    .argument(
+      '[names...]',
+      'calls, wake, sandbox, github, first or directory; all of them otherwise',
+    )
     .option('--json', 'one line of JSON instead of the table')
     .action(bench)
 }

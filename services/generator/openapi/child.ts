@@ -1,46 +1,58 @@
 /** The disposable child: one document comes in on stdin, its draft or the fault goes out on stdout. */
-
+import { writeSync } from 'node:fs'
 import { type OpenApiDocument, readDocument } from './document.ts'
 import { draftInParts, type ImportOptions } from './draft.ts'
 import { ImportError } from './import-error.ts'
 
+const STDOUT = 1
 const PART_CHARACTERS = 1_000_000
-const COLLECT_EVERY_PARTS = 4
+/** From this size on, what is garbage after reading a document is collected before the draft is made. */
+const LARGE_BYTES = 4 * 1024 * 1024
 
-/** The document is not named here, so that its bytes can be collected while the draft is made. */
+/**
+ * In: one line of JSON options, then the document's bytes. Out, as one JSON text: `{"tools":[…],` and then
+ * `"draft"` without its tools, or `"fault"`. The tools of large documents leave while the rest is being made.
+ */
 if (import.meta.main) {
-  for (const part of answerTo(new Uint8Array(await Bun.stdin.arrayBuffer()))) {
-    await Bun.write(Bun.stdout, part)
-  }
-}
-
-/** In: one line of JSON options, then the document's bytes. Out: `{"draft"}` or `{"fault"}`, as one JSON text in parts. */
-function answerTo(input: Uint8Array): string[] {
+  say('{"tools":[')
   try {
-    const end = input.indexOf(0x0a)
-    const options: ImportOptions = JSON.parse(new TextDecoder().decode(input.subarray(0, end)))
-    return draftParts(readDocument(decoded(input.subarray(end + 1))), options)
+    const { document, options, size } = opened(await Bun.stdin.arrayBuffer())
+    if (size > LARGE_BYTES) Bun.gc(true)
+    say(`],"draft":${JSON.stringify(draftHead(document, options))}}`)
   } catch (error) {
-    if (error instanceof ImportError) return [JSON.stringify({ fault: error.fault })]
-    throw error
+    if (!(error instanceof ImportError)) throw error
+    say(`],"fault":${JSON.stringify(error.fault)}}`)
   }
 }
 
-function draftParts(document: OpenApiDocument, options: ImportOptions): string[] {
-  const parts: string[] = []
+/** Empties `buffer`: what looks like a pointer to it may stand on the stack until the end. */
+function opened(buffer: ArrayBuffer) {
+  const input = new Uint8Array(buffer)
+  const size = input.length
+  const end = input.indexOf(0x0a)
+  const options: ImportOptions = JSON.parse(new TextDecoder().decode(input.subarray(0, end)))
+  const text = decoded(input.subarray(end + 1))
+  buffer.transfer(0)
+  return { document: readDocument(text), options, size }
+}
+
+function draftHead(document: OpenApiDocument, options: ImportOptions) {
   let part = ''
   let separator = ''
-  const { spec, ...rest } = draftInParts(document, options, (tool) => {
+  const head = draftInParts(document, options, (tool) => {
     part += `${separator}${JSON.stringify(tool)}`
     separator = ','
     if (part.length < PART_CHARACTERS) return
-    parts.push(part)
+    say(part)
     part = ''
-    // The engine would let garbage grow to the size of what lives: for the largest documents that is too much.
-    if (parts.length % COLLECT_EVERY_PARTS === 0) Bun.gc(true)
   })
-  const [head, tail] = [JSON.stringify(spec).slice(0, -1), JSON.stringify(rest).slice(1)]
-  return [`{"draft":{"spec":${head},"tools":[`, ...parts, part, `]},${tail}}`]
+  say(part)
+  return head
+}
+
+function say(text: string): void {
+  const bytes = Buffer.from(text)
+  for (let at = 0; at < bytes.length; ) at += writeSync(STDOUT, bytes, at)
 }
 
 function decoded(bytes: Uint8Array): string {

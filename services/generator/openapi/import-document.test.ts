@@ -117,10 +117,10 @@ describe('a child that misbehaves', () => {
       `const fs = require('node:fs')
        fs.appendFileSync(${JSON.stringify(log)}, 'x')
        if (fs.readFileSync(${JSON.stringify(log)}, 'utf8') === 'x') process.exit(7)
-       process.stdout.write('{"draft":{"tags":[]}}')`,
+       process.stdout.write('{"tools":[],"draft":{"tags":[]}}')`,
     )
     const draft: unknown = await importDocument(fixture, {}, { limits, program: flaky })
-    expect(draft).toEqual({ tags: [] })
+    expect(draft).toEqual({ tags: [], spec: { tools: [] } })
   })
 
   test('that says half a sentence has crashed', async () => {

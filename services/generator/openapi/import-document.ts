@@ -2,7 +2,7 @@
 import { join } from 'node:path'
 import { type ChildLimits, runDisposable } from '../disposable.ts'
 import { MAX_DOCUMENT_BYTES } from './document.ts'
-import type { Draft, ImportOptions } from './draft.ts'
+import type { Draft, DraftHead, ImportOptions } from './draft.ts'
 import { ImportError, type ImportFault } from './import-error.ts'
 
 export type ImportRun = {
@@ -20,7 +20,7 @@ const importLimits: ChildLimits = {
 }
 const ATTEMPTS = 2
 
-type ChildAnswer = { fault: ImportFault } | { draft: Draft }
+type ChildAnswer = { fault: ImportFault } | { draft: DraftHead; tools: Draft['spec']['tools'] }
 
 /**
  * The draft of a document. Rejects with ImportError. Hostile text is never parsed in this process;
@@ -70,7 +70,8 @@ function answerFrom(output: Uint8Array): ChildAnswer | undefined {
 
 function draftOf(answer: ChildAnswer): Draft {
   if ('fault' in answer) throw new ImportError(answer.fault)
-  return answer.draft
+  const { draft, tools } = answer
+  return { ...draft, spec: { ...draft.spec, tools } }
 }
 
 function failed(message: string): ImportError {

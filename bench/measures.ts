@@ -1,0 +1,18 @@
+/** What there is to measure, by the names that the command takes. */
+
+import type { Platform } from '@bmm/tests/platform'
+import { measureCallPath } from './call-path.ts'
+import { measureDirectory } from './directory.ts'
+import type { Figure } from './figure.ts'
+import { measureFirstCall } from './first-call.ts'
+import { measureGithub } from './github.ts'
+import { measureSandboxes, measureWakes } from './wake.ts'
+
+export const measures: Record<string, (platform: Platform) => Promise<Figure[]>> = {
+  calls: measureCallPath,
+  wake: measureWakes,
+  sandbox: measureSandboxes,
+  github: measureGithub,
+  first: measureFirstCall,
+  directory: measureDirectory,
+}
