@@ -33,13 +33,6 @@ export type Person = 'allows' | 'away'
 export type Machine = Disposable & {
   home: string
   run(words: readonly string[], person?: Person): Promise<Run>
-  start(words: readonly string[], person?: Person): Running
-}
-
-export type Running = AsyncDisposable & {
-  child: Bun.Subprocess<'pipe', 'pipe', 'pipe'>
-  opened: URL[]
-  ended: Promise<Run>
 }
 
 /** Programs on PATH by their names: the clients of this package, Node 24, and what Debian has. */
@@ -47,75 +40,65 @@ export function openMachine(stack: Stack, email: string): Machine {
   const home = mkdtempSync(join(tmpdir(), 'bmm-client-'))
   const browser = openBrowser(stack.gateway)
   const addresses = join(home, 'addresses')
+  const away = join(home, 'away')
   const bin = join(home, 'bin')
   mkdirSync(bin)
   // Programs open a browser by one of these names; this one leaves the address for the person.
-  for (const name of ['xdg-open', 'sensible-browser', 'x-www-browser', 'browser']) {
+  for (const name of ['xdg-open', 'www-browser']) {
     const opener = join(bin, name)
-    writeFileSync(opener, `#!/bin/sh\ntest "$PERSON" = allows && echo "$1" >> "${addresses}"\n`)
+    writeFileSync(opener, `#!/bin/sh\ntest ! -e "${away}" && echo "$1" >> "${addresses}"\n`)
     chmodSync(opener, 0o755)
   }
 
-  function start(words: readonly string[], person: Person = 'allows'): Running {
-    rmSync(addresses, { force: true })
-    const child = Bun.spawn([...words], {
-      cwd: home,
-      env: environment(home, bin, person),
-      stdio: ['pipe', 'pipe', 'pipe'],
-      timeout: RUN_TIMEOUT_MS,
-    })
-    const opened: URL[] = []
-    const attended = attend(opened)
-    const printed = [new Response(child.stdout).text(), new Response(child.stderr).text()]
-    const ended = Promise.all([...printed, attended]).then(([stdout = '', stderr = '']) => ({
-      code: child.exitCode,
-      ...{ stdout: String(stdout), stderr: String(stderr), opened },
-    }))
-
-    /** The person's part, each time that the client opens the browser. */
-    async function attend(seen: URL[]): Promise<void> {
-      while (child.exitCode === null && child.signalCode === null) {
-        const lines = existsSync(addresses) ? readFileSync(addresses, 'utf8').split('\n') : ['']
-        for (const line of lines.slice(seen.length, -1)) {
-          seen.push(new URL(line))
-          const { callback } = await authorize(stack, line, email, browser)
-          await fetch(callback)
-        }
-        await Bun.sleep(POLL_MS)
+  /** The person's part, each time that the client opens the browser. */
+  async function attend(child: Bun.Subprocess, opened: URL[]): Promise<void> {
+    while (child.exitCode === null && child.signalCode === null) {
+      const lines = existsSync(addresses) ? readFileSync(addresses, 'utf8').split('\n') : []
+      for (const line of lines.slice(opened.length, -1)) {
+        opened.push(new URL(line))
+        const { callback } = await authorize(stack, line, email, browser)
+        await fetch(callback)
       }
-    }
-
-    return {
-      ...{ child, opened, ended },
-      async [Symbol.asyncDispose]() {
-        child.kill()
-        await ended
-      },
+      await Bun.sleep(POLL_MS)
     }
   }
 
   return {
     home,
-    start,
-    run: (words, person) => {
-      const { child, ended } = start(words, person)
-      child.stdin.end()
-      return ended
+    async run(words, person = 'allows') {
+      rmSync(addresses, { force: true })
+      if (person === 'away') writeFileSync(away, '')
+      else rmSync(away, { force: true })
+      const child = Bun.spawn([...words], {
+        cwd: home,
+        env: environment(home, bin),
+        stdio: ['ignore', 'pipe', 'pipe'],
+        timeout: RUN_TIMEOUT_MS,
+      })
+      const opened: URL[] = []
+      const [stdout, stderr] = await Promise.all([
+        new Response(child.stdout).text(),
+        new Response(child.stderr).text(),
+        attend(child, opened),
+      ])
+      return { code: child.exitCode, stdout, stderr, opened }
     },
     [Symbol.dispose]: () => rmSync(home, { recursive: true, force: true }),
   }
 }
 
 /** Nothing of the tester's own, and no way out of this machine: what a client wants to report goes nowhere. */
-function environment(home: string, bin: string, person: Person): Record<string, string> {
+function environment(home: string, bin: string): Record<string, string> {
   const nowhere = 'http://127.0.0.1:9'
   return {
     HOME: home,
     PATH: [bin, nodeFolder(), join(here, 'node_modules/.bin'), '/usr/bin', '/bin'].join(delimiter),
-    PERSON: person,
-    BROWSER: 'browser',
+    BROWSER: 'xdg-open',
     LANG: 'C.UTF-8',
     ...{ HTTP_PROXY: nowhere, HTTPS_PROXY: nowhere, NO_PROXY: 'localhost,127.0.0.1,::1' },
+    // The Inspector opens no browser without a terminal unless told to.
+    MCP_AUTO_OPEN_ENABLED: 'true',
+    MCP_INSPECTOR_SECRET_STORE: 'file',
     DISABLE_TELEMETRY: '1',
     DISABLE_ERROR_REPORTING: '1',
     DISABLE_AUTOUPDATER: '1',
@@ -132,4 +115,28 @@ function nodeFolder(): string {
     throw new Error('the clients are not installed: ./bmm test tests/clients does that')
   }
   return join(modules, found, 'bin')
+}
+
+/** Makes every access token that lies in this home one that no server knows; says how many there were. */
+export function spoilAccessTokens(home: string): number {
+  let found = 0
+  for (const path of filesIn(home)) {
+    const text = readFileSync(path, 'utf8')
+    const spoiled = text.replace(/eyJ[\w-]+\.[\w-]+\.[\w-]+/g, () => `spoiled.${++found}`)
+    if (spoiled !== text) writeFileSync(path, spoiled)
+  }
+  return found
+}
+
+/** The refresh token that a client keeps in this home, and the id that it was registered with. */
+export function keptGrant(home: string): { refreshToken: string; clientId: string } {
+  const all = filesIn(home).map((path) => readFileSync(path, 'utf8'))
+  const find = (pattern: RegExp) => all.map((text) => pattern.exec(text)?.[0]).find(Boolean) ?? ''
+  return { refreshToken: find(/bmr_[\w-]+/), clientId: find(/cli_[0-9a-z]{26}/) }
+}
+
+function filesIn(home: string): string[] {
+  return readdirSync(home, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && entry.name.endsWith('.json'))
+    .map((entry) => join(entry.parentPath, entry.name))
 }

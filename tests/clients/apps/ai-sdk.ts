@@ -8,7 +8,7 @@ import {
 } from '@ai-sdk/mcp'
 import { main, openApp } from './app.ts'
 
-await main(async (url, file) => {
+await main(async (url, file = '') => {
   using app = await openApp<OAuthTokens, OAuthClientInformation>('App on the AI SDK', file)
   const open = () =>
     createMCPClient({ transport: { type: 'http', url, authProvider: app.provider } })

@@ -84,10 +84,12 @@ export async function openApp<Tokens, Client>(name: string, file: string) {
 }
 
 /** Runs an app and prints its outcome; one that fails says why in one line and ends with 1. */
-export async function main(run: (url: string, file: string) => Promise<Outcome>): Promise<void> {
-  const [url = '', file = ''] = process.argv.slice(2)
+export async function main(
+  run: (first: string, ...words: string[]) => Promise<Outcome>,
+): Promise<void> {
+  const [first = '', ...words] = process.argv.slice(2)
   try {
-    process.stdout.write(`${JSON.stringify(await run(url, file))}\n`)
+    process.stdout.write(`${JSON.stringify(await run(first, ...words))}\n`)
   } catch (thrown) {
     const told = thrown instanceof Error ? `${thrown.name}: ${thrown.message}` : String(thrown)
     process.stderr.write(`${told}\n`)

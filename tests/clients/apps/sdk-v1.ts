@@ -8,7 +8,7 @@ import type {
 } from '@modelcontextprotocol/sdk/shared/auth.js'
 import { main, openApp } from './app.ts'
 
-await main(async (url, file) => {
+await main(async (url, file = '') => {
   using app = await openApp<OAuthTokens, OAuthClientInformationMixed>('App on SDK v1', file)
   const transport = () =>
     new StreamableHTTPClientTransport(new URL(url), { authProvider: app.provider })

@@ -8,9 +8,8 @@ import {
 } from '@modelcontextprotocol/client'
 import { main, openApp } from './app.ts'
 
-const mode = process.argv[4] === 'legacy' ? 'legacy' : 'auto'
-
-await main(async (url, file) => {
+await main(async (url, file = '', era) => {
+  const mode = era === 'legacy' ? 'legacy' : 'auto'
   using app = await openApp<StoredOAuthTokens, StoredOAuthClientInformation>('App on SDK v2', file)
   const newClient = () =>
     new Client({ name: 'app-v2', version: '1.0.0' }, { versionNegotiation: { mode } })
