@@ -1,4 +1,4 @@
-/** JSON from strangers: checked for encoding, depth and repeated keys by a scan, before any parser recurses into it. */
+/** JSON from strangers: checked for encoding and depth by a scan, before any parser recurses into it, and for repeated keys. */
 
 export type JsonFaultKind = 'encoding' | 'syntax' | 'too_deep' | 'duplicate_key'
 
@@ -32,12 +32,18 @@ const strictDecoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 /** The parsed value. Throws JsonFault only. */
 export function parseJson(bytes: Uint8Array, rules: JsonRules = {}): unknown {
   const text = decode(bytes)
-  checkStructure(text, rules.maxDepth ?? MAX_JSON_DEPTH, rules.repeatedKeys !== 'allowed')
+  const named = countKeys(text, rules.maxDepth ?? MAX_JSON_DEPTH)
+  let value: unknown
   try {
-    return JSON.parse(text)
+    value = JSON.parse(text)
   } catch {
     throw new JsonFault('syntax')
   }
+  // The parser keeps one of two equal keys, however they were escaped: then the text names more than there are.
+  if (rules.repeatedKeys !== 'allowed' && keysIn(value) !== named) {
+    throw new JsonFault('duplicate_key')
+  }
+  return value
 }
 
 /** A JSON object, as opposed to an array, null or a plain value. */
@@ -57,62 +63,65 @@ function decode(bytes: Uint8Array): string {
 }
 
 const QUOTE = 0x22
+const COLON = 0x3a
 const BACKSLASH = 0x5c
-const COMMA = 0x2c
+/** Longer strings are searched for their end by the engine. */
+const SHORT_STRING = 64
 
-/** Right for every valid JSON text; an invalid one may pass here, the parser refuses it next. */
-function checkStructure(text: string, maxDepth: number, uniqueKeys: boolean): void {
-  /** One entry an open bracket: the keys of an object so far, or undefined for an array. */
-  const open: (Set<string> | undefined)[] = []
-  let keyNext = false
+/**
+ * How many keys the text names, after a look at its depth. Right for every valid JSON text; an invalid one may pass here,
+ * the parser refuses it next.
+ */
+function countKeys(text: string, maxDepth: number): number {
+  let depth = 0
+  let keys = 0
   for (let at = 0; at < text.length; at++) {
     switch (text.charCodeAt(at)) {
-      case QUOTE: {
-        const end = endOfString(text, at)
-        if (keyNext && uniqueKeys) remember(open.at(-1), text.slice(at, end + 1))
-        keyNext = false
-        at = end
+      case QUOTE:
+        at = endOfString(text, at)
         break
-      }
+      case COLON:
+        keys++
+        break
       case 0x7b: // {
       case 0x5b: // [
-        keyNext = text.charCodeAt(at) === 0x7b
-        open.push(keyNext && uniqueKeys ? new Set() : undefined)
-        if (open.length > maxDepth) throw new JsonFault('too_deep')
+        if (++depth > maxDepth) throw new JsonFault('too_deep')
         break
       case 0x7d: // }
       case 0x5d: // ]
-        open.pop()
-        keyNext = false
-        break
-      case COMMA:
-        keyNext = open.at(-1) !== undefined
+        depth--
         break
     }
   }
+  return keys
 }
 
 function endOfString(text: string, start: number): number {
-  let end = text.indexOf('"', start + 1)
+  const near = Math.min(text.length, start + SHORT_STRING)
+  let at = start + 1
+  while (at < near) {
+    const code = text.charCodeAt(at)
+    if (code === QUOTE) return at
+    at += code === BACKSLASH ? 2 : 1
+  }
+  let end = text.indexOf('"', at)
   while (end !== -1) {
     let before = end - 1
-    while (text.charCodeAt(before) === BACKSLASH) before--
+    while (before >= at && text.charCodeAt(before) === BACKSLASH) before--
     if ((end - before) % 2 === 1) return end
     end = text.indexOf('"', end + 1)
   }
   throw new JsonFault('syntax')
 }
 
-/** Compares keys after unescaping: `"a"` and `"\u0061"` are one key to every parser. */
-function remember(keys: Set<string> | undefined, quoted: string): void {
-  let key = quoted
-  if (quoted.includes('\\')) {
-    try {
-      key = JSON.stringify(JSON.parse(quoted))
-    } catch {
-      throw new JsonFault('syntax')
-    }
+/** The keys of all objects in a parsed value; its depth was checked before. */
+function keysIn(value: unknown): number {
+  if (typeof value !== 'object' || value === null) return 0
+  let keys = 0
+  if (Array.isArray(value)) {
+    for (const item of value) keys += keysIn(item)
+    return keys
   }
-  if (keys?.has(key)) throw new JsonFault('duplicate_key')
-  keys?.add(key)
+  for (const item of Object.values(value)) keys += 1 + keysIn(item)
+  return keys
 }
