@@ -11,6 +11,8 @@ import {
   MAX_PART_BYTES,
   MAX_RESULT_BYTES,
   REST_BYTES,
+  readUint32,
+  writeUint32,
 } from './frames.ts'
 
 const FRAME_DEADLINE_MS = 5_000
@@ -37,8 +39,6 @@ export interface FrameHandlers {
   frameDeadlineMs?: number
 }
 
-const encoder = new TextEncoder()
-
 /** One end of a frame connection. Made by `connectFrames` and `listenFrames` only. */
 export class FrameConnection {
   /** Resolves with the reason when the connection has ended, from whichever side. */
@@ -48,7 +48,7 @@ export class FrameConnection {
   readonly #accept: ReadonlySet<number>
   readonly #socket: Socket<ConnectionSlot>
   #ended: string | undefined
-  #out = new Uint8Array(INITIAL_QUEUE_BYTES)
+  #out = Buffer.allocUnsafeSlow(INITIAL_QUEUE_BYTES)
   #head = 0
   #tail = 0
   #flushArmed = false
@@ -77,32 +77,38 @@ export class FrameConnection {
     return this.#tail - this.#head
   }
 
-  /** Queues one frame whose payload is the parts in order. False: ended, or the queue is full; nothing was queued then. */
-  send(type: FrameType, call: number, ...parts: Uint8Array[]): boolean {
+  /**
+   * Queues one frame whose payload is the parts in order, texts as UTF-8. False: ended, or the queue is full; nothing was
+   * queued then.
+   */
+  send(type: FrameType, call: number, ...parts: (Uint8Array | string)[]): boolean {
     let bytes = 0
-    for (const part of parts) bytes += part.length
-    if (!this.#begin(type, call, bytes)) return false
-    let at = this.#tail + HEADER_BYTES
     for (const part of parts) {
-      this.#out.set(part, at)
-      at += part.length
+      bytes += typeof part === 'string' ? Buffer.byteLength(part) : part.length
     }
-    this.#tail = at
+    if (!this.#begin(type, call, bytes)) return false
+    for (const part of parts) this.#append(part)
     this.#arm()
     return true
   }
 
   /** Queues one frame whose payload is `value` as JSON. */
   sendControl(type: FrameType, call: number, value: unknown): boolean {
-    return this.send(type, call, encoder.encode(JSON.stringify(value)))
+    return this.send(type, call, JSON.stringify(value))
   }
 
   /** Queues a CALL: `u32 header length, header as JSON, argument bytes`. */
-  sendCall(call: number, header: unknown, args: Uint8Array): boolean {
-    const head = encoder.encode(JSON.stringify(header))
-    const length = new Uint8Array(4)
-    new DataView(length.buffer).setUint32(0, head.length)
-    return this.send(FRAME.CALL, call, length, head, args)
+  sendCall(call: number, header: unknown, args: Uint8Array | string): boolean {
+    const head = JSON.stringify(header)
+    const headBytes = Buffer.byteLength(head)
+    const argsBytes = typeof args === 'string' ? Buffer.byteLength(args) : args.length
+    if (!this.#begin(FRAME.CALL, call, 4 + headBytes + argsBytes)) return false
+    writeUint32(this.#out, this.#tail, headBytes)
+    this.#tail += 4
+    this.#append(head)
+    this.#append(args)
+    this.#arm()
+    return true
   }
 
   /** Queues bytes of any length as frames of one type, each at most `MAX_PART_BYTES`; no frame for no bytes. */
@@ -139,11 +145,21 @@ export class FrameConnection {
     const limit = this.#handlers.queueLimitBytes ?? DEFAULT_QUEUE_BYTES
     if (this.#ended !== undefined || this.queuedBytes + bytes > limit) return false
     this.#reserve(bytes)
-    const view = new DataView(this.#out.buffer, this.#tail, HEADER_BYTES)
-    view.setUint32(0, payloadBytes + REST_BYTES)
-    view.setUint8(4, type)
-    view.setUint32(5, call)
+    writeUint32(this.#out, this.#tail, payloadBytes + REST_BYTES)
+    this.#out[this.#tail + 4] = type
+    writeUint32(this.#out, this.#tail + 5, call)
+    this.#tail += HEADER_BYTES
     return true
+  }
+
+  /** There is room: `#begin` has reserved it. */
+  #append(part: Uint8Array | string): void {
+    if (typeof part === 'string') {
+      this.#tail += this.#out.write(part, this.#tail)
+    } else {
+      this.#out.set(part, this.#tail)
+      this.#tail += part.length
+    }
   }
 
   #reserve(bytes: number): void {
@@ -151,7 +167,7 @@ export class FrameConnection {
     const queued = this.queuedBytes
     let size = this.#out.length
     while (size < queued + bytes) size *= 2
-    const target = size === this.#out.length ? this.#out : new Uint8Array(size)
+    const target = size === this.#out.length ? this.#out : Buffer.allocUnsafeSlow(size)
     target.set(this.#out.subarray(this.#head, this.#tail))
     this.#out = target
     this.#head = 0
@@ -182,7 +198,7 @@ export class FrameConnection {
     }
     this.#head = 0
     this.#tail = 0
-    if (this.#out.length > MAX_FRAME_BYTES) this.#out = new Uint8Array(INITIAL_QUEUE_BYTES)
+    if (this.#out.length > MAX_FRAME_BYTES) this.#out = Buffer.allocUnsafeSlow(INITIAL_QUEUE_BYTES)
   }
 
   #finish(reason: string): void {
@@ -190,7 +206,7 @@ export class FrameConnection {
     this.#ended = reason
     clearTimeout(this.#deadline)
     this.#partial = undefined
-    this.#out = new Uint8Array(0)
+    this.#out = Buffer.alloc(0)
     this.#head = this.#tail = 0
     this.#handlers.onEnd?.(reason, this)
     this.#resolveClosed(reason)
@@ -213,7 +229,7 @@ export class FrameConnection {
     if (left >= 4) {
       const size = 4 + restBytesAt(chunk, at)
       if (left >= size) {
-        this.#handle(chunk.subarray(at, at + size))
+        this.#handle(chunk, at, at + size)
         return at + size
       }
       this.#startPartial(size)
@@ -244,7 +260,7 @@ export class FrameConnection {
       return at + take
     }
     this.#partial = undefined
-    this.#handle(partial)
+    this.#handle(partial, 0, partial.length)
     return at + take
   }
 
@@ -262,12 +278,12 @@ export class FrameConnection {
     this.#deadline = setTimeout(check, limitMs)
   }
 
-  #handle(frame: Uint8Array): void {
-    const view = new DataView(frame.buffer, frame.byteOffset, HEADER_BYTES)
-    const type = view.getUint8(4)
+  #handle(bytes: Uint8Array, start: number, end: number): void {
+    const type = bytes[start + 4] as FrameType
     if (!this.#accept.has(type)) throw new FrameFault(`frame type ${type} is not accepted here`)
-    const payload = frame.subarray(HEADER_BYTES)
-    this.#handlers.onFrame({ type: type as FrameType, call: view.getUint32(5), payload }, this)
+    const call = readUint32(bytes, start + 5)
+    const payload = bytes.subarray(start + HEADER_BYTES, end)
+    this.#handlers.onFrame({ type, call, payload }, this)
   }
 }
 
@@ -277,7 +293,7 @@ interface ConnectionSlot {
 }
 
 function restBytesAt(bytes: Uint8Array, at: number): number {
-  const rest = new DataView(bytes.buffer, bytes.byteOffset + at, 4).getUint32(0)
+  const rest = readUint32(bytes, at)
   if (rest < REST_BYTES || rest > MAX_FRAME_BYTES) {
     throw new FrameFault(`a frame says it has ${rest} bytes; allowed are 5 to ${MAX_FRAME_BYTES}`)
   }

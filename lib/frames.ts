@@ -86,12 +86,25 @@ export function parseControl(payload: Uint8Array, limitBytes = MAX_CONTROL_BYTES
 /** Header and argument bytes of a CALL; the arguments stay opaque. Throws FrameFault. */
 export function parseCall(payload: Uint8Array): { header: unknown; args: Uint8Array } {
   if (payload.length < 4) throw new FrameFault('a call has no header')
-  const length = new DataView(payload.buffer, payload.byteOffset, 4).getUint32(0)
+  const length = readUint32(payload, 0)
   if (length > payload.length - 4) throw new FrameFault('a call is shorter than its header')
   return {
     header: parseControl(payload.subarray(4, 4 + length)),
     args: payload.subarray(4 + length),
   }
+}
+
+/** Big endian. By hand, because a DataView for each frame costs more than reading it. */
+export function readUint32(bytes: Uint8Array, at: number): number {
+  const high = ((bytes[at] ?? 0) << 24) | ((bytes[at + 1] ?? 0) << 16)
+  return (high | ((bytes[at + 2] ?? 0) << 8) | (bytes[at + 3] ?? 0)) >>> 0
+}
+
+export function writeUint32(bytes: Uint8Array, at: number, value: number): void {
+  bytes[at] = value >>> 24
+  bytes[at + 1] = value >>> 16
+  bytes[at + 2] = value >>> 8
+  bytes[at + 3] = value
 }
 
 /** The deepest nesting of `{` and `[` outside strings, found without parsing: parsers recurse. */
@@ -105,8 +118,9 @@ export function nestingOf(json: Uint8Array): number {
       if (byte === 0x5c) at++
       else if (byte === 0x22) inString = false
     } else if (byte === 0x22) inString = true
-    else if (byte === 0x7b || byte === 0x5b) deepest = Math.max(deepest, ++depth)
-    else if (byte === 0x7d || byte === 0x5d) depth--
+    else if (byte === 0x7b || byte === 0x5b) {
+      if (++depth > deepest) deepest = depth
+    } else if (byte === 0x7d || byte === 0x5d) depth--
   }
   return deepest
 }
