@@ -1,5 +1,4 @@
 /** Access tokens of the authorization server: verified once, remembered by digest, bound to one server. */
-import { createHash } from 'node:crypto'
 import { CALL_SCOPE, OFFLINE_SCOPE } from '@bmm/spec/scope'
 import { errors as joseErrors, jwtVerify } from 'jose'
 import { z } from 'zod'
@@ -28,7 +27,11 @@ export type AccessClaims = {
 
 /** The claims behind a token for a resource, or undefined when it is not good there, for whatever reason. */
 export type AccessTokens = {
-  verify(token: string, resource: string): Promise<AccessClaims | undefined>
+  /** Answers at once when the token was verified before. */
+  verify(
+    token: string,
+    resource: string,
+  ): AccessClaims | undefined | Promise<AccessClaims | undefined>
 }
 
 /** RFC 9068 section 2.2, with our own grant, organisation and server. */
@@ -52,18 +55,28 @@ export function accessTokens(options: {
 }): AccessTokens {
   const { now = Date.now, maxRemembered = MAX_REMEMBERED } = options
   const remembered = new Map<string, AccessClaims>()
+
+  function admit(digest: string, claims: AccessClaims, resource: string): AccessClaims | undefined {
+    remembered.delete(digest)
+    if (claims.expiresAt + CLOCK_SKEW_SECONDS <= now() / 1_000) return undefined
+    remembered.set(digest, claims)
+    if (remembered.size > maxRemembered) forgetOldest(remembered)
+    return claims.audience === resource ? claims : undefined
+  }
+
+  async function verifyFirst(token: string, digest: string, resource: string) {
+    const claims = await verified(token, options.issuer, options.keys, now)
+    return claims && admit(digest, claims, resource)
+  }
+
   return {
-    async verify(token, resource) {
+    verify(token, resource) {
       if (token.length > MAX_TOKEN_CHARACTERS) return undefined
-      const digest = createHash('sha256').update(token).digest('base64')
+      const digest = Bun.CryptoHasher.hash('sha256', token, 'base64')
       const known = remembered.get(digest)
-      const claims = known ?? (await verified(token, options.issuer, options.keys, now))
-      if (claims === undefined) return undefined
-      remembered.delete(digest)
-      if (claims.expiresAt + CLOCK_SKEW_SECONDS <= now() / 1_000) return undefined
-      remembered.set(digest, claims)
-      if (remembered.size > maxRemembered) forgetOldest(remembered)
-      return claims.audience === resource ? claims : undefined
+      return known === undefined
+        ? verifyFirst(token, digest, resource)
+        : admit(digest, known, resource)
     },
   }
 }

@@ -1,4 +1,5 @@
 /** Request bodies: read up to a size and within a time, of the expected media type only. */
+import { createDeadlines, type Deadlines } from '@bmm/lib/deadlines'
 
 const READ_TIMEOUT_MS = 30_000
 
@@ -17,28 +18,40 @@ export class BodyFault extends Error {
   }
 }
 
-export type BodyRules = { mediaType: string; limitBytes: number; timeoutMs?: number }
+export type BodyRules = {
+  mediaType: string
+  limitBytes: number
+  timeoutMs?: number
+  /** Where many bodies are read; each has a timer of its own otherwise. */
+  deadlines?: Deadlines
+}
 
 /** All bytes of the body. Throws BodyFault. */
 export async function readBody(request: Request, rules: BodyRules): Promise<Uint8Array> {
-  const { mediaType, limitBytes, timeoutMs = READ_TIMEOUT_MS } = rules
+  const {
+    mediaType,
+    limitBytes,
+    timeoutMs = READ_TIMEOUT_MS,
+    deadlines = createDeadlines(),
+  } = rules
   if (mediaTypeOf(request) !== mediaType) {
     throw new BodyFault('media_type', `The Content-Type must be ${mediaType}.`)
   }
   const tooLarge = () =>
     new BodyFault('too_large', `The body may have at most ${limitBytes} bytes.`)
   const declared = request.headers.get('content-length')
-  if (Number(declared ?? 0) > limitBytes) throw tooLarge()
-  const late = Promise.withResolvers<never>()
-  const timer = setTimeout(
-    () => late.reject(new BodyFault('too_slow', 'The body did not arrive in time.')),
-    timeoutMs,
-  )
+  if (declared !== null && Number(declared) > limitBytes) throw tooLarge()
+  // A stream costs more than all else that is done to a small body.
+  const parts = declared === null ? readParts(request, limitBytes) : undefined
+  const { promise, resolve, reject } = Promise.withResolvers<Uint8Array | undefined>()
+  const deadline = deadlines.set(timeoutMs, () => {
+    reject(new BodyFault('too_slow', 'The body did not arrive in time.'))
+    parts?.giveUp()
+  })
+  const read = parts?.whole ?? request.bytes()
+  read.then(resolve, reject)
   try {
-    const bytes = await (declared === null
-      ? readParts(request, limitBytes, late.promise)
-      : // A stream costs more than all else that is done to a small body.
-        Promise.race([request.bytes(), late.promise]))
+    const bytes = await promise
     if (bytes === undefined || bytes.length > limitBytes) throw tooLarge()
     return bytes
   } catch (error) {
@@ -46,34 +59,28 @@ export async function readBody(request: Request, rules: BodyRules): Promise<Uint
       ? error
       : new BodyFault('aborted', 'The body broke off before its end.')
   } finally {
-    clearTimeout(timer)
+    deadlines.clear(deadline)
   }
 }
 
 /** A body that does not say how long it is; undefined when it is longer than the limit. */
-async function readParts(
-  request: Request,
-  limitBytes: number,
-  late: Promise<never>,
-): Promise<Uint8Array | undefined> {
-  if (request.body === null) return new Uint8Array(0)
-  const reader = request.body.getReader()
-  try {
+function readParts(request: Request, limitBytes: number) {
+  const reader = request.body?.getReader()
+  const giveUp = () => void reader?.cancel().catch(() => {})
+  async function read(): Promise<Uint8Array | undefined> {
     const chunks: Uint8Array[] = []
     let bytes = 0
     for (;;) {
-      const { done, value } = await Promise.race([reader.read(), late])
-      if (done) return chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks)
+      const { done, value } = (await reader?.read()) ?? { done: true }
+      if (done || value === undefined) return Buffer.concat(chunks)
       bytes += value.length
       if (bytes > limitBytes) break
       chunks.push(value)
     }
-  } catch (error) {
-    reader.cancel().catch(() => {})
-    throw error
+    giveUp()
+    return undefined
   }
-  reader.cancel().catch(() => {})
-  return undefined
+  return { whole: read(), giveUp }
 }
 
 /** The media type without its parameters, lower case. */

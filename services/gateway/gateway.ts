@@ -2,6 +2,7 @@
 import type { BlockList } from 'node:net'
 import { join } from 'node:path'
 import { rpcClient } from '@bmm/lib/client'
+import { createDeadlines } from '@bmm/lib/deadlines'
 import { channels, revokedKey } from '@bmm/lib/hints'
 import type { Identity, ServiceName } from '@bmm/lib/identity'
 import type { Log } from '@bmm/lib/log'
@@ -127,6 +128,7 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
     .use(
       mcpPlugin({
         ...{ ...shared, tokens, revocations, runner, inFlight: running },
+        deadlines: createDeadlines(),
         unread: unreadAnswers(),
         strangers: rateLimiter(strangerLimit),
         ...(options.callTimeoutMs === undefined ? {} : { callTimeoutMs: options.callTimeoutMs }),

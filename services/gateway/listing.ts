@@ -12,8 +12,8 @@ const MAX_WEIGHT = 128 * 1024 * 1024
 const MAX_SPEC_DEPTH = 128
 
 export type Listings = {
-  /** Rejects when the bytes cannot be had or are not those of the digest. */
-  get(slug: string, statement: ServeStatement): Promise<ListedServer>
+  /** At once when it was asked for before. Rejects when the bytes cannot be had or are not those of the digest. */
+  get(slug: string, statement: ServeStatement): ListedServer | Promise<ListedServer>
 }
 
 /** The least recently used listings are dropped when there are too many or they weigh too much. */
@@ -52,24 +52,26 @@ export function openListings(options: {
     })
   }
 
+  async function fetchOnce(key: string, slug: string, statement: ServeStatement) {
+    const work = pending.get(key) ?? prepare(slug, statement)
+    pending.set(key, work)
+    try {
+      const server = await work
+      if (!listed.has(key)) remember(key, server)
+      return server
+    } finally {
+      pending.delete(key)
+    }
+  }
+
   return {
-    async get(slug, statement) {
+    get(slug, statement) {
       const key = `${statement.serverId} ${statement.version} ${statement.specDigest}`
       const known = listed.get(key)
-      if (known !== undefined) {
-        listed.delete(key)
-        listed.set(key, known)
-        return known
-      }
-      const work = pending.get(key) ?? prepare(slug, statement)
-      pending.set(key, work)
-      try {
-        const server = await work
-        if (!listed.has(key)) remember(key, server)
-        return server
-      } finally {
-        pending.delete(key)
-      }
+      if (known === undefined) return fetchOnce(key, slug, statement)
+      listed.delete(key)
+      listed.set(key, known)
+      return known
     },
   }
 }

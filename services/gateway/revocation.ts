@@ -19,8 +19,8 @@ export type Standing = 'good' | 'revoked' | 'unknown'
 export type Revocations = AsyncDisposable & {
   /** What is known by now, without asking anybody. */
   isRevoked(grantId: string): boolean
-  /** Asks Redis when the authorization server was not seen for ten seconds; unknown when neither can say. */
-  standing(grantId: string): Promise<Standing>
+  /** At once, unless the authorization server was not seen for ten seconds: then Redis is asked. Unknown when neither can say. */
+  standing(grantId: string): Standing | Promise<Standing>
   /** False when the authorization server was not seen for ten seconds. */
   isFresh(): boolean
   /** Look again now. */
@@ -59,6 +59,15 @@ export async function openRevocations(options: {
     for (const [grantId, at] of revoked) if (asked - at > KEEP_MS) revoked.delete(grantId)
   }
 
+  async function askForMark(grantId: string): Promise<Standing> {
+    if (options.findMark === undefined) return 'unknown'
+    try {
+      return (await options.findMark(grantId)) ? 'revoked' : 'good'
+    } catch {
+      return 'unknown'
+    }
+  }
+
   const feed: Feed = openFeed({
     name: 'revocations',
     pull,
@@ -71,15 +80,9 @@ export async function openRevocations(options: {
   return {
     isRevoked: (grantId) => revoked.has(grantId),
     isFresh,
-    async standing(grantId) {
+    standing(grantId) {
       if (revoked.has(grantId)) return 'revoked'
-      if (isFresh()) return 'good'
-      if (options.findMark === undefined) return 'unknown'
-      try {
-        return (await options.findMark(grantId)) ? 'revoked' : 'good'
-      } catch {
-        return 'unknown'
-      }
+      return isFresh() ? 'good' : askForMark(grantId)
     },
     hint: () => feed.hint(),
     [Symbol.asyncDispose]: () => feed[Symbol.asyncDispose](),

@@ -7,6 +7,7 @@ import { CALLS_METHOD, type CallHeader } from '@bmm/lib/call-frames'
 import { type FrameConnection, listenFrames } from '@bmm/lib/frame-connection'
 import { FRAME, type Frame, parseCall } from '@bmm/lib/frames'
 import { testIdentities, testLog } from '@bmm/lib/testing'
+import type { EndReason } from './in-flight.ts'
 import { openRunnerLink, type RunnerLink } from './runner-link.ts'
 import { eventually } from './testing.ts'
 
@@ -71,13 +72,21 @@ const header: CallHeader = {
 }
 const encoder = new TextEncoder()
 
-function call(link: RunnerLink, signal = new AbortController().signal) {
+function call(link: RunnerLink) {
   const seen: number[] = []
-  const outcome = link.call(header, encoder.encode('{"a":1}'), {
-    signal,
+  const ending: { reason: EndReason | undefined; onEnd: (() => void) | undefined } = {
+    reason: undefined,
+    onEnd: undefined,
+  }
+  const outcome = link.call(header, '{"a":1}', {
+    ending,
     onProgress: ({ progress }) => void seen.push(progress),
   })
-  return { outcome, seen }
+  const cancel = () => {
+    ending.reason = 'cancelled'
+    ending.onEnd?.()
+  }
+  return { outcome, seen, cancel }
 }
 
 test('the hello proves who dials, the call carries header and arguments, ids rise', async () => {
@@ -140,10 +149,9 @@ test('a cancelled call is over at once, whatever the runner still sends', async 
   const { link, runner } = start((connection, frame) => {
     connection.sendControl(FRAME.PROGRESS, frame.call, { progress: 1 })
   })
-  const controller = new AbortController()
-  const { outcome, seen } = call(link, controller.signal)
+  const { outcome, seen, cancel } = call(link)
   await eventually(() => seen.length === 1)
-  controller.abort()
+  cancel()
   expect(await outcome).toMatchObject({ kind: 'failed', code: 'cancelled' })
   await eventually(() => runner.cancels.length === 1)
 })

@@ -19,6 +19,7 @@ import {
 import type { Identity } from '@bmm/lib/identity'
 import type { Log } from '@bmm/lib/log'
 import type { z } from 'zod'
+import type { CallEnd } from './in-flight.ts'
 
 const BACK_OFF_MIN_MS = 50
 const BACK_OFF_MAX_MS = 2_000
@@ -32,11 +33,11 @@ export type CallOutcome =
   | { kind: 'failed'; code: string; message: string }
 
 export type RunnerLink = AsyncDisposable & {
-  /** Never rejects: whatever goes wrong is an outcome. Aborting the signal cancels the call in the runner. */
+  /** Never rejects: whatever goes wrong is an outcome. Ending the call cancels it in the runner. `args` is JSON. */
   call(
     header: CallHeader,
-    args: Uint8Array,
-    options: { signal: AbortSignal; onProgress: (progress: Progress) => void },
+    args: string,
+    options: { ending: CallEnd; onProgress: (progress: Progress) => void },
   ): Promise<CallOutcome>
   isConnected(): boolean
 }
@@ -93,13 +94,17 @@ export function openRunnerLink(options: {
     return line
   }
 
+  async function placeLater(...call: PlacedCall): Promise<CallOutcome> {
+    const current = await connectedLine()
+    if (current === undefined) return failed('unavailable', 'The runner does not answer.')
+    return placeCall(current, ...call)
+  }
+
   const running = keepConnected()
   return {
-    async call(header, args, { signal, onProgress }) {
-      const current = line ?? (await connectedLine())
-      if (current === undefined) return failed('unavailable', 'The runner does not answer.')
-      if (signal.aborted) return failed('cancelled', 'The call was cancelled.')
-      return placeCall(current, header, args, signal, onProgress)
+    call(header, args, { ending, onProgress }) {
+      if (line === undefined) return placeLater(header, args, ending, onProgress)
+      return placeCall(line, header, args, ending, onProgress)
     },
     isConnected: () => line !== undefined,
     async [Symbol.asyncDispose]() {
@@ -129,39 +134,44 @@ async function dial(options: { socket: string; identity: Identity }): Promise<Li
   return { connection, pending, next: callIds().next }
 }
 
-function placeCall(
-  line: Line,
+type PlacedCall = [
   header: CallHeader,
-  args: Uint8Array,
-  signal: AbortSignal,
+  args: string,
+  ending: CallEnd,
   onProgress: (progress: Progress) => void,
+]
+
+function placeCall(
+  { connection, pending, next }: Line,
+  ...[header, args, ending, onProgress]: PlacedCall
 ): Promise<CallOutcome> {
-  const { connection, pending } = line
-  const call = line.next()
-  const { promise, resolve } = Promise.withResolvers<CallOutcome>()
-  const cancel = () => {
-    connection.send(FRAME.CANCEL, call)
-    resolve(failed('cancelled', 'The call was cancelled.'))
-    const known = pending.get(call)
-    if (known !== undefined) known.parts = []
-    setTimeout(() => pending.delete(call), FORGET_CANCELLED_MS).unref()
-  }
-  pending.set(call, {
-    parts: [],
-    bytes: 0,
-    onProgress,
-    settle(outcome) {
-      pending.delete(call)
-      signal.removeEventListener('abort', cancel)
-      resolve(outcome)
-    },
+  if (ending.reason !== undefined) return Promise.resolve(cancelled)
+  const call = next()
+  return new Promise((resolve) => {
+    const waiting: Pending = {
+      parts: [],
+      bytes: 0,
+      onProgress,
+      settle(outcome) {
+        pending.delete(call)
+        ending.onEnd = undefined
+        resolve(outcome)
+      },
+    }
+    pending.set(call, waiting)
+    ending.onEnd = () => {
+      connection.send(FRAME.CANCEL, call)
+      resolve(cancelled)
+      waiting.parts = []
+      setTimeout(() => pending.delete(call), FORGET_CANCELLED_MS).unref()
+    }
+    if (!connection.sendCall(call, header, args)) {
+      waiting.settle(failed('busy', 'Too many calls are waiting. Try again in a moment.'))
+    }
   })
-  signal.addEventListener('abort', cancel, { once: true })
-  if (!connection.sendCall(call, header, args)) {
-    pending.get(call)?.settle(failed('busy', 'Too many calls are waiting. Try again in a moment.'))
-  }
-  return promise
 }
+
+const cancelled = failed('cancelled', 'The call was cancelled.')
 
 function receive(frame: Frame, connection: FrameConnection, pending: Map<number, Pending>): void {
   if (frame.type === FRAME.PING) {

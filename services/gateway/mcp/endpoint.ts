@@ -1,8 +1,9 @@
 /** The hot path: one MCP endpoint a server, both eras on one URL, from the token to the answer. */
+import type { Deadlines } from '@bmm/lib/deadlines'
 import { errorFrom } from '@bmm/lib/errors'
 import type { Log } from '@bmm/lib/log'
 import { visitorOf } from '@bmm/lib/visitor'
-import { resourceMetadataUrl, resourceUrl, slugPattern } from '@bmm/spec/resource-url'
+import { resourceMetadataUrl, slugPattern } from '@bmm/spec/resource-url'
 import { CALL_SCOPE } from '@bmm/spec/scope'
 import { mayUse } from '@bmm/spec/statement'
 import { type AccessClaims, type AccessTokens, NORMAL_SCOPES } from '../access-token.ts'
@@ -12,7 +13,7 @@ import type { InFlight } from '../in-flight.ts'
 import { JsonFault, parseJson } from '../json-text.ts'
 import type { Listings } from '../listing.ts'
 import type { RateLimiter } from '../rate-limit.ts'
-import type { Revocations } from '../revocation.ts'
+import type { Revocations, Standing } from '../revocation.ts'
 import type { RunnerLink } from '../runner-link.ts'
 import type { Served, Servings } from '../serving.ts'
 import { CODE, faultText, type RpcFault } from './message.ts'
@@ -30,6 +31,7 @@ export type McpOptions = {
   revocations: Revocations
   runner: RunnerLink
   inFlight: InFlight
+  deadlines: Deadlines
   unread: UnreadAnswers
   /** Attempts without a good token, and questions for unknown servers, by visitor. */
   strangers: RateLimiter
@@ -59,13 +61,14 @@ export async function serveMcp(
 ): Promise<Response> {
   try {
     checkRequest(request, options.publicUrl)
-    const served = await liveServer(options, slug, arrival)
-    const claims = await authorize(options, request, served, arrival)
-    const listed = await options.listings.get(slug, served.statement).catch((thrown: unknown) => {
-      options.log.error({ err: errorFrom(thrown), slug }, 'a spec cannot be had')
-      throw new Refusal(503, 'The description of this server cannot be had right now.', retrySoon)
-    })
-    const body = await readMessageBody(request)
+    const live = liveServer(options, slug, arrival)
+    const served = live instanceof Promise ? await live : live
+    const permitted = authorize(options, request, served, arrival)
+    const claims = permitted instanceof Promise ? await permitted : permitted
+    const listing = options.listings.get(slug, served.statement)
+    const listed =
+      listing instanceof Promise ? await listing.catch(noListing(options, slug)) : listing
+    const body = await readMessageBody(request, options.deadlines)
     // The grant may have ended while the body arrived; from here to the running call nothing waits.
     if (options.revocations.isRevoked(claims.grantId)) throw badToken(options.publicUrl, slug)
     const answer = await answerPost(body, {
@@ -108,28 +111,39 @@ function checkRequest(request: Request, publicUrl: string): void {
   if (origin !== null && origin !== publicUrl) {
     throw new Refusal(403, 'Requests from pages of another origin are refused.')
   }
-  if (new URL(request.url).searchParams.has('access_token')) {
+  const { url } = request
+  if (url.includes('?') && new URL(url).searchParams.has('access_token')) {
     throw new Refusal(400, 'A token goes into the Authorization header, never into the address.')
   }
 }
 
 type Live = Extract<Served, { state: 'live' }>
 
-async function liveServer(options: McpOptions, slug: string, arrival: Arrival): Promise<Live> {
-  const unknown = () => new Refusal(404, 'There is no such server.')
-  if (!slugPattern.test(slug)) throw unknown()
-  let served = options.servings.known(slug)
-  if (served === undefined) {
-    takeStranger(options, arrival, 'look')
-    served = await options.servings.find(slug).catch((thrown: unknown) => {
-      options.log.warn({ fault: errorFrom(thrown).message, slug }, 'a server cannot be looked up')
-      throw new Refusal(503, 'Servers cannot be looked up right now. Try again.', retrySoon)
-    })
-  }
+/** At once for a server that is known, as all are that were ever called. */
+function liveServer(options: McpOptions, slug: string, arrival: Arrival): Live | Promise<Live> {
+  if (!slugPattern.test(slug)) throw unknownServer()
+  const served = options.servings.known(slug)
+  return served === undefined ? findServer(options, slug, arrival) : liveOnly(served)
+}
+
+async function findServer(options: McpOptions, slug: string, arrival: Arrival): Promise<Live> {
+  takeStranger(options, arrival, 'look')
+  const served = await options.servings.find(slug).catch((thrown: unknown) => {
+    options.log.warn({ fault: errorFrom(thrown).message, slug }, 'a server cannot be looked up')
+    throw new Refusal(503, 'Servers cannot be looked up right now. Try again.', retrySoon)
+  })
   if (served === undefined) {
     takeStranger(options, arrival)
-    throw unknown()
+    throw unknownServer()
   }
+  return liveOnly(served)
+}
+
+function unknownServer(): Refusal {
+  return new Refusal(404, 'There is no such server.')
+}
+
+function liveOnly(served: Served): Live {
   if (served.state === 'live') return served
   switch (served.reason) {
     case 'paused':
@@ -143,36 +157,67 @@ async function liveServer(options: McpOptions, slug: string, arrival: Arrival): 
   }
 }
 
+function noListing(options: McpOptions, slug: string) {
+  return (thrown: unknown): never => {
+    options.log.error({ err: errorFrom(thrown), slug }, 'a spec cannot be had')
+    throw new Refusal(503, 'The description of this server cannot be had right now.', retrySoon)
+  }
+}
+
 /** The claims of a token that is good for this server now. Throws the refusal that says what is missing. */
-async function authorize(
+function authorize(
   options: McpOptions,
   request: Request,
   served: Live,
   arrival: Arrival,
-): Promise<AccessClaims> {
-  const { publicUrl, tokens, revocations } = options
-  const resource = resourceUrl(publicUrl, served.slug)
+): AccessClaims | Promise<AccessClaims> {
   const header = request.headers.get('authorization')
   if (header === null) {
     takeStranger(options, arrival)
-    throw new Refusal(401, 'This server needs a token.', challenge(publicUrl, served.slug))
+    throw new Refusal(401, 'This server needs a token.', challenge(options.publicUrl, served.slug))
   }
   const token = /^Bearer ([A-Za-z0-9._~+/-]+=*)$/i.exec(header)?.[1]
   const claims =
-    token === undefined
-      ? undefined
-      : await tokens.verify(token, resource).catch((thrown: unknown) => {
-          options.log.warn({ fault: errorFrom(thrown).message }, 'tokens cannot be verified')
-          throw new Refusal(503, 'Tokens cannot be verified right now. Try again.', retrySoon)
-        })
+    token === undefined ? undefined : options.tokens.verify(token, served.statement.resourceUrl)
   const standing =
-    claims?.serverId === served.serverId ? await revocations.standing(claims.grantId) : 'revoked'
-  if (standing === 'unknown') {
-    throw new Refusal(503, 'Revoked tokens cannot be told apart right now. Try again.', retrySoon)
+    claims === undefined || claims instanceof Promise
+      ? undefined
+      : options.revocations.standing(claims.grantId)
+  if (claims instanceof Promise || standing instanceof Promise) {
+    return permitSlowly(options, served, arrival, claims)
   }
-  if (claims === undefined || standing === 'revoked') {
+  return permit(options, served, arrival, claims, standing)
+}
+
+async function permitSlowly(
+  options: McpOptions,
+  served: Live,
+  arrival: Arrival,
+  verifying: AccessClaims | undefined | Promise<AccessClaims | undefined>,
+): Promise<AccessClaims> {
+  const claims = await Promise.resolve(verifying).catch((thrown: unknown) => {
+    options.log.warn({ fault: errorFrom(thrown).message }, 'tokens cannot be verified')
+    throw new Refusal(503, 'Tokens cannot be verified right now. Try again.', retrySoon)
+  })
+  const standing = claims && (await options.revocations.standing(claims.grantId))
+  return permit(options, served, arrival, claims, standing)
+}
+
+/** Throws unless the claims are for this server, stand, have the scope, and the signed access rule includes their person. */
+function permit(
+  options: McpOptions,
+  served: Live,
+  arrival: Arrival,
+  claims: AccessClaims | undefined,
+  standing: Standing | undefined,
+): AccessClaims {
+  const { publicUrl } = options
+  if (claims === undefined || claims.serverId !== served.serverId || standing === 'revoked') {
     takeStranger(options, arrival)
     throw badToken(publicUrl, served.slug)
+  }
+  if (standing !== 'good') {
+    throw new Refusal(503, 'Revoked tokens cannot be told apart right now. Try again.', retrySoon)
   }
   if (!claims.scopes.has(CALL_SCOPE)) {
     throw new Refusal(
@@ -213,11 +258,10 @@ function takeStranger(options: McpOptions, arrival: Arrival, how?: 'look'): void
   }
 }
 
-async function readMessageBody(request: Request): Promise<unknown> {
+async function readMessageBody(request: Request, deadlines: Deadlines): Promise<unknown> {
+  const mediaType = 'application/json'
   try {
-    return parseJson(
-      await readBody(request, { mediaType: 'application/json', limitBytes: MAX_BODY_BYTES }),
-    )
+    return parseJson(await readBody(request, { mediaType, limitBytes: MAX_BODY_BYTES, deadlines }))
   } catch (thrown) {
     if (thrown instanceof BodyFault) throw new Refusal(thrown.status, thrown.message)
     if (!(thrown instanceof JsonFault)) throw thrown

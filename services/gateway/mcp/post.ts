@@ -1,4 +1,5 @@
 /** Answering what was posted: one message or a batch, of one era or the other. */
+import type { Deadlines } from '@bmm/lib/deadlines'
 import type { AccessClaims } from '../access-token.ts'
 import type { Arrival } from '../arrival.ts'
 import type { InFlight } from '../in-flight.ts'
@@ -27,6 +28,7 @@ export type Post = {
   claims: AccessClaims
   runner: RunnerLink
   inFlight: InFlight
+  deadlines: Deadlines
   requestId: string
   takesEvents: boolean
   stayOpen: Arrival['stayOpen']
@@ -59,7 +61,7 @@ export async function answerPost(body: unknown, post: Post): Promise<Response> {
       return withSession(json(decision.body, decision.status), message, modern)
     case 'call':
       return respondCall(decision.call, callContext(post, decision.call.id), {
-        signal: post.request.signal,
+        request: post.request,
         takesEvents: post.takesEvents,
         stayOpen: post.stayOpen,
       })
@@ -76,7 +78,7 @@ const initializeMismatch: RpcFault = {
 
 /** Each element is decided by itself, so that a batch can do nothing that its messages could not do alone. */
 async function answerBatch(batch: readonly unknown[], post: Post): Promise<Response> {
-  const { headers, signal } = post.request
+  const { headers } = post.request
   const messages = batch.map(readMessage)
   const fault =
     batchFault(batch, headers) ??
@@ -93,7 +95,7 @@ async function answerBatch(batch: readonly unknown[], post: Post): Promise<Respo
         case 'answer':
           return decision.body
         case 'call':
-          return answerCall(decision.call, callContext(post, decision.call.id), signal)
+          return answerCall(decision.call, callContext(post, decision.call.id), post.request)
         default:
           return decision satisfies never
       }
@@ -121,6 +123,7 @@ function callContext(post: Post, id: RequestId): CallContext {
   return {
     runner: post.runner,
     inFlight: post.inFlight,
+    deadlines: post.deadlines,
     caller: { userId: claims.userId, orgId: claims.orgId, grantId: claims.grantId },
     target: { serverId: served.serverId, epoch: served.epoch, serverInfo: listed.info },
     requestId: post.requestId,

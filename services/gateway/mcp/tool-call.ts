@@ -1,16 +1,19 @@
 /** One `tools/call` on its way: to the runner and back, as one JSON answer or as a stream of events. */
 import type { CallHeader, Progress } from '@bmm/lib/call-frames'
+import type { Deadline, Deadlines } from '@bmm/lib/deadlines'
 import type { Arrival } from '../arrival.ts'
-import type { InFlight, RunningCall } from '../in-flight.ts'
+import type { CallEnd, InFlight, RunningCall } from '../in-flight.ts'
 import type { CallOutcome, RunnerLink } from '../runner-link.ts'
 import { CODE, faultText, type RequestId, type RpcFault, resultText } from './message.ts'
 import type { ToolCall } from './modern.ts'
 import { legacyResult, modernResult, ResultFault, rebuildResult } from './result.ts'
-import { markLarge } from './unread-answers.ts'
+import { markLarge, markStream } from './unread-answers.ts'
 
 const CALL_TIMEOUT_MS = 60_000
 /** The runner keeps the deadline; this much later the gateway stops waiting for it. */
 const RUNNER_GRACE_MS = 5_000
+/** Most calls are over sooner; only from then on is the client watched. */
+const WATCH_AFTER_MS = 250
 /** An answer that takes longer becomes a stream, so that nothing on the way takes the silence for a dead peer. */
 const QUIET_MS = 5_000
 const KEEP_ALIVE_MS = 15_000
@@ -20,6 +23,7 @@ const EPOCH_PAUSE_MS = 250
 export type CallContext = {
   runner: RunnerLink
   inFlight: InFlight
+  deadlines: Deadlines
   caller: { userId: string; orgId: string; grantId: string }
   target: { serverId: string; epoch: number; serverInfo: string }
   requestId: string
@@ -36,11 +40,11 @@ const encoder = new TextEncoder()
 export async function answerCall(
   call: ToolCall,
   context: CallContext,
-  signal: AbortSignal,
+  request: Request,
 ): Promise<string> {
   const running = open(call, context)
   if (running === undefined) return faultText(call.id, tooManyCalls)
-  const stop = endWith(running, signal)
+  const stop = watch(running, context.deadlines, { request })
   try {
     return await finish(call, context, running, () => {})
   } finally {
@@ -56,65 +60,65 @@ export async function answerCall(
 export async function respondCall(
   call: ToolCall,
   context: CallContext,
-  client: { signal: AbortSignal; takesEvents: boolean; stayOpen: Arrival['stayOpen'] },
+  client: { request: Request; takesEvents: boolean; stayOpen: Arrival['stayOpen'] },
 ): Promise<Response> {
   const running = open(call, context)
   if (running === undefined) return tooMany(call.id)
-  const stop = endWith(running, client.signal)
-  const release = client.stayOpen()
+  /** The answer, or undefined to go on as a stream. */
+  const first = Promise.withResolvers<string | undefined>()
+  const becomeStream = () => (client.takesEvents ? first.resolve(undefined) : undefined)
   const early: Progress[] = []
   let emit = (progress: Progress) => void early.push(progress)
-  const first = Promise.withResolvers<undefined>()
+  const stop = watch(running, context.deadlines, { ...client, onQuiet: becomeStream })
   const answer = finish(call, context, running, (progress) => {
     emit(progress)
-    first.resolve(undefined)
+    becomeStream()
   }).finally(() => {
     stop()
     running.close()
   })
-  if (!client.takesEvents) return json(await answer.finally(release))
-  const quiet = setTimeout(() => first.resolve(undefined), QUIET_MS)
-  const done = await Promise.race([answer, first.promise])
-  clearTimeout(quiet)
-  if (done !== undefined) {
-    release()
-    return json(done)
-  }
-  return new Response(
-    new ReadableStream<Uint8Array>({
-      async start(controller) {
-        const send = (text: string) => {
-          if (!running.signal.aborted) controller.enqueue(encoder.encode(text))
-        }
-        const token = call.progressToken
-        emit = (progress) => {
-          if (token !== undefined) send(event(progressText(token, progress)))
-        }
-        for (const progress of early.splice(0)) emit(progress)
-        const keepAlive = setInterval(() => send(': still running\n\n'), KEEP_ALIVE_MS)
-        try {
-          const text = await answer
-          // From here on silence is the client's: one that does not read loses its connection.
-          release()
-          if (running.signal.reason !== 'client_gone')
-            controller.enqueue(encoder.encode(event(text)))
-          controller.close()
-        } catch (error) {
-          controller.error(error)
-        } finally {
-          clearInterval(keepAlive)
-        }
-      },
-      cancel: () => running.end('client_gone'),
-    }),
-    {
-      headers: {
-        'content-type': 'text/event-stream',
-        'cache-control': 'no-store',
-        'x-accel-buffering': 'no',
-      },
+  answer.then(first.resolve, first.reject)
+  const done = await first.promise
+  if (done !== undefined) return json(done)
+  return streamed(answer, running, (send) => {
+    emit = (progress) => {
+      if (call.progressToken !== undefined) send(progressText(call.progressToken, progress))
+    }
+    for (const progress of early.splice(0)) emit(progress)
+  })
+}
+
+/** What comes before the answer, and the answer, as events; `begin` gets the way to send one. */
+function streamed(
+  answer: Promise<string>,
+  running: RunningCall,
+  begin: (send: (data: string) => void) => void,
+): Response {
+  const body = new ReadableStream<Uint8Array>({
+    async start(controller) {
+      const write = (text: string) => {
+        if (running.reason === undefined) controller.enqueue(encoder.encode(text))
+      }
+      begin((data) => write(event(data)))
+      const keepAlive = setInterval(() => write(': still running\n\n'), KEEP_ALIVE_MS)
+      try {
+        const text = await answer
+        if (running.reason !== 'client_gone') controller.enqueue(encoder.encode(event(text)))
+        controller.close()
+      } catch (error) {
+        controller.error(error)
+      } finally {
+        clearInterval(keepAlive)
+      }
     },
-  )
+    cancel: () => running.end('client_gone'),
+  })
+  const headers = {
+    'content-type': 'text/event-stream',
+    'cache-control': 'no-store',
+    'x-accel-buffering': 'no',
+  }
+  return markStream(new Response(body, { headers }))
 }
 
 function tooMany(id: RequestId): Response {
@@ -139,12 +143,32 @@ function open(call: ToolCall, context: CallContext): RunningCall | undefined {
   })
 }
 
-/** Ends the call when the client's connection does; returns the way to stop listening. */
-function endWith(running: RunningCall, signal: AbortSignal): () => void {
+/**
+ * From a moment on: ends the call when the client's connection does, keeps that connection open while the call is silent,
+ * and says when it has been for long. Returns the way to stop.
+ */
+function watch(
+  running: RunningCall,
+  deadlines: Deadlines,
+  client: { request: Request; stayOpen?: Arrival['stayOpen']; onQuiet?: () => void },
+): () => void {
   const gone = () => running.end('client_gone')
-  if (signal.aborted) gone()
-  signal.addEventListener('abort', gone, { once: true })
-  return () => signal.removeEventListener('abort', gone)
+  let signal: AbortSignal | undefined
+  let release: (() => void) | undefined
+  let deadline: Deadline = deadlines.set(WATCH_AFTER_MS, () => {
+    signal = client.request.signal
+    if (signal.aborted) return gone()
+    signal.addEventListener('abort', gone, { once: true })
+    release = client.stayOpen?.()
+    const { onQuiet } = client
+    if (onQuiet) deadline = deadlines.set(QUIET_MS - WATCH_AFTER_MS, onQuiet)
+  })
+  return () => {
+    deadlines.clear(deadline)
+    signal?.removeEventListener('abort', gone)
+    // From here on silence is the client's: one that does not read loses its connection.
+    release?.()
+  }
 }
 
 /** Places the call and makes its answer; never rejects for anything that a tool or the runner does. */
@@ -165,34 +189,45 @@ async function finish(
     requestId: context.requestId,
     progress: call.progressToken !== undefined,
   }
-  const timer = setTimeout(() => running.end('overdue'), timeoutMs + RUNNER_GRACE_MS)
-  const { signal } = running
-  const outcome = await place(call, context, header, { signal, onProgress })
-  clearTimeout(timer)
-  return answerText(call, context.target.serverInfo, settled(outcome, signal))
+  const { deadlines, runner } = context
+  const deadline = deadlines.set(timeoutMs + RUNNER_GRACE_MS, () => running.end('overdue'))
+  const args = JSON.stringify(call.args)
+  const options = { ending: running, onProgress }
+  let outcome = await runner.call(header, args, options)
+  if (isStale(outcome)) outcome = await placeAgain(context, header, args, options)
+  deadlines.clear(deadline)
+  return answerText(call, context.target.serverInfo, settled(outcome, running))
+}
+
+function isStale(outcome: CallOutcome): boolean {
+  return outcome.kind === 'failed' && outcome.code === 'stale_epoch'
 }
 
 /** While a new version goes live, gateway and runner learn of it moments apart: nothing ran yet, so try again. */
-async function place(
-  call: ToolCall,
+async function placeAgain(
   context: CallContext,
   header: CallHeader,
-  options: { signal: AbortSignal; onProgress: (progress: Progress) => void },
+  args: string,
+  options: { ending: CallEnd; onProgress: (progress: Progress) => void },
 ): Promise<CallOutcome> {
-  const args = encoder.encode(JSON.stringify(call.args))
-  let outcome = await context.runner.call(header, args, options)
-  for (let tries = 0; tries < EPOCH_TRIES; tries++) {
-    if (outcome.kind !== 'failed' || outcome.code !== 'stale_epoch') break
+  let outcome: CallOutcome = changing
+  for (let tries = 0; tries < EPOCH_TRIES && isStale(outcome); tries++) {
     await Bun.sleep(EPOCH_PAUSE_MS * tries)
     const epoch = await context.newestEpoch()
-    if (epoch === undefined || options.signal.aborted) break
+    if (epoch === undefined) break
     outcome = await context.runner.call({ ...header, epoch }, args, options)
   }
   return outcome
 }
 
+const changing: CallOutcome = {
+  kind: 'failed',
+  code: 'stale_epoch',
+  message: 'The server has just changed. Try again in a moment.',
+}
+
 /** A cancelled outcome says nothing of why: the signals do. */
-function settled(outcome: CallOutcome, ended: AbortSignal): CallOutcome {
+function settled(outcome: CallOutcome, ended: CallEnd): CallOutcome {
   if (outcome.kind === 'result' || outcome.code !== 'cancelled') return outcome
   if (ended.reason === 'revoked') {
     return {

@@ -1,6 +1,6 @@
 import { expect, test } from 'bun:test'
 import { eventually } from '../testing.ts'
-import { markLarge, type UnreadAnswers, unreadAnswers } from './unread-answers.ts'
+import { markLarge, markStream, type UnreadAnswers, unreadAnswers } from './unread-answers.ts'
 
 const MEBIBYTE = 1024 * 1024
 const limits = { perPerson: 20 * MEBIBYTE, total: 30 * MEBIBYTE }
@@ -69,7 +69,7 @@ test('an event counts until the next one is asked for, a stream until it ends or
   const stream = () => {
     const event = new Uint8Array(1.5 * MEBIBYTE)
     const body = new ReadableStream({ pull: (controller) => controller.enqueue(event) })
-    return new Response(body, { headers: { 'content-type': 'text/event-stream' } })
+    return markStream(new Response(body, { headers: { 'content-type': 'text/event-stream' } }))
   }
   const first = unread.guard('eve', stream())?.body?.getReader()
   expect((await first?.read())?.value?.length).toBe(1.5 * MEBIBYTE)

@@ -14,10 +14,17 @@ export type UnreadAnswers = {
 }
 
 const largeTexts = new WeakMap<Response, string>()
+const streams = new WeakSet<Response>()
 
 /** Remembers the text of a large answer, so that `guard` knows it without reading it. */
 export function markLarge(response: Response, text: string): Response {
   if (text.length >= LARGE_CHARACTERS) largeTexts.set(response, text)
+  return response
+}
+
+/** Remembers that the answer is a stream of events: to look at its headers would cost every answer. */
+export function markStream(response: Response): Response {
+  streams.add(response)
   return response
 }
 
@@ -47,8 +54,7 @@ export function unreadAnswers(
   return {
     guard(userId, response) {
       const text = largeTexts.get(response)
-      const isStream = response.headers.get('content-type') === 'text/event-stream'
-      if (text === undefined && !isStream) return response
+      if (text === undefined && !streams.has(response)) return response
       const { status, headers } = response
       if (text !== undefined) {
         const bytes = new TextEncoder().encode(text)

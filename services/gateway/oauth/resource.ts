@@ -48,6 +48,9 @@ async function describe(
 export async function nameOf(slug: string, options: ResourceOptions): Promise<string> {
   const served = options.servings.known(slug)
   if (served?.state !== 'live') return slug
-  const listed = await options.listings.get(slug, served.statement).catch(() => undefined)
-  return listed?.title ?? slug
+  try {
+    return (await options.listings.get(slug, served.statement)).title
+  } catch {
+    return slug
+  }
 }

@@ -1,0 +1,66 @@
+/** Deadlines: in order, never early, not after being cleared, also by each other. */
+import { expect, test } from 'bun:test'
+import { createDeadlines, type Deadline } from './deadlines.ts'
+
+const TICK_MS = 25
+
+test('each comes once, in order, never early and at most a tick late', async () => {
+  const deadlines = createDeadlines()
+  const begun = performance.now()
+  const came: { delayMs: number; afterMs: number }[] = []
+  for (const delayMs of [160, 10, 60, 110]) {
+    deadlines.set(delayMs, () => came.push({ delayMs, afterMs: performance.now() - begun }))
+  }
+  await Bun.sleep(400)
+  expect(came.map(({ delayMs }) => delayMs)).toEqual([10, 60, 110, 160])
+  for (const { delayMs, afterMs } of came) {
+    expect(afterMs).toBeGreaterThanOrEqual(delayMs)
+    // The machine may be busy; a tick is what the deadlines themselves add.
+    expect(afterMs).toBeLessThan(delayMs + TICK_MS + 150)
+  }
+})
+
+test('an earlier one than all that are set comes in time', async () => {
+  const deadlines = createDeadlines()
+  const came: string[] = []
+  deadlines.set(5_000, () => came.push('late'))
+  deadlines.set(20, () => came.push('soon'))
+  await Bun.sleep(200)
+  expect(came).toEqual(['soon'])
+})
+
+test('a cleared one does not come, and clearing it again changes nothing', async () => {
+  const deadlines = createDeadlines()
+  const came: string[] = []
+  const cleared = deadlines.set(20, () => came.push('cleared'))
+  deadlines.set(20, () => came.push('kept'))
+  deadlines.clear(cleared)
+  deadlines.clear(cleared)
+  deadlines.clear(undefined)
+  await Bun.sleep(200)
+  expect(came).toEqual(['kept'])
+})
+
+test('one that is cleared by another of the same moment does not come', async () => {
+  const deadlines = createDeadlines(() => Math.floor(performance.now() / TICK_MS) * TICK_MS)
+  const came: string[] = []
+  let second: Deadline | undefined
+  deadlines.set(20, () => {
+    came.push('first')
+    deadlines.clear(second)
+  })
+  second = deadlines.set(20, () => came.push('second'))
+  await Bun.sleep(200)
+  expect(came).toEqual(['first'])
+})
+
+test('one that sets another goes on', async () => {
+  const deadlines = createDeadlines()
+  let count = 0
+  const again = () => {
+    if (++count < 3) deadlines.set(5, again)
+  }
+  deadlines.set(5, again)
+  await Bun.sleep(400)
+  expect(count).toBe(3)
+})
