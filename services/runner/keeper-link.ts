@@ -74,7 +74,7 @@ export function dialKeeper(options: {
   function endAll() {
     const sandboxes = [...started]
     started.clear()
-    const exit = { reason: 'killed', detail: 'the keeper is gone', memoryPeakBytes: 0 } as const
+    const exit = { reason: 'killed', detail: 'the keeper is gone' } as const
     for (const [slot, { pid = 0, exited }] of sandboxes) exited({ slot, pid, ...exit })
   }
 

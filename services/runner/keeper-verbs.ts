@@ -22,6 +22,7 @@ export const exitedSchema = z.strictObject({
   reason: z.enum(['oom', 'killed', 'exited']),
   /** For the operator's log: exit code and the end of what the sandbox wrote to descriptor 2. Tenant's text. */
   detail: z.string(),
-  memoryPeakBytes: z.number(),
+  /** Where the driver knows it. */
+  memoryPeakBytes: z.number().optional(),
 })
 export type SandboxExit = z.infer<typeof exitedSchema>

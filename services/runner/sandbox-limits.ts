@@ -18,7 +18,12 @@ export const sandboxLimits = {
   coreBytes: 0,
   /** Nothing inside is writable; the limit bounds what descriptor 2 leaves behind. */
   fileBytes: 64 * 1024,
+  /** POSIX message queues are a file system of their own; there is no room in it. */
+  messageQueueBytes: 0,
 } as const
+
+/** The same in every sandbox: nothing of this machine's name. */
+export const SANDBOX_HOSTNAME = 'mcp'
 
 /** Slots at most: what a stack's block of users has room for (cli/stack/user-ids.ts). */
 export const MAX_SLOTS = 960

@@ -1,4 +1,4 @@
-/** The two seccomp filters of a sandbox as BPF programs: what bwrap sets before the guest starts, and what the guest gives up itself. */
+/** The two seccomp filters of a sandbox: what a driver sets before the guest starts (as BPF for bwrap, as docker's profile), and what the guest gives up itself. */
 import { type Architecture, syscallNumber } from './syscalls.ts'
 
 /** seccomp(2) actions. */
@@ -14,6 +14,10 @@ const CLONE_THREAD = 0x10000
 const CLONE_NAMESPACES = 0x7e020000
 const X32_BIT = 0x40000000
 const auditArchitectures = { x64: 0xc000003e, arm64: 0xc00000b7 } as const
+const dockerArchitectures = { x64: 'SCMP_ARCH_X86_64', arm64: 'SCMP_ARCH_AARCH64' } as const
+
+/** errno of the refusals that are not EPERM: the low half of the seccomp(2) action. */
+const ERRNO_BITS = 0xffff
 
 /** Offsets in struct seccomp_data: number, architecture, low half of the first argument (little endian). */
 const NUMBER = 0
@@ -77,6 +81,49 @@ export function stageOne(architecture: Architecture): Uint8Array {
   })
   program.push([RETURN, 0, 0, EPERM], [RETURN, 0, 0, ALLOW])
   return assemble(program)
+}
+
+export interface SeccompProfile {
+  defaultAction: 'SCMP_ACT_ERRNO'
+  architectures: string[]
+  syscalls: {
+    names: string[]
+    action: 'SCMP_ACT_ALLOW' | 'SCMP_ACT_ERRNO'
+    errnoRet?: number
+    args?: { index: number; value: number; valueTwo?: number; op: string }[]
+  }[]
+}
+
+/** Stage one as a profile for docker's `seccomp=`; what no rule names is refused with EPERM. */
+export function stageOneProfile(architecture: Architecture): SeccompProfile {
+  const allowed = stageOneNames
+    .trim()
+    .split(/\s+/)
+    .filter((name) => syscallNumber(name, architecture) !== undefined)
+  // One comparison for both: docker reads two about the same argument as alternatives.
+  const threadsOnly = {
+    index: 0,
+    value: CLONE_NAMESPACES + CLONE_THREAD,
+    valueTwo: CLONE_THREAD,
+    op: 'SCMP_CMP_MASKED_EQ',
+  }
+  const unix = { index: 0, value: AF_UNIX }
+  return {
+    defaultAction: 'SCMP_ACT_ERRNO',
+    architectures: [dockerArchitectures[architecture]],
+    syscalls: [
+      { names: allowed, action: 'SCMP_ACT_ALLOW' },
+      { names: ['clone'], action: 'SCMP_ACT_ALLOW', args: [threadsOnly] },
+      { names: ['socket'], action: 'SCMP_ACT_ALLOW', args: [{ ...unix, op: 'SCMP_CMP_EQ' }] },
+      {
+        names: ['socket'],
+        action: 'SCMP_ACT_ERRNO',
+        errnoRet: EAFNOSUPPORT & ERRNO_BITS,
+        args: [{ ...unix, op: 'SCMP_CMP_NE' }],
+      },
+      { names: ['clone3'], action: 'SCMP_ACT_ERRNO', errnoRet: ENOSYS & ERRNO_BITS },
+    ],
+  }
 }
 
 /** Stage two, set by the guest itself with TSYNC: a deny list on top of stage one. */

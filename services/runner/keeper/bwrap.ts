@@ -1,5 +1,5 @@
-/** The bubblewrap driver: the one command line of a sandbox, from the list of limits. */
-import { bunFlags, sandboxLimits, sandboxPaths } from '../sandbox-limits.ts'
+/** The one command line of a sandbox by bubblewrap, from the list of limits. */
+import { bunFlags, SANDBOX_HOSTNAME, sandboxLimits, sandboxPaths } from '../sandbox-limits.ts'
 
 /** Absolute paths of the programs that a start runs as root. */
 export interface Programs {
@@ -81,7 +81,7 @@ function sandboxCommand(launch: Launch): string[] {
       // A reaper would be a process of the same user without the guest's second filter.
       '--as-pid-1',
     ],
-    ...['--clearenv', '--hostname', 'mcp', '--cap-drop', 'ALL'],
+    ...['--clearenv', '--hostname', SANDBOX_HOSTNAME, '--cap-drop', 'ALL'],
     ...[
       '--ro-bind',
       launch.rootfs,

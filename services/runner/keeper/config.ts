@@ -2,11 +2,18 @@
 import { type Env, readEnv } from '@bmm/lib/env'
 import { z } from 'zod'
 import { MAX_SLOTS } from '../sandbox-limits.ts'
+import { type DriverName, driverNames } from './driver.ts'
 import type { SlotOwners } from './slots.ts'
 
 export interface KeeperConfig {
   logLevel: 'debug' | 'info' | 'warn' | 'error' | 'silent'
   socket: string
+  driver: DriverName
+  /** Only this process reaches it. */
+  dockerSocket: string
+  /** Another OCI runtime of the engine; undefined for its own. */
+  dockerRuntime: string | undefined
+  /** Names what belongs to this stack on the machine: control groups, containers, image. */
   cgroup: string
   /** The folder of the sandboxes' root file systems; the keeper makes the one it needs. */
   rootfsDirectory: string
@@ -21,6 +28,12 @@ const path = z.string().startsWith('/')
 const variables = {
   BMM_LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
   BMM_KEEPER_SOCKET: path,
+  BMM_DRIVER: z.enum(driverNames),
+  BMM_DOCKER_SOCKET: path.default('/var/run/docker.sock'),
+  BMM_DOCKER_RUNTIME: z
+    .string()
+    .regex(/^[\w.-]{1,100}$/)
+    .optional(),
   BMM_SLOTS_DIR: path,
   BMM_SLOTS: z.coerce.number().int().min(1).max(MAX_SLOTS),
   BMM_SLOT_UID_BASE: uid,
@@ -36,6 +49,9 @@ export function configFrom(env: Env = process.env): KeeperConfig {
   return {
     logLevel: values.BMM_LOG_LEVEL,
     socket: values.BMM_KEEPER_SOCKET,
+    driver: values.BMM_DRIVER,
+    dockerSocket: values.BMM_DOCKER_SOCKET,
+    dockerRuntime: values.BMM_DOCKER_RUNTIME,
     cgroup: values.BMM_CGROUP,
     rootfsDirectory: values.BMM_ROOTFS,
     owners: {

@@ -1,5 +1,5 @@
 /** The keeper: starts, stops and lists sandboxes for its one peer, the runner, and ends them all with that connection. */
-import { chownSync, closeSync, constants, openSync, readSync, statSync } from 'node:fs'
+import { chownSync } from 'node:fs'
 import {
   type FrameConnection,
   type FrameHandlers,
@@ -8,26 +8,16 @@ import {
 } from '@bmm/lib/frame-connection'
 import { callIds, FRAME, type Frame, FrameFault, parseControl } from '@bmm/lib/frames'
 import type { Log } from '@bmm/lib/log'
-import type { Subprocess } from 'bun'
 import { z } from 'zod'
 import { type SandboxExit, startSchema, stopSchema } from '../keeper-verbs.ts'
-import {
-  type SandboxClass,
-  sandboxClasses,
-  sandboxLimits,
-  slotDirectory,
-} from '../sandbox-limits.ts'
-import { launchCommand, type Programs } from './bwrap.ts'
-import type { Cgroups } from './cgroups.ts'
-import type { Rootfs } from './rootfs.ts'
+import type { SandboxClass } from '../sandbox-limits.ts'
+import type { Driver, StartedSandbox } from './driver.ts'
 import type { SlotOwners } from './slots.ts'
 
 export interface KeeperOptions {
   socket: string
   owners: SlotOwners
-  cgroups: Cgroups
-  rootfs: Rootfs
-  programs: Programs
+  driver: Driver
   log: Log
 }
 
@@ -39,25 +29,25 @@ export interface Keeper {
 interface Running {
   slot: number
   class: SandboxClass
-  process: Subprocess
+  /** Undefined while it starts. */
+  sandbox: StartedSandbox | undefined
   stopRequested: boolean
   /** Resolves when nothing of it is left. */
   gone: Promise<void>
 }
 
-const DETAIL_BYTES = 2_048
-
 export function startKeeper(options: KeeperOptions): Keeper {
+  const { driver, log } = options
   const running = new Map<number, Running>()
   let peer: FrameConnection | undefined
   let listener: FrameListener | undefined
 
   function stopSlot(slot: number): Promise<void> {
-    const sandbox = running.get(slot)
-    if (!sandbox) return Promise.resolve()
-    sandbox.stopRequested = true
-    sandbox.process.kill('SIGKILL')
-    return sandbox.gone
+    const entry = running.get(slot)
+    if (!entry) return Promise.resolve()
+    entry.stopRequested = true
+    entry.sandbox?.kill()
+    return entry.gone
   }
 
   async function stopAll(): Promise<void> {
@@ -65,27 +55,37 @@ export function startKeeper(options: KeeperOptions): Keeper {
   }
 
   /** A throw reaches the runner as a sentence; nothing of a failed start stays. */
-  async function start(request: { class: SandboxClass; slot: number }): Promise<Running> {
+  async function start(request: { class: SandboxClass; slot: number }): Promise<StartedSandbox> {
     const { slot } = request
     if (slot >= options.owners.slots) throw new Error(`there is no slot ${slot}`)
     const before = running.get(slot)
     if (before && !before.stopRequested) throw new Error(`slot ${slot} is taken`)
     await before?.gone
     if (running.has(slot)) throw new Error(`slot ${slot} is taken`)
-    const child = spawn(options, request)
-    const sandbox: Running = {
-      slot,
-      class: request.class,
-      process: child.process,
-      stopRequested: false,
+    const starting = driver.start(slot, request.class)
+    const entry: Running = {
+      ...{ slot, class: request.class, sandbox: undefined, stopRequested: false },
       gone: Promise.resolve(),
     }
-    sandbox.gone = settle(options, sandbox, child.errorFile).then((exit) => {
-      running.delete(slot)
-      peer?.sendControl(FRAME.KEEPER_EXITED, 0, exit)
-    })
-    running.set(slot, sandbox)
-    return sandbox
+    running.set(slot, entry)
+    entry.gone = follow(entry, starting).finally(() => running.delete(slot))
+    return await starting
+  }
+
+  /** From the start of a sandbox to its end, of which the runner hears. */
+  async function follow(entry: Running, starting: Promise<StartedSandbox>): Promise<void> {
+    const sandbox = await starting.catch(() => undefined)
+    if (sandbox === undefined) return
+    entry.sandbox = sandbox
+    if (entry.stopRequested) sandbox.kill()
+    const { reason, ...ending } = await sandbox.gone
+    const { slot } = entry
+    const exit: SandboxExit = {
+      ...{ slot, pid: sandbox.pid, ...ending },
+      reason: reason === 'exited' && entry.stopRequested ? 'killed' : reason,
+    }
+    log.info(exit, 'a sandbox has ended')
+    peer?.sendControl(FRAME.KEEPER_EXITED, 0, exit)
   }
 
   function answer(frame: Frame, connection: FrameConnection): void {
@@ -94,24 +94,25 @@ export function startKeeper(options: KeeperOptions): Keeper {
         connection.end('the runner does not read')
     }
     const refuse = (error: unknown) => {
-      options.log.warn({ err: error }, 'a request of the runner failed')
+      log.warn({ err: error }, 'a request of the runner failed')
       reply(FRAME.KEEPER_FAILED, {
         message: error instanceof Error ? error.message : String(error),
       })
     }
     if (frame.type === FRAME.KEEPER_START) {
-      start(parse(startSchema, frame)).then(
-        ({ slot, process }) => reply(FRAME.KEEPER_STARTED, { slot, pid: process.pid }),
+      const request = parse(startSchema, frame)
+      start(request).then(
+        ({ pid }) => reply(FRAME.KEEPER_STARTED, { slot: request.slot, pid }),
         refuse,
       )
     } else if (frame.type === FRAME.KEEPER_STOP) {
       const { slot } = parse(stopSchema, frame)
       stopSlot(slot).then(() => reply(FRAME.KEEPER_STOPPED, { slot }), refuse)
     } else {
-      const slots = [...running.values()].map((s) => ({
-        slot: s.slot,
-        pid: s.process.pid,
-        class: s.class,
+      const slots = [...running.values()].map((entry) => ({
+        slot: entry.slot,
+        pid: entry.sandbox?.pid ?? 0,
+        class: entry.class,
       }))
       reply(FRAME.KEEPER_SLOTS, { slots })
     }
@@ -124,7 +125,7 @@ export function startKeeper(options: KeeperOptions): Keeper {
       accept: [FRAME.KEEPER_START, FRAME.KEEPER_STOP, FRAME.KEEPER_LIST],
       onOpen(connection) {
         peer = connection
-        options.log.info('the runner has connected')
+        log.info('the runner has connected')
       },
       onFrame(frame, connection) {
         ids.admit(frame.call)
@@ -132,13 +133,8 @@ export function startKeeper(options: KeeperOptions): Keeper {
       },
       onEnd(reason) {
         peer = undefined
-        options.log.info(
-          { reason, sandboxes: running.size },
-          'the runner has gone: all sandboxes end',
-        )
-        stopAll().catch((error) =>
-          options.log.error({ err: error }, 'sandboxes could not be ended'),
-        )
+        log.info({ reason, sandboxes: running.size }, 'the runner has gone: all sandboxes end')
+        stopAll().catch((error) => log.error({ err: error }, 'sandboxes could not be ended'))
       },
     }
   }
@@ -159,93 +155,4 @@ function parse<Schema extends z.ZodType>(schema: Schema, frame: Frame): z.infer<
   if (!parsed.success)
     throw new FrameFault(`a request is malformed: ${z.prettifyError(parsed.error)}`)
   return parsed.data
-}
-
-/** Nothing of it stays when it throws. */
-function spawn(
-  options: KeeperOptions,
-  request: { class: SandboxClass; slot: number },
-): { process: Subprocess; errorFile: string } {
-  const { slot } = request
-  const { processes, cpuPeriodUs, cpuQuotaUs } = sandboxLimits
-  const { memoryBytes } = sandboxClasses[request.class]
-  try {
-    options.cgroups.create(slot, { memoryBytes, processes, cpuPeriodUs, cpuQuotaUs })
-    return spawnInGroup(options, slot)
-  } catch (error) {
-    options.cgroups
-      .destroy(slot)
-      .catch((left) => options.log.error({ err: left, slot }, 'left over'))
-    throw error
-  }
-}
-
-function spawnInGroup(
-  options: KeeperOptions,
-  slot: number,
-): { process: Subprocess; errorFile: string } {
-  const { owners, programs, rootfs } = options
-  // In the slot's parent, which only root changes: no link can be put in its way.
-  const errorFile = `${owners.slotsDir}/${slot}/stderr`
-  const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_APPEND
-  const stderr = openSync(errorFile, flags | constants.O_NOFOLLOW, 0o600)
-  try {
-    const process = Bun.spawn({
-      cmd: launchCommand({
-        programs,
-        rootfs: rootfs.path,
-        seccompFile: rootfs.seccompFile,
-        uid: owners.slotUidBase + slot,
-        cgroupJoinFiles: options.cgroups.joinFiles(slot),
-        callsDirectory: slotDirectory(owners.slotsDir, slot, 'c'),
-        egressDirectory: slotDirectory(owners.slotsDir, slot, 'e'),
-      }),
-      cwd: '/',
-      env: {},
-      stdin: 'ignore',
-      stdout: 'ignore',
-      stderr,
-    })
-    return { process, errorFile }
-  } finally {
-    closeSync(stderr)
-  }
-}
-
-/** Waits for the end of a sandbox, reads why, and removes what is left of it. */
-async function settle(
-  options: KeeperOptions,
-  sandbox: Running,
-  errorFile: string,
-): Promise<SandboxExit> {
-  const { cgroups, log } = options
-  const { slot, process } = sandbox
-  await process.exited
-  const oom = cgroups.oomKills(slot) > 0
-  const memoryPeakBytes = cgroups.memoryPeakBytes(slot)
-  if (!(await cgroups.destroy(slot))) log.error({ slot }, 'a control group could not be emptied')
-  const killed = sandbox.stopRequested || process.signalCode !== null
-  const reason = oom ? 'oom' : killed ? 'killed' : 'exited'
-  const status = process.signalCode ?? `exit code ${process.exitCode}`
-  const exit: SandboxExit = {
-    slot,
-    pid: process.pid,
-    reason,
-    detail: `${status} ${tail(errorFile)}`.trim(),
-    memoryPeakBytes,
-  }
-  log.info(exit, 'a sandbox has ended')
-  return exit
-}
-
-function tail(path: string): string {
-  const { size } = statSync(path)
-  const bytes = new Uint8Array(Math.min(size, DETAIL_BYTES))
-  const file = openSync(path, 'r')
-  try {
-    readSync(file, bytes, 0, bytes.length, size - bytes.length)
-  } finally {
-    closeSync(file)
-  }
-  return new TextDecoder().decode(bytes).trim()
 }

@@ -1,6 +1,7 @@
-/** Whether bubblewrap sandboxes work on this machine, and why not: tried, not guessed. */
+/** Whether sandboxes by bubblewrap or by Docker work on this machine, and why not: tried, not guessed. */
 import { type Programs, withCleanProc } from './bwrap.ts'
 import { NoCgroups, openCgroups } from './cgroups.ts'
+import { dockerEngine, EngineFault } from './docker-engine.ts'
 
 export type ProbeResult =
   | { ok: true; detail: string; programs: Programs }
@@ -49,6 +50,32 @@ export async function probeBwrap(): Promise<ProbeResult> {
   } catch (error) {
     if (error instanceof NoCgroups) return { ok: false, reason: error.message }
     return { ok: false, reason: error instanceof Error ? `${error.message}.` : String(error) }
+  }
+}
+
+/** As probeBwrap, for the engine that answers at the socket; starts nothing there. */
+export async function probeDocker(
+  socket: string,
+  runtime: string | undefined,
+): Promise<{ ok: true; detail: string } | { ok: false; reason: string }> {
+  const refused = (reason: string) => ({ ok: false, reason }) as const
+  if (process.getuid?.() !== 0) {
+    return refused('Slots of sandboxes are made as root; this is another user.')
+  }
+  try {
+    const { version, linux, missing, rootless, runtimes } = await dockerEngine(socket).info()
+    const who = `Docker ${version} at unix://${socket}`
+    if (!linux) return refused(`${who} does not run Linux containers.`)
+    if (rootless) return refused(`${who} is rootless: its users are not those of the slots.`)
+    if (missing.length > 0) return refused(`${who} cannot enforce ${missing.join(', ')}.`)
+    if (runtime !== undefined && !runtimes.includes(runtime)) {
+      const known = runtimes.join(', ')
+      return refused(`${who} has no runtime ${runtime} (BMM_DOCKER_RUNTIME); it has ${known}.`)
+    }
+    return { ok: true, detail: runtime === undefined ? who : `${who}, runtime ${runtime}` }
+  } catch (error) {
+    if (error instanceof EngineFault) return refused(error.message)
+    return refused(`What answers at unix://${socket} is no Docker engine.`)
   }
 }
 
