@@ -81,3 +81,8 @@ export function readTestEnv(name: 'BMM_TEST_DATABASE_URL' | 'BMM_TEST_REDIS_URL'
   if (value === undefined) throw new ConfigError(`${name} is not set: run the tests by ./bmm test`)
   return value
 }
+
+/** The socket of the Docker engine that `./bmm test` has found or started; undefined when a test file is run by itself. */
+export function testDockerSocket(env: Env = process.env): string | undefined {
+  return env.BMM_TEST_DOCKER_SOCKET
+}

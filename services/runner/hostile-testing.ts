@@ -27,8 +27,8 @@ export function hostileTools(stack: () => TestStack, slots: number): Hostile {
       ...options,
       slot,
     })
-    const left = stack().groupsOf(slot)
-    if (left.length > 0) throw new Error(`control groups are left: ${left.join(', ')}`)
+    const left = await stack().leftOf(slot)
+    if (left.length > 0) throw new Error(`left over: ${left.join(', ')}`)
   }
 }
 

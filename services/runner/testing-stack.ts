@@ -1,35 +1,19 @@
 /** A whole runner for tests: a real keeper, real sandboxes, a stand-in for the broker, and a gateway to call from. */
-import {
-  chmodSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  rmdirSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs'
+import { chmodSync, existsSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { connectFrames, type FrameConnection, listenFrames } from '@bmm/lib/frame-connection'
 import { callIds, FRAME, type Frame, parseControl } from '@bmm/lib/frames'
 import type { TestIdentities } from '@bmm/lib/testing'
-import type { Subprocess } from 'bun'
+import type { DriverName } from './keeper/driver.ts'
+import { startKeeperProcess, type TestKeeperProcess } from './keeper/testing-process.ts'
 import { SLOT_SOCKET_MODE, SLOT_TOKEN_MODE, slotDirectory, slotFiles } from './sandbox-limits.ts'
 
-const CONTROLLERS = ['memory', 'pids', 'cpu', 'unified', '.']
 const READY_TIMEOUT_MS = 60_000
 const LOOK_AGAIN_MS = 10
 
-export interface TestKeeper {
-  readonly process: Subprocess
-  runDirectory: string
-  slotsDir: string
-  socket: string
-  slots: number
-  /** Slots in whose control groups something is. */
-  occupied(): number[]
-  /** Starts a new keeper process after the old one was killed. */
+export interface TestKeeper extends TestKeeperProcess {
+  /** Starts a new keeper process after the old one was killed; resolves when it listens. */
   restart(): Promise<void>
-  stop(): Promise<void>
 }
 
 /** Waits until the condition holds; rejects with what was waited for. */
@@ -45,79 +29,28 @@ export async function until(
   }
 }
 
-/** A keeper process of its own; needs root, bubblewrap and control groups, and fails without them. */
-export async function startTestKeeper(slots: number): Promise<TestKeeper> {
-  const id = `r${process.pid}-${Math.random().toString(36).slice(2, 8)}`
-  const runDirectory = `/run/bmm-test-${id}`
-  const stateDirectory = `/var/lib/bmm/test-${id}`
-  const cgroup = `bmm-test-${id}`
-  const slotsDir = join(runDirectory, 'slots')
-  const socket = join(runDirectory, 'keeper.sock')
-  // Far above the blocks that stacks take, and another one for each test process.
-  const uidBase = 0x7e00_0000 + (process.pid % 2_048) * 1_024 + 512
-  mkdirSync(runDirectory, { recursive: true, mode: 0o755 })
-  const spawn = () =>
-    Bun.spawn([process.execPath, join(import.meta.dirname, 'keeper/main.ts')], {
-      env: {
-        PATH: '/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin',
-        BMM_LOG_LEVEL: 'error',
-        BMM_KEEPER_SOCKET: socket,
-        BMM_SLOTS_DIR: slotsDir,
-        BMM_SLOTS: String(slots),
-        BMM_SLOT_UID_BASE: String(uidBase + 64),
-        BMM_RUNNER_UID: String(uidBase + 4),
-        BMM_BROKER_UID: String(uidBase + 5),
-        BMM_ROOTFS: join(stateDirectory, 'rootfs'),
-        BMM_CGROUP: cgroup,
-      },
-      stdio: ['ignore', 'inherit', 'inherit'],
-    })
-  const ready = async (keeper: Subprocess) => {
+/** A keeper that listens; needs root and what the driver needs, and fails without them. */
+export async function startTestKeeper(slots: number, driver: DriverName): Promise<TestKeeper> {
+  const keeper = startKeeperProcess({ name: 'r', driver, slots })
+  const ready = async () => {
+    const child = keeper.process
     await until(
-      () => existsSync(socket) || keeper.exitCode !== null,
+      () => existsSync(keeper.socket) || child.exitCode !== null,
       'the keeper to listen',
       READY_TIMEOUT_MS,
     )
-    if (keeper.exitCode !== null) throw new Error('the keeper did not start')
+    if (child.exitCode !== null) throw new Error('the keeper did not start')
   }
-  const groups = () =>
-    CONTROLLERS.map((controller) => `/sys/fs/cgroup/${controller}/${cgroup}`).filter(existsSync)
-  let keeper = spawn()
-  await ready(keeper)
+  await ready()
   return {
-    ...{ runDirectory, slotsDir, socket, slots },
+    ...keeper,
     get process() {
-      return keeper
-    },
-    occupied() {
-      const names = groups().flatMap((group) => readdirSync(group).filter((n) => /^\d+$/.test(n)))
-      return [...new Set(names.map(Number))].sort((a, b) => a - b)
+      return keeper.process
     },
     async restart() {
-      rmSync(socket, { force: true })
-      keeper = spawn()
-      await ready(keeper)
+      keeper.start()
+      await ready()
     },
-    async stop() {
-      keeper.kill('SIGTERM')
-      await keeper.exited
-      rmSync(runDirectory, { recursive: true, force: true })
-      rmSync(stateDirectory, { recursive: true, force: true })
-      await until(() => groups().every(isRemoved), 'the control groups to be empty')
-    },
-  }
-}
-
-/** A group goes when its last process does, which a killed keeper does not wait for. */
-function isRemoved(group: string): boolean {
-  try {
-    for (const name of readdirSync(group)) {
-      if (/^\d+$/.test(name)) rmdirSync(join(group, name))
-    }
-    rmdirSync(group)
-    return true
-  } catch {
-    return !existsSync(group)
   }
 }
 

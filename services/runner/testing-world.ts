@@ -19,6 +19,7 @@ import type { SignedStatement } from '@bmm/spec/statement'
 import { Code, ConnectError, type ConnectRouter } from '@connectrpc/connect'
 import type { EngineConfig } from './engine.ts'
 import type { InFlightLimits } from './in-flight.ts'
+import type { DriverName } from './keeper/driver.ts'
 import { openRunner, type Runner } from './runner.ts'
 import { serveStatement, signedBy, type TestServer, testServer, testSigner } from './testing.ts'
 import {
@@ -70,11 +71,11 @@ export interface DeployedServer extends TestServer {
   userId: string
 }
 
-export async function openNeighbours(): Promise<Neighbours> {
+export async function openNeighbours(driver: DriverName): Promise<Neighbours> {
   const database = await testDatabase('runner', join(import.meta.dir, 'migrations'))
   const identities = await testIdentities()
   const rpc = testRpc(identities)
-  const keeper = await startTestKeeper(SLOTS)
+  const keeper = await startTestKeeper(SLOTS, driver)
   const socketDir = join(rpc.rpcDir, 'runner')
   mkdirSync(socketDir, { recursive: true })
   const feed: TestFeed = { servings: [], artefacts: new Map(), down: false }
@@ -91,10 +92,11 @@ export async function openNeighbours(): Promise<Neighbours> {
 }
 
 export async function openWorld(
+  driver: DriverName,
   changes: Partial<EngineConfig> = {},
   inFlight?: InFlightLimits,
 ): Promise<World> {
-  const neighbours = await openNeighbours()
+  const neighbours = await openNeighbours(driver)
   const { database, identities, rpc, keeper, socketDir } = neighbours
   const sandboxes: EngineConfig = {
     keeperSocket: keeper.socket,

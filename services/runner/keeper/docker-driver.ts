@@ -77,9 +77,9 @@ export async function sweepContainers(
   engine: DockerEngine,
   labels: readonly string[],
 ): Promise<number> {
-  const ids = await engine.list(labels)
-  await Promise.all(ids.map((id) => engine.remove(id)))
-  return ids.length
+  const found = await engine.list(labels)
+  await Promise.all(found.map(({ id }) => engine.remove(id)))
+  return found.length
 }
 
 /**

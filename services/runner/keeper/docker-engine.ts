@@ -40,8 +40,8 @@ export interface DockerEngine {
   kill(id: string): Promise<void>
   /** Ends it and removes it; it need not be there. Takes its name, too. */
   remove(id: string): Promise<void>
-  /** Ids of containers with all of these `name=value` labels, running or not. */
-  list(labels: readonly string[]): Promise<string[]>
+  /** Containers with all of these `name=value` labels, running or not. */
+  list(labels: readonly string[]): Promise<{ id: string; name: string }[]>
 }
 
 /** What POST /containers/create takes. */
@@ -67,7 +67,7 @@ const CONFLICT = 409
 
 const faultSchema = z.object({ message: z.string() })
 const createdSchema = z.object({ Id: z.string() })
-const listSchema = z.array(z.object({ Id: z.string() }))
+const listSchema = z.array(z.object({ Id: z.string(), Names: z.array(z.string()) }))
 const imagesSchema = z.array(z.object({ RepoTags: z.array(z.string()).nullable() }))
 const inspectSchema = z.object({
   State: z.object({
@@ -154,7 +154,8 @@ export function dockerEngine(socket: string): DockerEngine {
     },
     async list(labels) {
       const path = `/containers/json?all=true&filters=${filters('label', labels)}`
-      return listSchema.parse(await send({ method: 'GET', path })).map(({ Id }) => Id)
+      const rows = listSchema.parse(await send({ method: 'GET', path }))
+      return rows.map(({ Id, Names: [name = ''] }) => ({ id: Id, name: name.replace('/', '') }))
     },
   }
 }

@@ -9,229 +9,245 @@ import { openCgroups } from './cgroups.ts'
 import { configFrom } from './config.ts'
 import { probeBwrap } from './probe.ts'
 import { callTool, loadTools, startTestStack, type TestStack } from './testing.ts'
+import { testDrivers } from './testing-process.ts'
 
 setDefaultTimeout(120_000)
 
-async function until(condition: () => boolean, limitMs = 10_000): Promise<number> {
+async function until(
+  condition: () => boolean | Promise<boolean>,
+  limitMs = 10_000,
+): Promise<number> {
   const startedAt = performance.now()
-  while (!condition()) {
+  while (!(await condition())) {
     if (performance.now() - startedAt > limitMs) throw new Error('the awaited state did not come')
     await Bun.sleep(5)
   }
   return performance.now() - startedAt
 }
 
+async function leftOf(stack: TestStack): Promise<string[]> {
+  return [...(await stack.leftOf(0)), ...(await stack.leftOf(1))]
+}
+
 function isAlive(pid: number): boolean {
   return existsSync(`/proc/${pid}`)
 }
 
-describe('the keeper refuses', () => {
-  let stack: TestStack
-  let runner: FrameConnection
-  let nextCall = 1
-  const answers = new Map<number, (frame: { type: FrameType; value: unknown }) => void>()
+for (const driver of testDrivers) {
+  describe(`by ${driver}`, () => {
+    describe('the keeper refuses', () => {
+      let stack: TestStack
+      let runner: FrameConnection
+      let nextCall = 1
+      const answers = new Map<number, (frame: { type: FrameType; value: unknown }) => void>()
 
-  /** Undefined: the keeper hung up. */
-  async function tryDial(): Promise<FrameConnection | undefined> {
-    const onFrame = (frame: Frame) =>
-      answers.get(frame.call)?.({ type: frame.type, value: parseControl(frame.payload) })
-    const unix = join(stack.runDirectory, 'keeper.sock')
-    const accept = Object.values(FRAME)
-    const connection = await connectFrames({ unix, accept, onFrame }).catch(() => undefined)
-    await Bun.sleep(100)
-    return connection?.ended ? undefined : connection
-  }
-  /** The keeper takes a new runner once it has noticed that the last one is gone. */
-  async function redial(): Promise<FrameConnection> {
-    for (let tries = 0; tries < 100; tries++) {
-      const connection = await tryDial()
-      if (connection) return connection
-    }
-    throw new Error('the keeper takes no runner')
-  }
-  function ask(type: FrameType, value: unknown): Promise<{ type: FrameType; value: unknown }> {
-    const call = nextCall++
-    return new Promise((resolve) => {
-      answers.set(call, resolve)
-      runner.sendControl(type, call, value)
-    })
-  }
-
-  beforeAll(async () => {
-    stack = await startTestStack('refuses')
-  })
-  afterAll(async () => {
-    await stack.stop()
-  })
-
-  test('anybody but the runner: socket of its uid only, and one connection at a time', async () => {
-    const socket = statSync(join(stack.runDirectory, 'keeper.sock'))
-    expect(socket.mode & 0o777).toBe(0o600)
-    expect(socket.uid).toBe(stack.slotUidBase - 64 + 4)
-    expect(await tryDial()).toBeUndefined()
-    stack.link.close()
-    runner = await redial()
-  })
-
-  test('slots and classes that do not exist, and a slot that is taken', async () => {
-    const start = (slot: number, sandboxClass = 'hobby') =>
-      ask(FRAME.KEEPER_START, { class: sandboxClass, slot })
-    expect(await start(16)).toEqual({
-      type: FRAME.KEEPER_FAILED,
-      value: { message: 'there is no slot 16' },
-    })
-    expect(await start(3)).toMatchObject({ type: FRAME.KEEPER_STARTED, value: { slot: 3 } })
-    expect(await start(3, 'standard')).toMatchObject({
-      type: FRAME.KEEPER_FAILED,
-      value: { message: 'slot 3 is taken' },
-    })
-    expect(await ask(FRAME.KEEPER_STOP, { slot: 3 })).toMatchObject({ type: FRAME.KEEPER_STOPPED })
-    expect(await ask(FRAME.KEEPER_STOP, { slot: 3 })).toMatchObject({ type: FRAME.KEEPER_STOPPED })
-    expect(await ask(FRAME.KEEPER_LIST, {})).toEqual({
-      type: FRAME.KEEPER_SLOTS,
-      value: { slots: [] },
-    })
-  })
-
-  test('to stop and start a slot at once: the start waits until nothing is left', async () => {
-    await ask(FRAME.KEEPER_START, { class: 'hobby', slot: 4 })
-    const [stopped, started] = await Promise.all([
-      ask(FRAME.KEEPER_STOP, { slot: 4 }),
-      ask(FRAME.KEEPER_START, { class: 'hobby', slot: 4 }),
-    ])
-    expect(stopped.type).toBe(FRAME.KEEPER_STOPPED)
-    expect(started.type).toBe(FRAME.KEEPER_STARTED)
-    expect(await ask(FRAME.KEEPER_LIST, {})).toMatchObject({ value: { slots: [{ slot: 4 }] } })
-    await ask(FRAME.KEEPER_STOP, { slot: 4 })
-  })
-
-  test.each([
-    ['an image of the caller', FRAME.KEEPER_START, { class: 'hobby', slot: 5, image: '/root' }],
-    [
-      'a class that is a property of every object',
-      FRAME.KEEPER_START,
-      { class: 'toString', slot: 5 },
-    ],
-    ['an unknown class', FRAME.KEEPER_START, { class: 'huge', slot: 5 }],
-    ['a slot that is a path', FRAME.KEEPER_START, { class: 'hobby', slot: '../5' }],
-    ['a negative slot', FRAME.KEEPER_STOP, { slot: -1 }],
-    ['a frame of another leg', FRAME.CALL, {}],
-  ])('%s, by ending the connection', async (_, type, value) => {
-    runner.end('the next one')
-    runner = await redial()
-    runner.sendControl(type, nextCall++, value)
-    expect(await runner.closed).toBe('the peer ended the connection')
-    expect(stack.groupsOf(5)).toEqual([])
-  })
-})
-
-describe('when somebody dies', () => {
-  async function withTwoSandboxes(
-    use: (stack: TestStack, guests: number[]) => Promise<void>,
-  ): Promise<void> {
-    const stack = await startTestStack('dies')
-    try {
-      const sandboxes = await Promise.all([stack.sandbox(0), stack.sandbox(1)])
-      for (const sandbox of sandboxes) {
-        await loadTools(sandbox, { spin: 'async () => { for (;;) {} }', a: 'async () => 1' })
-        expect((await callTool(sandbox, 'a')).outcome.code).toBe('ok')
+      /** Undefined: the keeper hung up. */
+      async function tryDial(): Promise<FrameConnection | undefined> {
+        const onFrame = (frame: Frame) =>
+          answers.get(frame.call)?.({ type: frame.type, value: parseControl(frame.payload) })
+        const unix = join(stack.runDirectory, 'keeper.sock')
+        const accept = Object.values(FRAME)
+        const connection = await connectFrames({ unix, accept, onFrame }).catch(() => undefined)
+        await Bun.sleep(100)
+        return connection?.ended ? undefined : connection
       }
-      callTool(sandboxes[0], 'spin', {}, { timeoutMs: 100_000 }).catch(() => {})
-      const guests = [...stack.processesOf(0), ...stack.processesOf(1)]
-      expect(guests.length).toBeGreaterThanOrEqual(4)
-      await use(stack, guests)
-    } finally {
-      await stack.stop()
-    }
-  }
+      /** The keeper takes a new runner once it has noticed that the last one is gone. */
+      async function redial(): Promise<FrameConnection> {
+        for (let tries = 0; tries < 100; tries++) {
+          const connection = await tryDial()
+          if (connection) return connection
+        }
+        throw new Error('the keeper takes no runner')
+      }
+      function ask(type: FrameType, value: unknown): Promise<{ type: FrameType; value: unknown }> {
+        const call = nextCall++
+        return new Promise((resolve) => {
+          answers.set(call, resolve)
+          runner.sendControl(type, call, value)
+        })
+      }
 
-  test('kill -9 of the keeper: all guests are gone, its next start sweeps the groups', async () => {
-    await withTwoSandboxes(async (stack, guests) => {
-      stack.keeper.kill('SIGKILL')
-      const tookMs = await until(() => !guests.some(isAlive))
-      expect(tookMs).toBeLessThan(5_000)
-      await stack.restartKeeper()
-      expect([...stack.groupsOf(0), ...stack.groupsOf(1)]).toEqual([])
-      const sandbox = await stack.sandbox(0)
-      await loadTools(sandbox, { a: 'async () => 1' })
-      expect((await callTool(sandbox, 'a')).outcome.code).toBe('ok')
-      sandbox.stop()
-      await sandbox.gone
+      beforeAll(async () => {
+        stack = await startTestStack('refuses', driver)
+      })
+      afterAll(async () => {
+        await stack.stop()
+      })
+
+      test('anybody but the runner: socket of its uid only, and one connection at a time', async () => {
+        const socket = statSync(join(stack.runDirectory, 'keeper.sock'))
+        expect(socket.mode & 0o777).toBe(0o600)
+        expect(socket.uid).toBe(stack.slotUidBase - 64 + 4)
+        expect(await tryDial()).toBeUndefined()
+        stack.link.close()
+        runner = await redial()
+      })
+
+      test('slots and classes that do not exist, and a slot that is taken', async () => {
+        const start = (slot: number, sandboxClass = 'hobby') =>
+          ask(FRAME.KEEPER_START, { class: sandboxClass, slot })
+        expect(await start(16)).toEqual({
+          type: FRAME.KEEPER_FAILED,
+          value: { message: 'there is no slot 16' },
+        })
+        expect(await start(3)).toMatchObject({ type: FRAME.KEEPER_STARTED, value: { slot: 3 } })
+        expect(await start(3, 'standard')).toMatchObject({
+          type: FRAME.KEEPER_FAILED,
+          value: { message: 'slot 3 is taken' },
+        })
+        expect(await ask(FRAME.KEEPER_STOP, { slot: 3 })).toMatchObject({
+          type: FRAME.KEEPER_STOPPED,
+        })
+        expect(await ask(FRAME.KEEPER_STOP, { slot: 3 })).toMatchObject({
+          type: FRAME.KEEPER_STOPPED,
+        })
+        expect(await ask(FRAME.KEEPER_LIST, {})).toEqual({
+          type: FRAME.KEEPER_SLOTS,
+          value: { slots: [] },
+        })
+      })
+
+      test('to stop and start a slot at once: the start waits until nothing is left', async () => {
+        await ask(FRAME.KEEPER_START, { class: 'hobby', slot: 4 })
+        const [stopped, started] = await Promise.all([
+          ask(FRAME.KEEPER_STOP, { slot: 4 }),
+          ask(FRAME.KEEPER_START, { class: 'hobby', slot: 4 }),
+        ])
+        expect(stopped.type).toBe(FRAME.KEEPER_STOPPED)
+        expect(started.type).toBe(FRAME.KEEPER_STARTED)
+        expect(await ask(FRAME.KEEPER_LIST, {})).toMatchObject({ value: { slots: [{ slot: 4 }] } })
+        await ask(FRAME.KEEPER_STOP, { slot: 4 })
+      })
+
+      test.each([
+        ['an image of the caller', FRAME.KEEPER_START, { class: 'hobby', slot: 5, image: '/root' }],
+        [
+          'a class that is a property of every object',
+          FRAME.KEEPER_START,
+          { class: 'toString', slot: 5 },
+        ],
+        ['an unknown class', FRAME.KEEPER_START, { class: 'huge', slot: 5 }],
+        ['a slot that is a path', FRAME.KEEPER_START, { class: 'hobby', slot: '../5' }],
+        ['a negative slot', FRAME.KEEPER_STOP, { slot: -1 }],
+        ['a frame of another leg', FRAME.CALL, {}],
+      ])('%s, by ending the connection', async (_, type, value) => {
+        runner.end('the next one')
+        runner = await redial()
+        runner.sendControl(type, nextCall++, value)
+        expect(await runner.closed).toBe('the peer ended the connection')
+        expect(await stack.leftOf(5)).toEqual([])
+      })
+    })
+
+    describe('when somebody dies', () => {
+      async function withTwoSandboxes(
+        use: (stack: TestStack, guests: number[]) => Promise<void>,
+      ): Promise<void> {
+        const stack = await startTestStack('dies', driver)
+        try {
+          const sandboxes = await Promise.all([stack.sandbox(0), stack.sandbox(1)])
+          for (const sandbox of sandboxes) {
+            await loadTools(sandbox, { spin: 'async () => { for (;;) {} }', a: 'async () => 1' })
+            expect((await callTool(sandbox, 'a')).outcome.code).toBe('ok')
+          }
+          callTool(sandboxes[0], 'spin', {}, { timeoutMs: 100_000 }).catch(() => {})
+          const guests = [...stack.processesOf(0), ...stack.processesOf(1)]
+          expect(guests.length).toBeGreaterThanOrEqual(2)
+          await use(stack, guests)
+        } finally {
+          await stack.stop()
+        }
+      }
+
+      test('kill -9 of the keeper: all guests are gone, its next start finds nothing of theirs', async () => {
+        await withTwoSandboxes(async (stack, guests) => {
+          stack.process.kill('SIGKILL')
+          const tookMs = await until(() => !guests.some(isAlive))
+          expect(tookMs).toBeLessThan(5_000)
+          await stack.restartKeeper()
+          expect(await leftOf(stack)).toEqual([])
+          const sandbox = await stack.sandbox(0)
+          await loadTools(sandbox, { a: 'async () => 1' })
+          expect((await callTool(sandbox, 'a')).outcome.code).toBe('ok')
+          sandbox.stop()
+          await sandbox.gone
+        })
+      })
+
+      test('the runner: nothing of any sandbox is left', async () => {
+        await withTwoSandboxes(async (stack, guests) => {
+          stack.link.close()
+          await until(() => !guests.some(isAlive))
+          await until(async () => (await leftOf(stack)).length === 0)
+        })
+      })
+
+      test('a sandbox from outside: its calls fail, its slot is empty', async () => {
+        const stack = await startTestStack('outside', driver)
+        try {
+          const sandbox = await stack.sandbox(2)
+          await loadTools(sandbox, { wait: 'async () => await Bun.sleep(60_000)' })
+          const waiting = callTool(sandbox, 'wait', {}, { timeoutMs: 60_000 })
+          const [outer] = stack.processesOf(2).toSorted((a, b) => a - b)
+          process.kill(outer ?? 0, 'SIGKILL')
+          expect((await waiting).outcome.code).toBe('sandbox_failed')
+          expect((await sandbox.gone).detail).toContain('SIGKILL')
+          expect(await stack.leftOf(2)).toEqual([])
+        } finally {
+          await stack.stop()
+        }
+      })
+
+      test('a keeper that is told to stop leaves no process, group or socket', async () => {
+        const stack = await startTestStack('stop', driver)
+        try {
+          const sandbox = await stack.sandbox(0)
+          const guests = stack.processesOf(0)
+          stack.process.kill('SIGTERM')
+          expect(await stack.process.exited).toBe(0)
+          expect(await stack.leftOf(0)).toEqual([])
+          await until(() => !guests.some(isAlive))
+          expect(existsSync(join(stack.runDirectory, 'keeper.sock'))).toBe(false)
+          await sandbox.gone
+        } finally {
+          await stack.stop()
+        }
+      })
+    })
+
+    describe('limits', () => {
+      test('stand in the control groups, by class', async () => {
+        const stack = await startTestStack('limits', driver)
+        try {
+          const hobby = await stack.sandbox(0)
+          const standard = await stack.sandbox(1, { class: 'standard' })
+          const read = (slot: number, controller: string, file: string) =>
+            readFileSync(stack.groupFile(slot, controller, file), 'utf8').trim()
+          const isV1 = existsSync(stack.groupFile(0, 'memory', 'memory.limit_in_bytes'))
+          const memory = (slot: number) =>
+            isV1 ? read(slot, 'memory', 'memory.limit_in_bytes') : read(slot, '.', 'memory.max')
+          expect([memory(0), memory(1)]).toEqual([String(128 * 1024 ** 2), String(512 * 1024 ** 2)])
+          const files = isV1
+            ? [
+                read(0, 'pids', 'pids.max'),
+                read(0, 'cpu', 'cpu.cfs_quota_us'),
+                read(0, 'cpu', 'cpu.cfs_period_us'),
+              ]
+            : [read(0, '.', 'pids.max'), ...read(0, '.', 'cpu.max').split(' ')]
+          expect(files).toEqual(['100', '50000', '100000'])
+          for (const sandbox of [hobby, standard]) {
+            sandbox.stop()
+            await sandbox.gone
+          }
+        } finally {
+          await stack.stop()
+        }
+      })
     })
   })
-
-  test('the runner: all guests and groups are gone', async () => {
-    await withTwoSandboxes(async (stack, guests) => {
-      stack.link.close()
-      await until(() => !guests.some(isAlive))
-      await until(() => [...stack.groupsOf(0), ...stack.groupsOf(1)].length === 0)
-    })
-  })
-
-  test('a sandbox from outside: its calls fail, its slot is empty', async () => {
-    const stack = await startTestStack('outside')
-    try {
-      const sandbox = await stack.sandbox(2)
-      await loadTools(sandbox, { wait: 'async () => await Bun.sleep(60_000)' })
-      const waiting = callTool(sandbox, 'wait', {}, { timeoutMs: 60_000 })
-      const [outer] = stack.processesOf(2).toSorted((a, b) => a - b)
-      process.kill(outer ?? 0, 'SIGKILL')
-      expect((await waiting).outcome.code).toBe('sandbox_failed')
-      expect((await sandbox.gone).detail).toContain('SIGKILL')
-      expect(stack.groupsOf(2)).toEqual([])
-    } finally {
-      await stack.stop()
-    }
-  })
-
-  test('a keeper that is told to stop leaves no process, group or socket', async () => {
-    const stack = await startTestStack('stop')
-    try {
-      const sandbox = await stack.sandbox(0)
-      const guests = stack.processesOf(0)
-      stack.keeper.kill('SIGTERM')
-      expect(await stack.keeper.exited).toBe(0)
-      expect(stack.groupsOf(0)).toEqual([])
-      await until(() => !guests.some(isAlive))
-      expect(existsSync(join(stack.runDirectory, 'keeper.sock'))).toBe(false)
-      await sandbox.gone
-    } finally {
-      await stack.stop()
-    }
-  })
-})
+}
 
 describe('limits', () => {
-  test('stand in the control groups, by class', async () => {
-    const stack = await startTestStack('limits')
-    try {
-      const hobby = await stack.sandbox(0)
-      const standard = await stack.sandbox(1, { class: 'standard' })
-      const read = (slot: number, controller: string, file: string) => {
-        const group = stack.groupsOf(slot).find((path) => path.includes(`/${controller}/`)) ?? ''
-        return readFileSync(join(group, file), 'utf8').trim()
-      }
-      const isV1 = stack.groupsOf(0).some((path) => path.includes('/memory/'))
-      const memory = (slot: number) =>
-        isV1 ? read(slot, 'memory', 'memory.limit_in_bytes') : read(slot, '.', 'memory.max')
-      expect([memory(0), memory(1)]).toEqual([String(128 * 1024 ** 2), String(512 * 1024 ** 2)])
-      const files = isV1
-        ? [
-            read(0, 'pids', 'pids.max'),
-            read(0, 'cpu', 'cpu.cfs_quota_us'),
-            read(0, 'cpu', 'cpu.cfs_period_us'),
-          ]
-        : [read(0, '.', 'pids.max'), ...read(0, '.', 'cpu.max').split(' ')]
-      expect(files).toEqual(['100', '50000', '100000'])
-      for (const sandbox of [hobby, standard]) {
-        sandbox.stop()
-        await sandbox.gone
-      }
-    } finally {
-      await stack.stop()
-    }
-  })
-
   test('are refused to be done without: no control groups, no sandboxes', () => {
     expect(() => openCgroups('bmm-none', 'proc /proc proc rw 0 0\n')).toThrow(
       'no control groups for memory, pids and cpu',
@@ -281,6 +297,7 @@ test('the configuration names every fault and no value', () => {
   })()
   for (const name of [
     'BMM_KEEPER_SOCKET',
+    'BMM_DRIVER',
     'BMM_SLOTS',
     'BMM_RUNNER_UID',
     'BMM_ROOTFS',

@@ -1,19 +1,9 @@
-/** What tests of real sandboxes start from: a keeper process with its own uids, groups and folders, and a broker leg that answers by a function. */
-import {
-  chmodSync,
-  existsSync,
-  mkdirSync,
-  readFileSync,
-  rmdirSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs'
-import { join } from 'node:path'
+/** What tests of real sandboxes start from: a keeper process, and a broker leg that answers by a function. */
+import { chmodSync, rmSync, writeFileSync } from 'node:fs'
 import type { Progress } from '@bmm/lib/call-frames'
 import { type FrameListener, listenFrames } from '@bmm/lib/frame-connection'
 import { FRAME, parseControl } from '@bmm/lib/frames'
 import { createLog } from '@bmm/lib/log'
-import type { Subprocess } from 'bun'
 import { dialKeeper, type KeeperLink } from '../keeper-link.ts'
 import { type Sandbox, type SandboxOptions, startSandbox } from '../sandbox.ts'
 import {
@@ -23,6 +13,8 @@ import {
   slotDirectory,
   slotFiles,
 } from '../sandbox-limits.ts'
+import type { DriverName } from './driver.ts'
+import { startKeeperProcess, type TestKeeperProcess } from './testing-process.ts'
 
 export interface TestFetch {
   call: number
@@ -38,20 +30,11 @@ export type TestUpstream = (
   | { failed: { code: string; message: string } }
   | Promise<never>
 
-export interface TestStack {
-  runDirectory: string
-  slotsDir: string
-  slotUidBase: number
-  readonly keeper: Subprocess
+export interface TestStack extends TestKeeperProcess {
   link: KeeperLink
-  /** Control group directories of a slot that exist now. */
-  groupsOf(slot: number): string[]
-  /** Processes in a slot's groups. */
-  processesOf(slot: number): number[]
   sandbox(slot: number, options?: Omit<TestSandboxOptions, 'slot' | 'more'>): Promise<Sandbox>
   /** Starts a keeper again with the same folders; resolves when the link is connected to it. */
   restartKeeper(): Promise<void>
-  stop(): Promise<void>
 }
 
 export interface TestAnswer {
@@ -68,45 +51,15 @@ export interface TestAnswer {
 }
 
 const SLOTS = 16
-const CONTROLLERS = ['memory', 'pids', 'cpu', 'unified', '.']
 const READY_TIMEOUT_MS = 60_000
 
-/** A keeper of its own; needs root, bubblewrap and control groups, and fails without them. */
-export async function startTestStack(name: string): Promise<TestStack> {
-  const id = `${name}-${process.pid}-${Math.random().toString(36).slice(2, 8)}`
-  const runDirectory = `/run/bmm-test-${id}`
-  const stateDirectory = `/var/lib/bmm/test-${id}`
-  const cgroup = `bmm-test-${id}`
-  const slotsDir = join(runDirectory, 'slots')
-  const socket = join(runDirectory, 'keeper.sock')
-  // Far above the blocks that stacks take, and another one for each test process.
-  const uidBase = 0x7e000000 + (process.pid % 2_048) * 1_024
-  const slotUidBase = uidBase + 64
-  mkdirSync(runDirectory, { recursive: true, mode: 0o755 })
-  const startKeeper = () =>
-    Bun.spawn(
-      ['setpriv', '--pdeathsig', 'SIGKILL', process.execPath, join(import.meta.dirname, 'main.ts')],
-      {
-        env: {
-          PATH: '/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin',
-          BMM_LOG_LEVEL: 'error',
-          BMM_KEEPER_SOCKET: socket,
-          BMM_SLOTS_DIR: slotsDir,
-          BMM_SLOTS: String(SLOTS),
-          BMM_SLOT_UID_BASE: String(slotUidBase),
-          BMM_RUNNER_UID: String(uidBase + 4),
-          BMM_BROKER_UID: String(uidBase + 5),
-          BMM_ROOTFS: join(stateDirectory, 'rootfs'),
-          BMM_CGROUP: cgroup,
-        },
-        stdio: ['ignore', 'inherit', 'inherit'],
-      },
-    )
-  let keeper = startKeeper()
+/** A keeper of its own; needs root and what the driver needs, and fails without them. */
+export async function startTestStack(name: string, driver: DriverName): Promise<TestStack> {
+  const keeper = startKeeperProcess({ name, driver, slots: SLOTS })
   const listeners: FrameListener[] = []
   let connected = Promise.withResolvers<void>()
   const link = dialKeeper({
-    socket,
+    socket: keeper.socket,
     onConnected: () => connected.resolve(),
     onLost: () => {},
     log: createLog('test', 'silent'),
@@ -114,55 +67,39 @@ export async function startTestStack(name: string): Promise<TestStack> {
   const ready = () =>
     Promise.race([
       connected.promise,
-      keeper.exited.then(() => Promise.reject(new Error('the keeper did not start'))),
+      keeper.process.exited.then(() => Promise.reject(new Error('the keeper did not start'))),
       Bun.sleep(READY_TIMEOUT_MS).then(() => Promise.reject(new Error('the keeper is not ready'))),
     ])
   await ready()
-  const groupsOf = (slot: number) =>
-    CONTROLLERS.map((controller) => `/sys/fs/cgroup/${controller}/${cgroup}/${slot}`).filter(
-      (path) => existsSync(path),
-    )
 
   return {
-    ...{ runDirectory, slotsDir, slotUidBase, link, groupsOf },
-    get keeper() {
-      return keeper
+    ...keeper,
+    link,
+    get process() {
+      return keeper.process
     },
     async restartKeeper() {
       connected = Promise.withResolvers()
-      keeper = startKeeper()
+      keeper.start()
       await ready()
-    },
-    processesOf(slot) {
-      const ids = groupsOf(slot).flatMap((group) =>
-        readFileSync(join(group, 'cgroup.procs'), 'utf8').split('\n').filter(Boolean).map(Number),
-      )
-      return [...new Set(ids)]
     },
     async sandbox(slot, options = {}) {
       const upstream = options.upstream ?? (() => ({ status: 404, body: 'no upstream' }))
       return await startSandbox({
         slot,
         sandboxClass: options.class ?? 'hobby',
-        slotsDir,
+        slotsDir: keeper.slotsDir,
         keeper: link,
         expectEgress: async (at, token) => {
-          listeners.push(fakeBroker(slotDirectory(slotsDir, at, 'e'), token, upstream))
+          listeners.push(fakeBroker(slotDirectory(keeper.slotsDir, at, 'e'), token, upstream))
         },
         ...(options.times && { times: options.times }),
       })
     },
     async stop() {
       link.close()
-      keeper.kill('SIGTERM')
-      await keeper.exited
+      await keeper.stop()
       for (const listener of listeners) listener.stop()
-      rmSync(runDirectory, { recursive: true, force: true })
-      rmSync(stateDirectory, { recursive: true, force: true })
-      for (const controller of CONTROLLERS) {
-        const group = `/sys/fs/cgroup/${controller}/${cgroup}`
-        if (existsSync(group)) rmdirSync(group)
-      }
     },
   }
 }

@@ -1,4 +1,5 @@
 /** How long sandboxes take: from a start to the pool, from the pool to the first answer, and a call after that. */
+import { type DriverName, driverNames } from './driver.ts'
 import { callTool, loadTools, startTestStack } from './testing.ts'
 
 export interface SandboxTimings {
@@ -15,9 +16,9 @@ const ECHO = { echo: 'async (input) => input.text' }
 const THROUGHPUT_CALLS = 5_000
 const AT_ONCE = 16
 
-/** Needs root and bubblewrap; takes about a tenth of a second a round. */
-async function measureSandboxes(rounds = 20): Promise<SandboxTimings> {
-  const stack = await startTestStack('timing')
+/** Needs root and the driver; takes about a tenth of a second a round. */
+async function measureSandboxes(driver: DriverName, rounds = 20): Promise<SandboxTimings> {
+  const stack = await startTestStack('timing', driver)
   try {
     const starts: number[] = []
     const wakes: number[] = []
@@ -64,6 +65,7 @@ function median(values: number[]): number {
 }
 
 if (import.meta.main) {
-  process.stdout.write(`${JSON.stringify(await measureSandboxes(), undefined, 2)}\n`)
+  const driver = driverNames.find((name) => name === process.argv[2]) ?? 'bwrap'
+  process.stdout.write(`${JSON.stringify(await measureSandboxes(driver), undefined, 2)}\n`)
   process.exit(0)
 }
