@@ -31,7 +31,7 @@ async function test(paths: string[], options: { json?: boolean }): Promise<void>
     )
   }
   const files = await findTestFiles(paths)
-  await installPrograms({ redis: true }, note)
+  await installPrograms({ redis: true, bwrap: 'needed' }, note)
   await installTestPackages(files, { root: checkout, forbidden: installsForbidden(), say: note })
   const results: FileResult[] = []
   const startedAt = performance.now()

@@ -3,6 +3,7 @@ import { type Command, InvalidArgumentError, Option } from 'commander'
 import { defaultData, environment } from './config.ts'
 import { CommandFault, failed } from './fault.ts'
 import { note, print, printJson } from './output.ts'
+import { chooseDriver } from './stack/driver.ts'
 import { installPrograms, requireOpenCheckout } from './stack/install.ts'
 import { launchSupervisor, type Supervisor } from './stack/launch.ts'
 import { stackOptions } from './stack/options.ts'
@@ -106,17 +107,21 @@ async function startStack(
   if (process.getuid?.() !== 0) {
     throw failed(
       'not_root',
-      'The sandboxes need root on this machine: run ./bmm as root. (Running them through Docker instead is not there yet.)',
+      'Each service and each sandbox gets a user of its own, which takes root: run ./bmm as root.',
     )
   }
   const stack = stackOptions({ data: options.data, port: options.port }, environment())
   requireOpenCheckout()
   const paths = openStackPaths(options.data)
-  await installPrograms({ redis: stack.redisUrl === undefined }, note)
+  const { driver } = stack.sandboxes
+  const bwrap = driver === undefined ? 'wanted' : driver === 'bwrap' ? 'needed' : 'no'
+  await installPrograms({ redis: stack.redisUrl === undefined, bwrap }, note)
+  const chosen = await chooseDriver(stack.sandboxes)
+  note(`sandboxes by ${chosen.driver}: ${chosen.why}`)
   note(`starting on ${paths.data}`)
   const supervisor = launchSupervisor(
     paths,
-    { ...stack, data: paths.data },
+    { ...stack, chosen, data: paths.data },
     { tied: options.tied, progress: note },
   )
   const interrupt = () => supervisor.stop()
@@ -168,7 +173,7 @@ function requireSamePort(options: UpOptions, paths: StackPaths): void {
 }
 
 function printReport(report: Report, options: UpOptions): void {
-  const { gateway, mailbox, data, driver } = report
+  const { gateway, mailbox, data, driver, why } = report
   if (options.json === true) {
     printJson({ gateway, mailbox, data, driver })
     return
@@ -176,7 +181,7 @@ function printReport(report: Report, options: UpOptions): void {
   print(`gateway  ${gateway}`)
   if (mailbox !== null) print(`mailbox  ${mailbox}`)
   print(`data     ${data}`)
-  print(`driver   ${driver} (sandboxes by bubblewrap, no daemon)`)
+  print(`driver   ${driver} (${why})`)
 }
 
 /** For commander: a TCP port, or 0. */

@@ -26,36 +26,61 @@ const base = [
   { names: ['mount'], debian: 'mount', purpose: 'namespaces' },
 ]
 
-/** Finds or installs all that a stack needs; `say` gets a sentence before each installation. */
+/**
+ * Finds or installs all that a stack needs; `say` gets a sentence before each installation. Where bubblewrap is only
+ * wanted, a machine that cannot install it goes on without.
+ */
 export async function installPrograms(
-  options: { redis: boolean },
+  options: { redis: boolean; bwrap: 'needed' | 'wanted' | 'no' },
   say: (line: string) => void,
 ): Promise<void> {
-  const wanted: Program[] = [...base, sandboxTool, ...(options.redis ? [redis] : [])]
-  const missing = wanted.filter((program) => findProgram(program.names) === undefined)
+  const needed = [
+    ...base,
+    ...(options.bwrap === 'needed' ? [sandboxTool] : []),
+    ...(options.redis ? [redis] : []),
+  ].filter(isMissing)
+  const wanted = [...(options.bwrap === 'wanted' ? [sandboxTool] : [])].filter(isMissing)
+  const missing = [...needed, ...wanted]
   if (missing.length === 0) return
-  const names = [...new Set(missing.map((program) => program.debian))]
-  const why = missing.map((program) => `${program.names[0]} (${program.purpose})`).join(', ')
+  const fault = installFault(missing)
+  if (fault === undefined) {
+    const names = packagesOf(missing)
+    say(`installing ${names.join(', ')} (apt-get): ${purposesOf(missing)}`)
+    const installed = await aptInstall(names)
+    if (installed || needed.length === 0) return
+    throw failed(
+      'install_failed',
+      `apt-get could not install ${names.join(', ')}: try "apt-get update && apt-get install ${names.join(' ')}" and read what it says.`,
+    )
+  } else if (needed.length > 0) {
+    const instead = options.redis ? ' (instead of a Redis here: REDIS_URL)' : ''
+    throw failed(fault.code, `${fault.message}${instead}`)
+  }
+}
+
+/** Why these programs cannot be installed by this process, with what to do; undefined when they can. */
+function installFault(missing: Program[]): { code: string; message: string } | undefined {
+  const names = packagesOf(missing).join(', ')
+  const what = `Missing: ${purposesOf(missing)}.`
   if (installsForbidden()) {
-    throw failed(
-      'install_forbidden',
-      `Missing: ${why}. BMM_NO_INSTALL=1 forbids installing; install ${names.join(', ')} yourself.`,
-    )
+    const message = `${what} BMM_NO_INSTALL=1 forbids installing; install ${names} yourself.`
+    return { code: 'install_forbidden', message }
   }
-  if (
-    process.getuid?.() !== 0 ||
-    Bun.which('apt-get') === null ||
-    !existsSync('/etc/debian_version')
-  ) {
-    throw failed(
-      'program_missing',
-      `Missing: ${why}. Install ${names.join(', ')} with your package manager${
-        options.redis ? ', or set REDIS_URL for a Redis of your own' : ''
-      }.`,
-    )
-  }
-  say(`installing ${names.join(', ')} (apt-get): ${why}`)
-  await aptInstall(names)
+  const root = process.getuid?.() === 0
+  if (root && Bun.which('apt-get') !== null && existsSync('/etc/debian_version')) return undefined
+  return { code: 'program_missing', message: `${what} Install ${names} with your package manager.` }
+}
+
+function isMissing(program: Program): boolean {
+  return findProgram(program.names) === undefined
+}
+
+function packagesOf(programs: Program[]): string[] {
+  return [...new Set(programs.map((program) => program.debian))]
+}
+
+function purposesOf(programs: Program[]): string {
+  return programs.map((program) => `${program.names[0]} (${program.purpose})`).join(', ')
 }
 
 /** Services run as users of their own: throws CommandFault when a strict umask has closed the checkout to them. */
@@ -84,15 +109,11 @@ function findProgram(names: readonly string[]): string | undefined {
   return undefined
 }
 
-async function aptInstall(names: string[]): Promise<void> {
-  if (await apt(['install', '--yes', '--no-install-recommends', ...names])) return
+async function aptInstall(names: string[]): Promise<boolean> {
+  if (await apt(['install', '--yes', '--no-install-recommends', ...names])) return true
   // A bare machine has no package lists, an old one has lists of versions that are gone.
   const updated = await apt(['update'])
-  if (updated && (await apt(['install', '--yes', '--no-install-recommends', ...names]))) return
-  throw failed(
-    'install_failed',
-    `apt-get could not install ${names.join(', ')}: try "apt-get update && apt-get install ${names.join(' ')}" and read what it says.`,
-  )
+  return updated && (await apt(['install', '--yes', '--no-install-recommends', ...names]))
 }
 
 async function apt(args: string[]): Promise<boolean> {

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { checkout } from '../config.ts'
 import { failed } from '../fault.ts'
 import { closeQuietly, logFile, openLog, tailOf } from './log-file.ts'
-import type { StackOptions } from './options.ts'
+import type { DecidedOptions } from './options.ts'
 import type { StackPaths } from './paths.ts'
 import { eventSchema, type Report, type StackEvent } from './report.ts'
 
@@ -20,7 +20,7 @@ export type Supervisor = {
 /** `tied`: the stack stops when this process ends, however it ends. */
 export function launchSupervisor(
   paths: StackPaths,
-  options: StackOptions,
+  options: DecidedOptions,
   how: { tied: boolean; progress: (line: string) => void },
 ): Supervisor {
   const log = openLog(paths.logs, 'supervisor')

@@ -2,6 +2,7 @@
 import { z } from 'zod'
 import type { CliEnv } from '../config.ts'
 import { misused } from '../fault.ts'
+import { chosenDriverSchema, driverWish, driverWishSchema } from './driver.ts'
 
 /** Handed to those services that the table in services.ts names. */
 const passedVariables = [
@@ -16,16 +17,21 @@ const passedVariables = [
   'NODE_EXTRA_CA_CERTS',
 ]
 
-export const stackOptionsSchema = z.object({
+const stackOptionsSchema = z.object({
   data: z.string(),
   port: z.number().int().min(0).max(65535).optional(),
   mode: z.enum(['development', 'production']),
   publicUrl: z.string().optional(),
   databaseUrl: z.string().optional(),
   redisUrl: z.string().optional(),
+  sandboxes: driverWishSchema,
   passed: z.record(z.string(), z.string()),
 })
 export type StackOptions = z.infer<typeof stackOptionsSchema>
+
+/** What the supervisor gets: the options, and what the machine has said to the wish for a driver. */
+export const decidedOptionsSchema = stackOptionsSchema.extend({ chosen: chosenDriverSchema })
+export type DecidedOptions = z.infer<typeof decidedOptionsSchema>
 
 /** Throws CommandFault where a variable cannot be meant. */
 export function stackOptions(
@@ -35,10 +41,6 @@ export function stackOptions(
   const mode = env.BMM_ENV ?? 'development'
   if (mode !== 'development' && mode !== 'production') {
     throw misused('BMM_ENV is neither development nor production.')
-  }
-  const driver = env.RUNNER_DRIVER ?? 'bwrap'
-  if (driver !== 'bwrap') {
-    throw misused('RUNNER_DRIVER: only bwrap is there yet; leave the variable out.')
   }
   const publicUrl = present(env.BMM_PUBLIC_URL)
   if (publicUrl !== undefined && !isOrigin(publicUrl)) {
@@ -56,6 +58,7 @@ export function stackOptions(
     publicUrl,
     databaseUrl: present(env.DATABASE_URL),
     redisUrl: present(env.REDIS_URL),
+    sandboxes: driverWish(env),
     passed: Object.fromEntries(passed),
   })
 }

@@ -9,6 +9,8 @@ const reportSchema = z.object({
   mailbox: z.string().nullable(),
   data: z.string(),
   driver: z.string(),
+  /** Why this driver. */
+  why: z.string(),
   pid: z.number().int(),
 })
 export type Report = z.infer<typeof reportSchema>

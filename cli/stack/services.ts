@@ -5,6 +5,7 @@ import { z } from 'zod'
 import { checkout } from '../config.ts'
 import type { ChildSpec } from './child.ts'
 import { confined, dyingWithParent } from './confine.ts'
+import type { ChosenDriver, DriverWish } from './driver.ts'
 import { kekFile, keyFile } from './keys.ts'
 import type { StackPaths } from './paths.ts'
 import type { ProcessUser, UserIds } from './user-ids.ts'
@@ -37,6 +38,7 @@ export type StackFacts = {
   mailbox: string | undefined
   databaseUrls: ReadonlyMap<string, string>
   redisUrl: string
+  sandboxes: DriverWish & Pick<ChosenDriver, 'driver'>
   /** Variables of the operator's environment that are handed through. */
   passed: Readonly<Record<string, string>>
 }
@@ -83,6 +85,11 @@ export const services: readonly Service[] = [
     main: 'services/runner/keeper/main.ts',
     after: [],
     env: (facts) => ({
+      BMM_DRIVER: facts.sandboxes.driver,
+      BMM_DOCKER_SOCKET: facts.sandboxes.dockerSocket,
+      ...(facts.sandboxes.dockerRuntime === undefined
+        ? {}
+        : { BMM_DOCKER_RUNTIME: facts.sandboxes.dockerRuntime }),
       BMM_KEEPER_SOCKET: facts.paths.keeperSocket,
       BMM_SLOTS_DIR: facts.paths.slots,
       BMM_SLOTS: String(SLOTS),

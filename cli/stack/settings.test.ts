@@ -77,7 +77,9 @@ test('settings that somebody broke are named', () => {
 
 test.each([
   [{ BMM_ENV: 'staging' }, /BMM_ENV/],
-  [{ RUNNER_DRIVER: 'docker' }, /only bwrap/],
+  [{ RUNNER_DRIVER: 'podman' }, /neither bwrap nor docker/],
+  [{ RUNNER_DRIVER: 'docker', DOCKER_HOST: 'tcp://10.0.0.1:2375' }, /engine of this machine/],
+  [{ BMM_DOCKER_RUNTIME: 'runsc --debug' }, /name of a runtime/],
   [{ BMM_PUBLIC_URL: 'http://example.com' }, /https/],
   [{ BMM_PUBLIC_URL: 'https://example.com/path' }, /without a path/],
 ])('an environment that cannot be meant is refused: %p', (env, sentence) => {
@@ -93,4 +95,21 @@ test('only the named variables of the operator reach a service', () => {
   )
   expect(options.passed).toEqual({ BMM_LOG_LEVEL: 'debug' })
   expect(options.databaseUrl).toBeUndefined()
+})
+
+test('the engine of the sandboxes is the one that docker itself would use, if it is on this machine', () => {
+  const wish = (env: Record<string, string>) =>
+    stackOptions({ data: folder, port: undefined }, env).sandboxes
+  expect(wish({})).toEqual({ dockerSocket: '/var/run/docker.sock' })
+  expect(wish({ RUNNER_DRIVER: '', DOCKER_HOST: 'tcp://10.0.0.1:2375' })).toEqual(wish({}))
+  const env = {
+    RUNNER_DRIVER: 'docker',
+    DOCKER_HOST: 'unix:///run/e.sock',
+    BMM_DOCKER_RUNTIME: 'runsc',
+  }
+  expect(wish(env)).toEqual({
+    driver: 'docker',
+    dockerSocket: '/run/e.sock',
+    dockerRuntime: 'runsc',
+  })
 })

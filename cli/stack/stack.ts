@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { failed } from '../fault.ts'
 import { type Child, type ChildEvent, type ChildSpec, keepRunning } from './child.ts'
 import { passwordOf, prepareKeys } from './keys.ts'
-import type { StackOptions } from './options.ts'
+import type { DecidedOptions } from './options.ts'
 import type { StackPaths } from './paths.ts'
 import { embeddedPostgres, externalPostgres, prepareSchemas } from './postgres.ts'
 import { answers, redisStore } from './redis.ts'
@@ -33,7 +33,7 @@ export type StackHooks = {
 export async function startStack(
   paths: StackPaths,
   users: UserIds,
-  options: StackOptions,
+  options: DecidedOptions,
   hooks: StackHooks,
 ): Promise<Stack> {
   const children: Child[] = []
@@ -61,7 +61,7 @@ export async function startStack(
 async function startStores(
   paths: StackPaths,
   users: UserIds,
-  options: StackOptions,
+  options: DecidedOptions,
   run: (spec: ChildSpec) => Promise<void>,
 ): Promise<StackFacts> {
   const { databaseUrl, redisUrl } = options
@@ -87,6 +87,7 @@ async function startStores(
         : undefined,
     databaseUrls,
     redisUrl: redis,
+    sandboxes: { ...options.sandboxes, driver: options.chosen.driver },
     passed: options.passed,
   }
 }

@@ -6,7 +6,7 @@ import { CommandFault } from '../fault.ts'
 import { type ChildEvent, StartFault } from './child.ts'
 import { type Lock, tryLock } from './lock.ts'
 import { rotateLogs } from './log-file.ts'
-import { type StackOptions, stackOptionsSchema } from './options.ts'
+import { type DecidedOptions, decidedOptionsSchema } from './options.ts'
 import { openStackPaths } from './paths.ts'
 import { type Report, type StackEvent, writeReport, writeSupervisorPid } from './report.ts'
 import { startStack } from './stack.ts'
@@ -21,7 +21,7 @@ const LOCK_STEP_MS = 25
 const log = createLog('supervisor')
 
 /** Returns when the stack is down again. */
-async function supervise(options: StackOptions): Promise<void> {
+async function supervise(options: DecidedOptions): Promise<void> {
   const paths = openStackPaths(options.data)
   using lock: Lock | undefined = await takeLock(paths.lock)
   if (lock === undefined) {
@@ -45,7 +45,8 @@ async function supervise(options: StackOptions): Promise<void> {
       gateway: stack.facts.publicUrl,
       mailbox: stack.facts.mailbox ?? null,
       data: paths.data,
-      driver: 'bwrap',
+      driver: options.chosen.driver,
+      why: options.chosen.why,
       pid: process.pid,
     }
     writeReport(paths, report)
@@ -120,5 +121,5 @@ async function aborted(signal: AbortSignal): Promise<void> {
   await promise
 }
 
-await supervise(stackOptionsSchema.parse(await Bun.stdin.json()))
+await supervise(decidedOptionsSchema.parse(await Bun.stdin.json()))
 process.exit()
