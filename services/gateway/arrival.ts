@@ -9,7 +9,9 @@ export type SocketEvents = {
 export type Arrival = {
   /** Made here; never taken from outside. */
   requestId: string
-  clientIp: string
+  readonly clientIp: string
+  /** The headers that every answer has, with more. */
+  headers(more: Record<string, string>): Record<string, string>
   /**
    * Lifts the idle limit of the connection, for answers that may be silent for long; returns the way to put it back,
    * which must be taken before the answer ends, or an idle connection would stay for ever.

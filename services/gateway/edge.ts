@@ -12,13 +12,22 @@ export function edge(options: { arrivals: Arrivals; log: Log }) {
     ({ code, error, request }) => {
       const { requestId } = options.arrivals.of(request)
       const found = problemOf(code, error)
-      if (found === undefined) {
-        const { pathname } = new URL(request.url)
-        options.log.error({ err: errorFrom(error), requestId, path: pathname }, 'a request failed')
-      }
-      return problemResponse(found ?? internal, requestId)
+      if (found === undefined) return answerBug(options.log, error, request, requestId)
+      return problemResponse(found, requestId)
     },
   )
+}
+
+/** Logs what should not have happened, and says nothing of it but the request id. */
+export function answerBug(
+  log: Log,
+  thrown: unknown,
+  request: Request,
+  requestId: string,
+): Response {
+  const { pathname } = new URL(request.url)
+  log.error({ err: errorFrom(thrown), requestId, path: pathname }, 'a request failed')
+  return problemResponse(internal, requestId)
 }
 
 const internal: Problem = {

@@ -29,7 +29,7 @@ import { inFlight } from './in-flight.ts'
 import { keySet } from './key-set.ts'
 import { listen } from './listener.ts'
 import { openListings } from './listing.ts'
-import { mcpPlugin } from './mcp/plugin.ts'
+import { mcpDoor } from './mcp/door.ts'
 import { unreadAnswers } from './mcp/unread-answers.ts'
 import { oauthPlugin } from './oauth/plugin.ts'
 import { pagesPlugin } from './pages/plugin.ts'
@@ -123,17 +123,15 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
     ...(redis === undefined ? {} : { redis: () => redis.ping().then(() => undefined) }),
   }
   const shared = { publicUrl, servings, listings, arrivals, log, oauth, sessions, visitors }
+  const door = mcpDoor({
+    ...{ publicUrl, servings, listings, tokens, revocations, runner, log, inFlight: running },
+    deadlines: createDeadlines(),
+    unread: unreadAnswers(),
+    strangers: rateLimiter(strangerLimit),
+    ...(options.callTimeoutMs === undefined ? {} : { callTimeoutMs: options.callTimeoutMs }),
+  })
   const app = edge({ arrivals, log })
     .use(healthPlugin(checks))
-    .use(
-      mcpPlugin({
-        ...{ ...shared, tokens, revocations, runner, inFlight: running },
-        deadlines: createDeadlines(),
-        unread: unreadAnswers(),
-        strangers: rateLimiter(strangerLimit),
-        ...(options.callTimeoutMs === undefined ? {} : { callTimeoutMs: options.callTimeoutMs }),
-      }),
-    )
     .use(oauthPlugin({ ...shared, visitors: rateLimiter(tokenLimit) }))
     .use(pagesPlugin(shared))
     .use(
@@ -147,7 +145,7 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
     )
     .compile()
   const { port, trusted } = options
-  const listener = listen({ app, arrivals, publicUrl, port, trusted, log })
+  const listener = listen({ door, app, arrivals, publicUrl, port, trusted, log })
   return {
     port: listener.port,
     checks,

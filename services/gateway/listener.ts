@@ -15,7 +15,11 @@ const MAX_BODY_BYTES = 72 * 1024 * 1024
 const STOP_PATIENCE_MS = 5_000
 const SOCKET_IDLE_SECONDS = 120
 
+/** Answers some requests, with all their headers; the app gets the others. */
+export type Door = (request: Request, arrival: Arrival) => Promise<Response> | undefined
+
 export type ListenerOptions = {
+  door?: Door
   app: { fetch(request: Request): Response | Promise<Response> }
   arrivals: Arrivals
   publicUrl: string
@@ -87,19 +91,24 @@ function serve(options: ListenerOptions, hostname: string, port: number): Server
   })
 }
 
-async function answer(
+function answer(
   options: ListenerOptions,
   request: Request,
   server: Server<SocketEvents>,
 ): Promise<Response | undefined> {
+  const { publicUrl, trusted } = options
+  const requestId = newId('req')
   let upgraded = false
   const arrival: Arrival = {
-    requestId: newId('req'),
-    clientIp: clientIp(
-      server.requestIP(request)?.address ?? '',
-      request.headers.get('x-forwarded-for'),
-      options.trusted,
-    ),
+    requestId,
+    get clientIp() {
+      const peer = server.requestIP(request)?.address ?? ''
+      return clientIp(peer, request.headers.get('x-forwarded-for'), trusted)
+    },
+    headers: (more) =>
+      publicUrl.startsWith('https:')
+        ? { ...commonHeaders, ...overTls, 'x-request-id': requestId, ...more }
+        : { ...commonHeaders, 'x-request-id': requestId, ...more },
     stayOpen() {
       server.timeout(request, 0)
       return () => server.timeout(request, IDLE_SECONDS)
@@ -109,17 +118,27 @@ async function answer(
       return upgraded
     },
   }
+  const refused = refuseHost(request, publicUrl, requestId)
+  if (refused !== undefined) return Promise.resolve(withHeaders(refused, arrival))
+  const direct = options.door?.(request, arrival)
+  if (direct !== undefined) return direct
   options.arrivals.set(request, arrival)
-  const response =
-    refuseHost(request, options.publicUrl, arrival.requestId) ?? (await options.app.fetch(request))
-  if (upgraded) return undefined
-  response.headers.set('x-request-id', arrival.requestId)
-  response.headers.set('x-content-type-options', 'nosniff')
-  if (!response.headers.has('content-security-policy')) {
-    response.headers.set('content-security-policy', "default-src 'none'; frame-ancestors 'none'")
-  }
-  if (options.publicUrl.startsWith('https:')) {
-    response.headers.set('strict-transport-security', 'max-age=31536000')
+  return Promise.resolve(options.app.fetch(request)).then((response) =>
+    upgraded ? undefined : withHeaders(response, arrival),
+  )
+}
+
+const commonHeaders = {
+  'x-content-type-options': 'nosniff',
+  'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+}
+const overTls = { 'strict-transport-security': 'max-age=31536000' }
+
+/** Adds what every answer has; a page may have a policy of its own. */
+export function withHeaders(response: Response, arrival: Arrival): Response {
+  const { headers } = response
+  for (const [name, value] of Object.entries(arrival.headers({}))) {
+    if (name !== 'content-security-policy' || !headers.has(name)) headers.set(name, value)
   }
   return response
 }

@@ -9,14 +9,16 @@ import { mayUse } from '@bmm/spec/statement'
 import { type AccessClaims, type AccessTokens, NORMAL_SCOPES } from '../access-token.ts'
 import type { Arrival } from '../arrival.ts'
 import { accepts, BodyFault, readBody } from '../body.ts'
+import { answerBug } from '../edge.ts'
 import type { InFlight } from '../in-flight.ts'
 import { JsonFault, parseJson } from '../json-text.ts'
+import { withHeaders } from '../listener.ts'
 import type { Listings } from '../listing.ts'
 import type { RateLimiter } from '../rate-limit.ts'
 import type { Revocations, Standing } from '../revocation.ts'
 import type { RunnerLink } from '../runner-link.ts'
 import type { Served, Servings } from '../serving.ts'
-import { CODE, faultText, type RpcFault } from './message.ts'
+import { CODE, faultText } from './message.ts'
 import { answerPost } from './post.ts'
 import { json } from './tool-call.ts'
 import type { UnreadAnswers } from './unread-answers.ts'
@@ -72,25 +74,19 @@ export async function serveMcp(
     // The grant may have ended while the body arrived; from here to the running call nothing waits.
     if (options.revocations.isRevoked(claims.grantId)) throw badToken(options.publicUrl, slug)
     const answer = await answerPost(body, {
-      ...options,
+      ...{ options, request, arrival, listed, served, claims },
       newestEpoch: () => newestEpoch(options.servings, served.serverId),
-      request,
-      listed,
-      served,
-      claims,
-      requestId: arrival.requestId,
       takesEvents: accepts(request, 'text/event-stream'),
-      stayOpen: arrival.stayOpen,
     })
     const guarded = options.unread.guard(claims.userId, answer)
     if (guarded !== undefined) return guarded
     throw new Refusal(429, 'Too many answers lie here unread. Read them first.', retrySoon)
   } catch (thrown) {
-    if (!(thrown instanceof Refusal)) throw thrown
-    const fault: RpcFault = { code: thrown.code, message: thrown.message }
-    const response = json(faultText(null, fault), thrown.status)
-    for (const [name, value] of Object.entries(thrown.headers)) response.headers.set(name, value)
-    return response
+    if (!(thrown instanceof Refusal)) {
+      return withHeaders(answerBug(options.log, thrown, request, arrival.requestId), arrival)
+    }
+    const { status, code, message, headers } = thrown
+    return json(faultText(null, { code, message }), arrival, { status, headers })
   }
 }
 

@@ -1,10 +1,8 @@
 /** Answering what was posted: one message or a batch, of one era or the other. */
-import type { Deadlines } from '@bmm/lib/deadlines'
 import type { AccessClaims } from '../access-token.ts'
 import type { Arrival } from '../arrival.ts'
-import type { InFlight } from '../in-flight.ts'
-import type { RunnerLink } from '../runner-link.ts'
 import type { Served } from '../serving.ts'
+import type { McpOptions } from './endpoint.ts'
 import { batchFault, cancelledRequest, decideLegacy, legacyHeaderFault } from './legacy.ts'
 import {
   CODE,
@@ -22,18 +20,14 @@ const SESSION_HEADER = 'mcp-session-id'
 const sessionPattern = /^[A-Za-z0-9_-]{1,64}$/
 
 export type Post = {
+  options: McpOptions
   request: Request
+  arrival: Arrival
   listed: ListedServer
   served: Extract<Served, { state: 'live' }>
   claims: AccessClaims
-  runner: RunnerLink
-  inFlight: InFlight
-  deadlines: Deadlines
-  requestId: string
   takesEvents: boolean
-  stayOpen: Arrival['stayOpen']
   newestEpoch: CallContext['newestEpoch']
-  callTimeoutMs?: number
 }
 
 /** `body` is the parsed JSON. */
@@ -44,11 +38,11 @@ export async function answerPost(body: unknown, post: Post): Promise<Response> {
   const modern = isModern(message, headers)
   if (!modern && !(message.kind === 'request' && message.method === 'initialize')) {
     const fault = legacyHeaderFault(headers)
-    if (fault !== undefined) return refuse(fault, message)
+    if (fault !== undefined) return refuse(fault, post, message)
   }
   if (message.kind === 'request' && message.method === 'initialize' && !modern) {
     const header = headers.get('mcp-protocol-version')?.trim() ?? ''
-    if (isModernVersion(header)) return refuse(initializeMismatch, message)
+    if (isModernVersion(header)) return refuse(initializeMismatch, post, message)
   }
   if (!modern) cancel(message, post)
   const decision = modern
@@ -56,14 +50,13 @@ export async function answerPost(body: unknown, post: Post): Promise<Response> {
     : decideLegacy(message, post.listed)
   switch (decision.kind) {
     case 'nothing':
-      return new Response(null, { status: decision.status })
+      return nothing(decision.status, post)
     case 'answer':
-      return withSession(json(decision.body, decision.status), message, modern)
+      return answered(decision, post, message, modern)
     case 'call':
       return respondCall(decision.call, callContext(post, decision.call.id), {
         request: post.request,
         takesEvents: post.takesEvents,
-        stayOpen: post.stayOpen,
       })
     default:
       return decision satisfies never
@@ -83,8 +76,8 @@ async function answerBatch(batch: readonly unknown[], post: Post): Promise<Respo
   const fault =
     batchFault(batch, headers) ??
     (messages.some((message) => isModern(message, headers)) ? modernInBatch : undefined)
-  if (fault !== undefined) return refuse(fault)
-  const release = post.stayOpen()
+  if (fault !== undefined) return refuse(fault, post)
+  const release = post.arrival.stayOpen()
   const answers = await Promise.all(
     messages.map(async (message) => {
       cancel(message, post)
@@ -103,7 +96,7 @@ async function answerBatch(batch: readonly unknown[], post: Post): Promise<Respo
   )
   release()
   const texts = answers.filter((answer) => answer !== undefined)
-  return texts.length === 0 ? new Response(null, { status: 202 }) : json(`[${texts.join(',')}]`)
+  return texts.length === 0 ? nothing(202, post) : json(`[${texts.join(',')}]`, post.arrival)
 }
 
 const modernInBatch: RpcFault = {
@@ -112,24 +105,28 @@ const modernInBatch: RpcFault = {
   status: 400,
 }
 
-function refuse(fault: RpcFault, message?: Message): Response {
+function refuse(fault: RpcFault, { arrival }: Post, message?: Message): Response {
   const id = message?.kind === 'request' ? message.id : null
-  return json(faultText(id, fault), fault.status ?? 400)
+  return json(faultText(id, fault), arrival, { status: fault.status ?? 400 })
+}
+
+function nothing(status: number, { arrival }: Post): Response {
+  return new Response(null, { status, headers: arrival.headers({}) })
 }
 
 function callContext(post: Post, id: RequestId): CallContext {
-  const { served, claims, listed } = post
+  const { options, served, claims, listed } = post
   const cancelKey = cancelKeyOf(post, id)
   return {
-    runner: post.runner,
-    inFlight: post.inFlight,
-    deadlines: post.deadlines,
+    runner: options.runner,
+    inFlight: options.inFlight,
+    deadlines: options.deadlines,
     caller: { userId: claims.userId, orgId: claims.orgId, grantId: claims.grantId },
     target: { serverId: served.serverId, epoch: served.epoch, serverInfo: listed.info },
-    requestId: post.requestId,
+    arrival: post.arrival,
     newestEpoch: post.newestEpoch,
     ...(cancelKey === undefined ? {} : { cancelKey }),
-    ...(post.callTimeoutMs === undefined ? {} : { timeoutMs: post.callTimeoutMs }),
+    ...(options.callTimeoutMs === undefined ? {} : { timeoutMs: options.callTimeoutMs }),
   }
 }
 
@@ -137,11 +134,16 @@ function callContext(post: Post, id: RequestId): CallContext {
  * `initialize` hands out a session id that is stored nowhere: it only tells two sessions of one grant apart, whose
  * request ids both start at 0, when one of them cancels.
  */
-function withSession(response: Response, message: Message, modern: boolean): Response {
-  if (!modern && message.kind === 'request' && message.method === 'initialize' && response.ok) {
-    response.headers.set(SESSION_HEADER, crypto.randomUUID())
-  }
-  return response
+function answered(
+  { body, status }: { body: string; status: number },
+  { arrival }: Post,
+  message: Message,
+  modern: boolean,
+): Response {
+  const opens =
+    !modern && message.kind === 'request' && message.method === 'initialize' && status === 200
+  const headers = opens ? { [SESSION_HEADER]: crypto.randomUUID() } : {}
+  return json(body, arrival, { status, headers })
 }
 
 function cancelKeyOf(post: Post, id: RequestId): string | undefined {
@@ -154,5 +156,5 @@ function cancelKeyOf(post: Post, id: RequestId): string | undefined {
 function cancel(message: Message, post: Post): void {
   const id = cancelledRequest(message)
   const key = id === undefined ? undefined : cancelKeyOf(post, id)
-  if (key !== undefined) post.inFlight.cancel(key)
+  if (key !== undefined) post.options.inFlight.cancel(key)
 }

@@ -26,7 +26,7 @@ export type CallContext = {
   deadlines: Deadlines
   caller: { userId: string; orgId: string; grantId: string }
   target: { serverId: string; epoch: number; serverInfo: string }
-  requestId: string
+  arrival: Arrival
   /** Looks the server up again; undefined when it is not live any more. */
   newestEpoch: () => Promise<number | undefined>
   /** What a later `notifications/cancelled` of the same client names. */
@@ -44,7 +44,7 @@ export async function answerCall(
 ): Promise<string> {
   const running = open(call, context)
   if (running === undefined) return faultText(call.id, tooManyCalls)
-  const stop = watch(running, context.deadlines, { request })
+  const stop = watch(running, context, request)
   try {
     return await finish(call, context, running, () => {})
   } finally {
@@ -60,16 +60,20 @@ export async function answerCall(
 export async function respondCall(
   call: ToolCall,
   context: CallContext,
-  client: { request: Request; takesEvents: boolean; stayOpen: Arrival['stayOpen'] },
+  client: { request: Request; takesEvents: boolean },
 ): Promise<Response> {
   const running = open(call, context)
-  if (running === undefined) return tooMany(call.id)
+  const { arrival } = context
+  if (running === undefined) return tooMany(call.id, arrival)
   /** The answer, or undefined to go on as a stream. */
   const first = Promise.withResolvers<string | undefined>()
   const becomeStream = () => (client.takesEvents ? first.resolve(undefined) : undefined)
   const early: Progress[] = []
   let emit = (progress: Progress) => void early.push(progress)
-  const stop = watch(running, context.deadlines, { ...client, onQuiet: becomeStream })
+  const stop = watch(running, context, client.request, {
+    stayOpen: arrival.stayOpen,
+    onQuiet: becomeStream,
+  })
   const answer = finish(call, context, running, (progress) => {
     emit(progress)
     becomeStream()
@@ -79,8 +83,8 @@ export async function respondCall(
   })
   answer.then(first.resolve, first.reject)
   const done = await first.promise
-  if (done !== undefined) return json(done)
-  return streamed(answer, running, (send) => {
+  if (done !== undefined) return json(done, arrival)
+  return streamed(answer, running, arrival, (send) => {
     emit = (progress) => {
       if (call.progressToken !== undefined) send(progressText(call.progressToken, progress))
     }
@@ -92,6 +96,7 @@ export async function respondCall(
 function streamed(
   answer: Promise<string>,
   running: RunningCall,
+  arrival: Arrival,
   begin: (send: (data: string) => void) => void,
 ): Response {
   const body = new ReadableStream<Uint8Array>({
@@ -113,25 +118,33 @@ function streamed(
     },
     cancel: () => running.end('client_gone'),
   })
-  const headers = {
+  const headers = arrival.headers({
     'content-type': 'text/event-stream',
     'cache-control': 'no-store',
     'x-accel-buffering': 'no',
-  }
+  })
   return markStream(new Response(body, { headers }))
 }
 
-function tooMany(id: RequestId): Response {
-  const response = json(faultText(id, tooManyCalls), 429)
-  response.headers.set('retry-after', '1')
-  return response
+function tooMany(id: RequestId, arrival: Arrival): Response {
+  return json(faultText(id, tooManyCalls), arrival, {
+    status: 429,
+    headers: { 'retry-after': '1' },
+  })
 }
 
 /** A JSON answer that nobody stores. */
-export function json(body: string, status = 200): Response {
-  const headers = { 'content-type': 'application/json', 'cache-control': 'no-store' }
-  return markLarge(new Response(body, { status, headers }), body)
+export function json(
+  body: string,
+  arrival: Arrival,
+  { status = 200, headers = noHeaders }: { status?: number; headers?: Record<string, string> } = {},
+): Response {
+  const all = arrival.headers({ ...headers, ...jsonHeaders })
+  return markLarge(new Response(body, { status, headers: all }), body)
 }
+
+const noHeaders = {}
+const jsonHeaders = { 'content-type': 'application/json', 'cache-control': 'no-store' }
 
 function open(call: ToolCall, context: CallContext): RunningCall | undefined {
   const { userId, grantId } = context.caller
@@ -149,18 +162,19 @@ function open(call: ToolCall, context: CallContext): RunningCall | undefined {
  */
 function watch(
   running: RunningCall,
-  deadlines: Deadlines,
-  client: { request: Request; stayOpen?: Arrival['stayOpen']; onQuiet?: () => void },
+  { deadlines }: CallContext,
+  request: Request,
+  during: { stayOpen?: Arrival['stayOpen']; onQuiet?: () => void } = {},
 ): () => void {
   const gone = () => running.end('client_gone')
   let signal: AbortSignal | undefined
   let release: (() => void) | undefined
   let deadline: Deadline = deadlines.set(WATCH_AFTER_MS, () => {
-    signal = client.request.signal
+    signal = request.signal
     if (signal.aborted) return gone()
     signal.addEventListener('abort', gone, { once: true })
-    release = client.stayOpen?.()
-    const { onQuiet } = client
+    release = during.stayOpen?.()
+    const { onQuiet } = during
     if (onQuiet) deadline = deadlines.set(QUIET_MS - WATCH_AFTER_MS, onQuiet)
   })
   return () => {
@@ -186,7 +200,7 @@ async function finish(
     userId: context.caller.userId,
     orgId: context.caller.orgId,
     timeoutMs,
-    requestId: context.requestId,
+    requestId: context.arrival.requestId,
     progress: call.progressToken !== undefined,
   }
   const { deadlines, runner } = context

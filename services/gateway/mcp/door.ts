@@ -1,0 +1,13 @@
+/** The URLs of MCP endpoints, in front of the router: they are most of all requests, and one pattern tells them. */
+import type { Door } from '../listener.ts'
+import { type McpOptions, serveMcp } from './endpoint.ts'
+
+/** The host was checked before; what is no slug is refused by the endpoint. */
+const endpointPattern = /^https?:\/\/[^/?#]*\/s\/([^/?#]+)\/mcp\/?(?:\?|$)/
+
+export function mcpDoor(options: McpOptions): Door {
+  return (request, arrival) => {
+    const slug = endpointPattern.exec(request.url)?.[1]
+    return slug === undefined ? undefined : serveMcp(options, request, slug, arrival)
+  }
+}
