@@ -1,5 +1,7 @@
 /** As much of a browser as signing in needs: cookies, redirects that are looked at, forms. */
 
+const MAX_REDIRECTS = 20
+
 export type Page = { status: number; url: string; html: string; location: string | undefined }
 
 export type Browser = {
@@ -13,7 +15,8 @@ export type Browser = {
 export function openBrowser(origin: string): Browser {
   const cookies = new Map<string, string>()
 
-  async function load(url: string, init: RequestInit = {}): Promise<Page> {
+  async function load(url: string, init: RequestInit = {}, hops = 0): Promise<Page> {
+    if (hops > MAX_REDIRECTS) throw new Error(`redirected for ever, last to ${url}`)
     const headers = new Headers(init.headers)
     if (cookies.size > 0) {
       headers.set('cookie', [...cookies].map(([name, value]) => `${name}=${value}`).join('; '))
@@ -28,7 +31,7 @@ export function openBrowser(origin: string): Browser {
     const header = response.headers.get('location')
     const location = header === null ? undefined : new URL(header, url).href
     const html = await response.text()
-    if (location?.startsWith(`${origin}/`)) return load(location)
+    if (location?.startsWith(`${origin}/`)) return load(location, {}, hops + 1)
     return { status: response.status, url, html, location }
   }
 

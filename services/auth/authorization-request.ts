@@ -80,6 +80,11 @@ export function parseAuthorization(
   if ((parameters.find('response_mode') ?? 'query') !== 'query') {
     throw new OAuthError('invalid_request', 'The only response mode is query.')
   }
+  // OpenID Connect Core section 3.1.2.1: none stands alone. Other values ask for what happens anyway.
+  const prompts = parameters.find('prompt')?.split(' ') ?? []
+  if (prompts.includes('none') && prompts.length > 1) {
+    throw new OAuthError('invalid_request', 'The prompt none stands alone.')
+  }
   const codeChallenge = challengeOf(parameters)
   const target = targetOf(parameters, resource)
   return {

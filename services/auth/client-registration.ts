@@ -38,6 +38,8 @@ const metadataSchema = z.object({
   token_endpoint_auth_method: z.string().optional(),
   grant_types: z.array(z.string()).max(MAX_LIST).optional(),
   response_types: z.array(z.string()).max(MAX_LIST).optional(),
+  jwks: z.unknown().optional(),
+  jwks_uri: z.unknown().optional(),
 })
 
 /** Reads the metadata document; throws OAuthError `invalid_client_metadata` or `invalid_redirect_uri`. */
@@ -51,6 +53,10 @@ export function parseClientMetadata(bytes: Uint8Array): ClientMetadata {
   }
   if (metadata.response_types !== undefined && !metadata.response_types.includes('code')) {
     throw new OAuthError('invalid_client_metadata', 'response_types: only code is supported.')
+  }
+  // RFC 7591 section 2: never both. Neither is used, because no client authenticates with a key here.
+  if (metadata.jwks !== undefined && metadata.jwks_uri !== undefined) {
+    throw new OAuthError('invalid_client_metadata', 'jwks and jwks_uri exclude each other.')
   }
   return {
     authMethod: authMethodFrom(metadata.token_endpoint_auth_method),

@@ -62,13 +62,13 @@ export async function startAuthorization(
   try {
     const request = parseAuthorization(parameters, client.id, redirectUri, resource)
     const session = await findSession(sql, tokenHash(sessionToken), new Date(now()))
-    const prompt = parameters.find('prompt')
+    const isSilent = parameters.find('prompt') === 'none'
     if (session === undefined) {
-      if (prompt === 'none') throw new OAuthError('login_required', 'Nobody is signed in.')
+      if (isSilent) throw new OAuthError('login_required', 'Nobody is signed in.')
       return { kind: 'login', clientName: client.name }
     }
     await refuseStranger(sql, resource, session)
-    if (prompt === 'none') throw new OAuthError('consent_required', 'Each grant is confirmed.')
+    if (isSilent) throw new OAuthError('consent_required', 'Each grant is confirmed.')
     return {
       kind: 'consent',
       page: await openConsentPage(options, request, client.name, resource, session),

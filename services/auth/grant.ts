@@ -49,7 +49,7 @@ export function isVerifierOf(challenge: string, verifier: string): boolean {
   )
 }
 
-/** Throws `invalid_grant` unless this client may redeem the code with these proofs now. */
+/** Throws `invalid_grant` unless this client may redeem the code with these proofs now; `invalid_request` for no verifier at all. */
 export function checkCode(
   code: AuthorizationCode,
   grant: Grant,
@@ -61,6 +61,9 @@ export function checkCode(
   // OAuth 2.1 dropped the parameter here; who still sends it must send the same.
   if (redirectUri !== undefined && redirectUri !== code.redirectUri) {
     throw invalidGrant('The redirect_uri is not that of the authorization request.')
+  }
+  if (!verifierSyntax.test(verifier)) {
+    throw new OAuthError('invalid_request', 'The code_verifier is malformed.')
   }
   if (!isVerifierOf(code.codeChallenge, verifier)) {
     throw invalidGrant('The code_verifier does not match.')

@@ -172,13 +172,13 @@ describe('tokens and clients', () => {
       'JSON where a form is due',
       '/oauth/token',
       { headers: { 'content-type': 'application/json' }, body: '{}' },
-      415,
+      400,
     ],
     [
       'a form where JSON is due',
       '/oauth/register',
       { headers: { 'content-type': 'application/x-www-form-urlencoded' }, body: 'a=b' },
-      415,
+      400,
     ],
     [
       'a huge form',
@@ -187,7 +187,7 @@ describe('tokens and clients', () => {
         headers: { 'content-type': 'application/x-www-form-urlencoded' },
         body: `a=${'x'.repeat(70_000)}`,
       },
-      413,
+      400,
     ],
     [
       'a thousand parameters',
@@ -202,7 +202,7 @@ describe('tokens and clients', () => {
       'huge metadata',
       '/oauth/register',
       { headers: { 'content-type': 'application/json' }, body: 'x'.repeat(70_000) },
-      413,
+      400,
     ],
   ]
   for (const [what, path, init, status] of garbage) {

@@ -62,7 +62,7 @@ export async function serveMcp(
   arrival: Arrival,
 ): Promise<Response> {
   try {
-    checkRequest(request, options.publicUrl)
+    checkRequest(request, options.publicUrl, slug)
     const live = liveServer(options, slug, arrival)
     const served = live instanceof Promise ? await live : live
     const permitted = authorize(options, request, served, arrival)
@@ -99,7 +99,7 @@ async function newestEpoch(servings: Servings, serverId: string): Promise<number
 
 const retrySoon = { 'retry-after': '2' }
 
-function checkRequest(request: Request, publicUrl: string): void {
+function checkRequest(request: Request, publicUrl: string, slug: string): void {
   if (request.method !== 'POST') {
     throw new Refusal(405, 'This endpoint takes POST only.', { allow: 'POST' })
   }
@@ -109,7 +109,11 @@ function checkRequest(request: Request, publicUrl: string): void {
   }
   const { url } = request
   if (url.includes('?') && new URL(url).searchParams.has('access_token')) {
-    throw new Refusal(400, 'A token goes into the Authorization header, never into the address.')
+    throw new Refusal(
+      400,
+      'A token goes into the Authorization header, never into the address.',
+      challenge(publicUrl, slug, 'invalid_request'),
+    )
   }
 }
 
@@ -167,8 +171,9 @@ function authorize(
   served: Live,
   arrival: Arrival,
 ): AccessClaims | Promise<AccessClaims> {
-  const header = request.headers.get('authorization')
-  if (header === null) {
+  const header = request.headers.get('authorization') ?? ''
+  // RFC 6750 section 3.1: no code for who did not know, or came with another scheme.
+  if (!/^Bearer(?: |$)/i.test(header)) {
     takeStranger(options, arrival)
     throw new Refusal(401, 'This server needs a token.', challenge(options.publicUrl, served.slug))
   }

@@ -110,7 +110,10 @@ function open(response: Response): Response {
 
 const openPaths = new Set(['/oauth/register', '/oauth/token'])
 
-/** Runs an endpoint; a problem becomes an OAuth error (OAuth 2.1 section 3.2.4), with CORS where it is open. */
+/**
+ * Runs an endpoint; a problem becomes an OAuth error, with CORS where it is open. A request that is at fault is 400
+ * (RFC 6749 section 5.2, RFC 7591 section 3.2.2), whatever HTTP has a status of its own for.
+ */
 async function carried(request: Request, run: () => Promise<Response>): Promise<Response> {
   let response: Response
   try {
@@ -119,11 +122,9 @@ async function carried(request: Request, run: () => Promise<Response>): Promise<
     const found = problemFrom(thrown)
     if (found === undefined) throw thrown
     const busy = found.status === 503 || found.status === 504 || found.status === 429
-    response = oauthError(
-      busy ? 'temporarily_unavailable' : 'invalid_request',
-      found.detail,
-      found.status,
-    )
+    response = busy
+      ? oauthError('temporarily_unavailable', found.detail, found.status)
+      : oauthError('invalid_request', found.detail, found.status < 500 ? 400 : found.status)
     if (found.retryAfterSeconds !== undefined) {
       response.headers.set('retry-after', String(found.retryAfterSeconds))
     }

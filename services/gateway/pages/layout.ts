@@ -57,13 +57,19 @@ export function errorPage(
   status: number,
   title: string,
   sentence: string,
-  next?: { href: string; label: string },
+  more: {
+    next?: { href: string; label: string }
+    /** The machine's word for it, for who wrote the program. */
+    code?: string
+  } = {},
 ): Response {
+  const { next, code } = more
   return pageResponse({
     title,
     status,
     body: html`<h1>${title}</h1>
 <p role="alert">${sentence}</p>
+${code === undefined ? undefined : html`<p class="quiet">For the author of the program: <code>${code}</code></p>`}
 ${next === undefined ? undefined : html`<p><a class="button" href="${next.href}">${next.label}</a></p>`}`,
   })
 }

@@ -2,7 +2,11 @@
 
 import { reasonOf } from '@bmm/lib/errors'
 import type { SessionService } from '@bmm/proto/auth/v1/auth_service'
-import type { OAuthService, StartAuthorizationResponse } from '@bmm/proto/auth/v1/oauth_service'
+import type {
+  OAuthFault,
+  OAuthService,
+  StartAuthorizationResponse,
+} from '@bmm/proto/auth/v1/oauth_service'
 import type { Client } from '@connectrpc/connect'
 import { Elysia } from 'elysia'
 import { type Arrivals, userAgentOf } from '../arrival.ts'
@@ -125,7 +129,7 @@ async function finishLogin(request: Request, options: PagesOptions): Promise<Res
       400,
       'This link does not work any more',
       'It was used already, or it is older than 15 minutes.',
-      { href: '/login', label: 'Ask for another link' },
+      { next: { href: '/login', label: 'Ask for another link' } },
     )
   }
 }
@@ -166,12 +170,17 @@ function shown(
     case 'redirectUrl':
       return seeOther(outcome.value)
     case 'fault':
-      return errorPage(outcome.value.status, 'The program asked wrongly', outcome.value.description)
+      return refusedPage('The program asked wrongly', outcome.value)
     case undefined:
       throw new Error('the authorization server answered nothing')
     default:
       return outcome satisfies never
   }
+}
+
+/** The sentence is for the person, the code for who wrote the program. */
+function refusedPage(title: string, { status, description, error }: OAuthFault): Response {
+  return errorPage(status, title, description, { code: error })
 }
 
 async function decide(request: Request, options: PagesOptions): Promise<Response> {
@@ -188,7 +197,7 @@ async function decide(request: Request, options: PagesOptions): Promise<Response
     case 'redirectUrl':
       return seeOther(outcome.value)
     case 'fault':
-      return errorPage(outcome.value.status, 'That did not work', outcome.value.description)
+      return refusedPage('That did not work', outcome.value)
     case undefined:
       throw new Error('the authorization server answered nothing')
     default:
