@@ -7,6 +7,7 @@ import { checkout, environment, installsForbidden } from './config.ts'
 import { failed } from './fault.ts'
 import { note, print, printJson } from './output.ts'
 import { installPrograms } from './stack/install.ts'
+import { needsEngine, openTestEngine } from './test-engine.ts'
 import { type FileResult, findTestFiles, runTestFiles } from './test-files.ts'
 import { installTestPackages } from './test-packages.ts'
 import { openTestStores } from './test-stores.ts'
@@ -38,6 +39,7 @@ async function test(paths: string[], options: { json?: boolean }): Promise<void>
   const folder = mkdtempSync(join(tmpdir(), 'bmm-reports-'))
   try {
     await using stores = await openTestStores()
+    await using engine = needsEngine(files) ? await openTestEngine(note) : undefined
     const env = {
       ...inherited(),
       PATH: [
@@ -47,6 +49,7 @@ async function test(paths: string[], options: { json?: boolean }): Promise<void>
       ].join(delimiter),
       BMM_TEST_DATABASE_URL: stores.databaseUrl,
       BMM_TEST_REDIS_URL: stores.redisUrl,
+      ...(engine === undefined ? {} : { BMM_TEST_DOCKER_SOCKET: engine.socket }),
     }
     await runTestFiles(files, { atATime: PROCESSES, folder, env }, (result) => {
       results.push(result)

@@ -1,11 +1,13 @@
 /** Programs of the host that the stack needs: found on PATH, else installed from Debian, never as a system service. */
-import { existsSync, statSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { checkout, installsForbidden } from '../config.ts'
+import { checkout, environment, installsForbidden } from '../config.ts'
 import { failed } from '../fault.ts'
 
 const APT_LOCK_SECONDS = 300
 const OTHERS_READ = 0o004
+/** Where Debian's packages have their programs. */
+const PROGRAM_FOLDERS = ['usr/sbin', 'usr/bin', 'sbin', 'bin']
 
 /** One program under any of its names, and the Debian package that brings it. */
 type Program = { names: string[]; debian: string; purpose: string }
@@ -56,6 +58,54 @@ export async function installPrograms(
     const instead = options.redis ? ' (instead of a Redis here: REDIS_URL)' : ''
     throw failed(fault.code, `${fault.message}${instead}`)
   }
+}
+
+/**
+ * Where the first program of a package is to be found: on PATH, else below `folder`, into which the package and what it
+ * needs are unpacked. Nothing is configured, and no service is set up or started.
+ */
+export async function unpackPrograms(
+  program: Program,
+  folder: string,
+  say: (line: string) => void,
+): Promise<{ PATH: string; LD_LIBRARY_PATH?: string }> {
+  const host = { PATH: `${environment().PATH ?? ''}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin` }
+  const own = {
+    PATH: [...PROGRAM_FOLDERS.map((each) => join(folder, each)), host.PATH].join(':'),
+    LD_LIBRARY_PATH: libraryFolders()
+      .map((each) => join(folder, each))
+      .join(':'),
+  }
+  const isIn = ({ PATH }: { PATH: string }) =>
+    program.names.some((name) => Bun.which(name, { PATH }) !== null)
+  if (isIn(host)) return host
+  if (isIn(own)) return own
+  const fault = installFault([program])
+  if (fault !== undefined) throw failed(fault.code, fault.message)
+  say(`unpacking ${program.debian} into ${folder} (apt-get): ${purposesOf([program])}`)
+  const archives = join(folder, 'archives')
+  mkdirSync(join(archives, 'partial'), { recursive: true })
+  const only = ['--download-only', '-o', `Dir::Cache::archives=${archives}`]
+  const done = (await aptInstall([...only, program.debian])) && (await unpackAll(archives, folder))
+  rmSync(archives, { recursive: true, force: true })
+  if (done && isIn(own)) return own
+  throw failed('install_failed', `apt-get could not bring ${program.debian}: install it yourself.`)
+}
+
+/** The folders of libraries in a package for this machine's architecture. */
+function libraryFolders(): string[] {
+  const triplet = process.arch === 'arm64' ? 'aarch64-linux-gnu' : 'x86_64-linux-gnu'
+  return [`usr/lib/${triplet}`, `lib/${triplet}`]
+}
+
+async function unpackAll(archives: string, folder: string): Promise<boolean> {
+  for (const name of readdirSync(archives).filter((each) => each.endsWith('.deb'))) {
+    const unpacked = Bun.spawn(['dpkg-deb', '-x', join(archives, name), folder], {
+      stdio: ['ignore', 'ignore', 'ignore'],
+    })
+    if ((await unpacked.exited) !== 0) return false
+  }
+  return true
 }
 
 /** Why these programs cannot be installed by this process, with what to do; undefined when they can. */
