@@ -13,6 +13,7 @@ import { addSessionCommands } from './login.ts'
 import { addOperatorCommands } from './operator.ts'
 import { note } from './output.ts'
 import { addServerCommands } from './servers.ts'
+import { addStatsCommand } from './stats.ts'
 import { addTestCommand } from './test.ts'
 import { addStackCommands } from './up.ts'
 
@@ -32,6 +33,7 @@ addServerCommands(program)
 addCredentialCommands(program)
 addBuildCommands(program)
 addCallCommands(program)
+addStatsCommand(program)
 addOperatorCommands(program)
 addTestCommand(program)
 addCheckCommand(program)

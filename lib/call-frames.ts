@@ -20,6 +20,18 @@ export const callHeaderSchema = z.object({
 })
 export type CallHeader = z.infer<typeof callHeaderSchema>
 
+/**
+ * VERDICT, from the gateway to the runner, which counts calls and never parses a result: an answered call was an error
+ * of its tool or no result at all, or the gateway turned a call away by a limit of its own.
+ */
+export const verdictSchema = z.object({
+  serverId: z.string().max(64),
+  tool: z.string().max(64),
+  requestId: z.string().max(64),
+  verdict: z.enum(['tool_error', 'result_invalid', 'refused']),
+})
+export type Verdict = z.infer<typeof verdictSchema>
+
 /** PROGRESS, passed through from the sandbox to the gateway. */
 export const progressSchema = z.object({
   progress: z.number(),

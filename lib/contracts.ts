@@ -10,6 +10,7 @@ import {
   ServingService,
 } from '@bmm/proto/generator/v1/generator_service'
 import { DeploymentService, LogService } from '@bmm/proto/runner/v1/runner_service'
+import { StatsService } from '@bmm/proto/runner/v1/stats_service'
 import { SecretsService, StatementService } from '@bmm/proto/secrets/v1/secrets_service'
 import type { Permission } from '@bmm/proto/v1/options'
 import type { DescMethod, DescService } from '@bufbuild/protobuf'
@@ -21,7 +22,7 @@ export const contracts: Readonly<Record<string, readonly DescService[]>> = {
   auth: [SessionService, OAuthService],
   secrets: [SecretsService, StatementService],
   generator: [DraftService, ServerService, BuildService, ServingService],
-  runner: [DeploymentService, LogService],
+  runner: [DeploymentService, LogService, StatsService],
   broker: [TargetService, RefusalService],
 } satisfies Partial<Record<ServiceName, readonly DescService[]>>
 

@@ -15,6 +15,7 @@ export const FRAME = {
   PROGRESS: 30,
   LOG: 31,
   CANCEL: 40,
+  VERDICT: 41,
   PING: 50,
   PONG: 51,
   FETCH: 60,

@@ -3,7 +3,12 @@ import { Permission } from '@bmm/proto/v1/options'
 
 export type Role = 'owner' | 'admin' | 'builder' | 'viewer' | 'billing'
 
-const viewer = [Permission.SERVERS_READ, Permission.CREDENTIALS_READ, Permission.LOGS_READ]
+const viewer = [
+  Permission.SERVERS_READ,
+  Permission.CREDENTIALS_READ,
+  Permission.LOGS_READ,
+  Permission.STATS_READ,
+]
 const builder = [...viewer, Permission.SERVERS_WRITE, Permission.CREDENTIALS_WRITE]
 
 const permissions: Record<Role, ReadonlySet<Permission>> = {
@@ -11,7 +16,7 @@ const permissions: Record<Role, ReadonlySet<Permission>> = {
   admin: new Set(builder),
   builder: new Set(builder),
   viewer: new Set(viewer),
-  billing: new Set(),
+  billing: new Set([Permission.STATS_READ]),
 }
 
 /** Whether that role has the permission; an unknown role has none. */

@@ -38,3 +38,21 @@ export async function guestProcesses(stack: Stack): Promise<number[]> {
     .filter((process) => process.cgroups.includes(`/${group}/`))
     .map((process) => process.pid)
 }
+
+/** A process and everything that it started, as it is now. */
+export function descendants(pid: number): number[] {
+  const parents = new Map(processes().map((each) => [each.pid, parentOf(each.pid)] as const))
+  const found = [pid]
+  for (const each of found) {
+    for (const [child, parent] of parents) if (parent === each) found.push(child)
+  }
+  return found
+}
+
+function parentOf(pid: number): number | undefined {
+  try {
+    return Number(/^PPid:\s+(\d+)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1])
+  } catch {
+    return undefined
+  }
+}

@@ -110,6 +110,52 @@ describe('results', () => {
   })
 })
 
+describe('what only the gateway sees is told to the runner, which counts', () => {
+  const verdictsOf = (tool: string) =>
+    gw.world.verdicts.filter((each) => each.tool === tool).map(({ verdict }) => verdict)
+
+  test('an answer that is an error of the tool, and one that is no result', async () => {
+    gw.world.verdicts.splice(0)
+    gw.world.tools.set('echo', () => JSON.stringify({ content: [], isError: true }))
+    for (const name of ['echo', 'forge', 'steps', 'fails']) {
+      const response = await gw.post(server, request('tools/call', { name }), await bearer())
+      await response.text()
+    }
+    gw.world.tools.delete('echo')
+    await eventually(() => verdictsOf('forge').length === 1)
+    expect(gw.world.verdicts.map(({ tool, verdict }) => [tool, verdict])).toEqual([
+      ['echo', 'tool_error'],
+      ['forge', 'result_invalid'],
+    ])
+    expect(gw.world.verdicts[0]).toMatchObject({
+      serverId: server.serverId,
+      requestId: gw.world.calls.findLast(({ tool }) => tool === 'echo')?.requestId ?? 'none',
+    })
+  })
+
+  test('a call that is turned away because its caller has too many', async () => {
+    const headers = await bearer({ sub: newId('usr') })
+    const before = gw.world.calls.length
+    const running = Array.from({ length: 64 }, () =>
+      gw.post(server, request('tools/call', { name: 'slow' }), headers),
+    )
+    await eventually(() => gw.world.calls.length === before + 64)
+    const refused = await gw.post(server, request('tools/call', { name: 'slow' }), headers)
+    expect([refused.status, await refused.text()]).toEqual([
+      429,
+      expect.stringContaining('too_many_calls'),
+    ])
+    await eventually(() => verdictsOf('slow').includes('refused'))
+    gw.stopRunner()
+    for (const response of await Promise.all(running)) await response.text()
+    gw.startRunner()
+    await eventually(async () => {
+      const again = await gw.post(server, request('tools/call', { name: 'echo' }), headers)
+      return (await again.text()).includes('result')
+    })
+  })
+})
+
 describe('cancelling', () => {
   const isRunning = (count: number) =>
     gw.world.calls.filter(({ tool }) => tool === 'slow').length >= count

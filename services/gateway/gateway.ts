@@ -17,6 +17,7 @@ import {
   ServingService,
 } from '@bmm/proto/generator/v1/generator_service'
 import { LogService } from '@bmm/proto/runner/v1/runner_service'
+import { StatsService } from '@bmm/proto/runner/v1/stats_service'
 import { SecretsService, StatementService } from '@bmm/proto/secrets/v1/secrets_service'
 import type { DescService } from '@bufbuild/protobuf'
 import { accessTokens } from './access-token.ts'
@@ -140,6 +141,7 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
         drafts: client(DraftService, 'generator'),
         builds: client(BuildService, 'generator'),
         logs: client(LogService, 'runner'),
+        stats: client(StatsService, 'runner'),
         refusals: client(RefusalService, 'broker'),
       }),
     )

@@ -224,6 +224,8 @@ describe('the description', () => {
         'get /v1/servers/{server}/logs',
         'get /v1/servers/{server}/logs/follow',
         'get /v1/servers/{server}/refusals',
+        'get /v1/servers/{server}/stats',
+        'get /v1/usage',
       ].sort(),
     )
     const { schemas } = document.components as { schemas: Record<string, unknown> }

@@ -5,6 +5,7 @@ import {
   failedSchema,
   type Progress,
   progressSchema,
+  type Verdict,
 } from '@bmm/lib/call-frames'
 import { errorFrom } from '@bmm/lib/errors'
 import { connectFrames, type FrameConnection } from '@bmm/lib/frame-connection'
@@ -39,6 +40,8 @@ export type RunnerLink = AsyncDisposable & {
     args: string,
     options: { ending: CallEnd; onProgress: (progress: Progress) => void },
   ): Promise<CallOutcome>
+  /** Tells the runner, which counts, what only the gateway saw; lost while the runner is away. */
+  judge(verdict: Verdict): void
   isConnected(): boolean
 }
 
@@ -106,6 +109,7 @@ export function openRunnerLink(options: {
       if (line === undefined) return placeLater(header, args, ending, onProgress)
       return placeCall(line, header, args, ending, onProgress)
     },
+    judge: (verdict) => void line?.connection.sendControl(FRAME.VERDICT, 0, verdict),
     isConnected: () => line !== undefined,
     async [Symbol.asyncDispose]() {
       closed = true

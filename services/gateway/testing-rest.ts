@@ -13,6 +13,7 @@ import {
 } from '@bmm/proto/generator/v1/generator_service'
 import { BuildState, BuildStep, ServerState } from '@bmm/proto/generator/v1/server'
 import { LogService } from '@bmm/proto/runner/v1/runner_service'
+import { type GetCallStatsRequest, StatsService } from '@bmm/proto/runner/v1/stats_service'
 import { Scheme } from '@bmm/proto/secrets/v1/secret'
 import { type PutSecretRequest, SecretsService } from '@bmm/proto/secrets/v1/secrets_service'
 import { digestOf } from '@bmm/spec/digest'
@@ -74,7 +75,10 @@ export async function restWorld(): Promise<RestWorld> {
       if (name === 'auth') sessions(router, asked, mint)
       if (name === 'generator') generator(router, asked)
       if (name === 'secrets') secrets(router, asked, failing)
-      if (name === 'runner') logs(router, asked)
+      if (name === 'runner') {
+        logs(router, asked)
+        stats(router, asked)
+      }
     },
   })
   const world: RestWorld = {
@@ -111,6 +115,7 @@ function nothingAsked() {
     put: [] as PutSecretRequest[],
     confirmed: [] as (string | undefined)[],
     deleted: [] as string[],
+    stats: [] as GetCallStatsRequest[],
     watches: [] as ('begun' | 'build ended' | 'log ended')[],
     /** Given by the log that has very much to give. */
     logLines: 0,
@@ -296,6 +301,28 @@ function logs(router: ConnectRouter, asked: AskedOfServices): void {
         asked.watches.push('log ended')
       }
     },
+  })
+}
+
+function stats(router: ConnectRouter, asked: AskedOfServices): void {
+  const counts = {
+    ...{ calls: 10n, toolErrors: 1n, refused: 2n, overdue: 3n, cancelled: 1n, failed: 1n },
+    ...{ bytesIn: 5_000_000_000n, bytesOut: 7n, p50Ms: 1.23456, p95Ms: 12.3456, p99Ms: 1234.56 },
+  }
+  router.service(StatsService, {
+    getCallStats(request) {
+      asked.stats.push(request)
+      if (request.tool === 'long') throw invalid('range_too_long', '31 days at a time.')
+      const { from, to } = request
+      return {
+        from,
+        to,
+        total: counts,
+        tools: [{ tool: 'echo', counts }],
+        points: [{ at, counts }],
+      }
+    },
+    getUsage: ({ month }) => (month === '2026-11' ? { calls: 9n, bytesIn: 8n } : {}),
   })
 }
 

@@ -1,7 +1,7 @@
 /** Stand-ins for the services behind the gateway: real RPC and frames, answers from the test's world. */
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import type { CallHeader } from '@bmm/lib/call-frames'
+import type { CallHeader, Verdict } from '@bmm/lib/call-frames'
 import { notFound } from '@bmm/lib/errors'
 import { listenFrames } from '@bmm/lib/frame-connection'
 import { FRAME, parseCall, parseControl } from '@bmm/lib/frames'
@@ -34,6 +34,8 @@ export type World = {
   tools: Map<string, FakeTool>
   /** Headers of the calls that reached the runner. */
   calls: CallHeader[]
+  /** What the gateway told the runner of answers and of calls that it turned away. */
+  verdicts: Verdict[]
   /** Calls that the gateway cancelled, by tool. */
   cancelled: string[]
   artefactRequests: number
@@ -121,12 +123,16 @@ export function listenAsRunner(rpcDir: string, world: World): { stop(): void } {
     onConnection() {
       const running = new Map<number, { header: CallHeader; controller: AbortController }>()
       return {
-        accept: [FRAME.HELLO, FRAME.CALL, FRAME.CANCEL],
+        accept: [FRAME.HELLO, FRAME.CALL, FRAME.CANCEL, FRAME.VERDICT],
         onOpen: (connection) => void connections.add(connection),
         onFrame(frame, connection) {
           if (frame.type === FRAME.HELLO) {
             const { jwt } = parseControl(frame.payload) as { jwt?: string }
             if (jwt === undefined) connection.end('no token')
+            return
+          }
+          if (frame.type === FRAME.VERDICT) {
+            world.verdicts.push(parseControl(frame.payload) as Verdict)
             return
           }
           if (frame.type === FRAME.CANCEL) {

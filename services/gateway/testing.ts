@@ -89,6 +89,7 @@ export async function testGateway(options: TestGatewayOptions = {}): Promise<Tes
     broken: new Set(),
     tools: new Map(),
     calls: [],
+    verdicts: [],
     cancelled: [],
     artefactRequests: 0,
   }

@@ -1,7 +1,13 @@
 /** The call leg: gateways dial, each call finds or wakes its sandbox, results stream back as opaque bytes. */
-import { CALLS_METHOD, type CallHeader, callHeaderSchema } from '@bmm/lib/call-frames'
+import {
+  CALLS_METHOD,
+  type CallHeader,
+  callHeaderSchema,
+  type Verdict,
+  verdictSchema,
+} from '@bmm/lib/call-frames'
 import type { FrameConnection } from '@bmm/lib/frame-connection'
-import { callIds, FRAME, type Frame, FrameFault, parseCall } from '@bmm/lib/frames'
+import { callIds, FRAME, type Frame, FrameFault, parseCall, parseControl } from '@bmm/lib/frames'
 import type { Identity } from '@bmm/lib/identity'
 import type { Log } from '@bmm/lib/log'
 import { mayUse } from '@bmm/spec/statement'
@@ -9,6 +15,7 @@ import { CallFailure, callFailureFrom } from './call-failure.ts'
 import type { Deployment, ServingDeployment } from './deployment.ts'
 import type { Fleet, Resident, RunningCall } from './fleet.ts'
 import type { CallOwner, InFlight, InFlightRefusal } from './in-flight.ts'
+import { type EndedCall, endingOf } from './meter.ts'
 import type { CallSink } from './sandbox-calls.ts'
 import { sandboxKey } from './sandbox-key.ts'
 import { listenForService, type Peer, type ServiceLeg } from './service-leg.ts'
@@ -33,6 +40,15 @@ export interface CallLegOptions {
     deployment: ServingDeployment,
     line: { tool: string; requestId: string; message: string },
   ) => void
+  /** Told of every call that found its deployment, once, when it has ended. */
+  onEnded: (
+    deployment: ServingDeployment,
+    header: CallHeader,
+    ended: EndedCall,
+    failure: CallFailure | undefined,
+  ) => void
+  /** The gateway found something about an answer, or turned a call away. */
+  onVerdict: (deployment: ServingDeployment, verdict: Verdict) => void
   log: Log
 }
 
@@ -43,7 +59,7 @@ export function listenForGateways(options: CallLegOptions): ServiceLeg {
     identity: options.identity,
     from: 'gateway',
     method: CALLS_METHOD,
-    accept: [FRAME.CALL, FRAME.CANCEL],
+    accept: [FRAME.CALL, FRAME.CANCEL, FRAME.VERDICT],
     maxConnections: MAX_CONNECTIONS,
     queueLimitBytes: QUEUE_LIMIT_BYTES,
     log: options.log,
@@ -55,7 +71,10 @@ export function listenForGateways(options: CallLegOptions): ServiceLeg {
 interface GatewayCall extends RunningCall {
   id: number
   header: CallHeader
+  deployment: ServingDeployment
   startedAt: number
+  bytesIn: number
+  bytesOut: number
   owner: CallOwner
   /** Until it has reached its sandbox, which counts the time from then on. */
   deadline: ReturnType<typeof setTimeout> | undefined
@@ -87,7 +106,7 @@ function gatewayPeer(
   }
 
   /** Nothing of the call is left afterwards; false when it had ended before. */
-  function finish(call: GatewayCall): boolean {
+  function finish(call: GatewayCall, failure?: CallFailure): boolean {
     if (call.ended) return false
     call.ended = true
     clearTimeout(call.deadline)
@@ -97,11 +116,15 @@ function gatewayPeer(
       call.resident.calls.delete(call)
       call.resident.lastUsedAt = options.now()
     }
+    const { deployment, header, bytesIn, bytesOut } = call
+    const ending = failure === undefined ? 'answered' : endingOf(failure.code)
+    const ms = performance.now() - call.startedAt
+    options.onEnded(deployment, header, { ending, ms, bytesIn, bytesOut }, failure)
     return true
   }
   /** Ends the call from our side: the tool is told and has a moment to stop. */
   function abandon(call: GatewayCall, failure: CallFailure): void {
-    if (!finish(call)) return
+    if (!finish(call, failure)) return
     call.resident?.sandbox.cancel(call.sandboxCall)
     sendFailure(call.id, failure)
   }
@@ -111,7 +134,10 @@ function gatewayPeer(
     const leftMs = Math.max(1, Math.ceil(timeoutMs - (performance.now() - call.startedAt)))
     clearTimeout(call.deadline)
     const sink: CallSink = {
-      part: (bytes) => send(FRAME.RESULT_PART, call.id, bytes),
+      part(bytes) {
+        call.bytesOut += bytes.length
+        send(FRAME.RESULT_PART, call.id, bytes)
+      },
       end() {
         if (!finish(call)) return
         fleet.answered(resident)
@@ -142,13 +168,19 @@ function gatewayPeer(
     const { orgId } = deployment.statement
     const owner = { connection: connectionNumber, orgId, sandboxKey: key }
     const refused = inFlight.enter(owner)
-    if (refused !== undefined) throw new CallFailure('busy', busySentence(refused))
+    if (refused !== undefined) {
+      const failure = new CallFailure('busy', busySentence(refused))
+      const nothing = { ms: 0, bytesIn: args.length, bytesOut: 0 }
+      options.onEnded(deployment, header, { ending: 'refused', ...nothing }, failure)
+      throw failure
+    }
     const { timeoutMs } = header
     const call: GatewayCall = {
       ...{ id, header, owner, progresses: 0, resident: undefined, sandboxCall: 0, ended: false },
+      ...{ deployment, bytesIn: args.length, bytesOut: 0 },
       startedAt: performance.now(),
       fail(failure) {
-        if (finish(call)) sendFailure(id, failure)
+        if (finish(call, failure)) sendFailure(id, failure)
       },
       deadline: setTimeout(() => {
         abandon(call, new CallFailure('deadline', `No answer came within ${timeoutMs} ms.`))
@@ -196,6 +228,13 @@ function gatewayPeer(
             if (!(thrown instanceof CallFailure)) throw thrown
             sendFailure(frame.call, thrown)
           }
+          return
+        }
+        case FRAME.VERDICT: {
+          const parsed = verdictSchema.safeParse(parseControl(frame.payload))
+          if (!parsed.success) throw new FrameFault('a verdict is malformed')
+          const deployment = options.find(parsed.data.serverId)
+          if (deployment?.kind === 'serving') options.onVerdict(deployment, parsed.data)
           return
         }
         default:

@@ -37,8 +37,8 @@ export function createDeployments(options: {
   log: Log
   /** Told of every change at once; ends what no longer may run and answers how many sandboxes that were. */
   onChange: (deployment: Deployment) => number
-  /** Deletes what a deleted server logged. */
-  forgetLines: (serverId: string, orgId: string) => Promise<void>
+  /** Deletes what a deleted server logged and what was counted of it. */
+  forgetRuns: (serverId: string, orgId: string) => Promise<void>
 }): Deployments {
   const { sql, keyring, log, onChange } = options
   const byServer = new Map<string, Deployment>()
@@ -84,7 +84,7 @@ export function createDeployments(options: {
       const row = { ...rowHead(stopped), artefacts: undefined }
       if (!(await saveDeployment(sql, row))) throw staleEpoch(statement, current)
       if (statement.reason === 'deleted') {
-        await options.forgetLines(statement.serverId, statement.orgId)
+        await options.forgetRuns(statement.serverId, statement.orgId)
       }
       return ended
     })

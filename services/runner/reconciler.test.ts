@@ -38,7 +38,7 @@ function setUp() {
     keyring: createStatementKeyring({ ask: async () => signer.keys, now: Date.now }),
     log: testLog,
     onChange: () => 0,
-    forgetLines: async () => {},
+    forgetRuns: async () => {},
   })
   const reconciler = createReconciler({
     feed: {

@@ -1,5 +1,6 @@
 /** The runner as a whole: what was deployed, what runs, who may call it, and the order in which it all starts. */
 import { join } from 'node:path'
+import type { Verdict } from '@bmm/lib/call-frames'
 import { errorFrom } from '@bmm/lib/errors'
 import type { Identity } from '@bmm/lib/identity'
 import type { Log } from '@bmm/lib/log'
@@ -8,11 +9,22 @@ import type { ServingService } from '@bmm/proto/generator/v1/generator_service'
 import type { StatementService } from '@bmm/proto/secrets/v1/secrets_service'
 import type { Client, ConnectRouter } from '@connectrpc/connect'
 import { listenForGateways } from './call-leg.ts'
+import { callStatsReader } from './call-stats.ts'
 import type { ServingDeployment } from './deployment.ts'
 import { createDeployments } from './deployments.ts'
 import { type EngineConfig, startEngine } from './engine.ts'
+import { failedCallLines } from './failed-calls.ts'
 import { createInFlight, type InFlightLimits } from './in-flight.ts'
+import { createMeter } from './meter.ts'
 import { createReconciler } from './reconciler.ts'
+import {
+  addRollups,
+  deleteRollups,
+  findOrgMonth,
+  purgeRollups,
+  sumRollups,
+} from './rollup-store.ts'
+import { openRollups } from './rollups.ts'
 import { createRunLines } from './run-lines.ts'
 import { createRunLog, type RunLine } from './run-log.ts'
 import { runnerRoutes } from './service.ts'
@@ -82,9 +94,10 @@ export function openRunner(options: {
     keyring: createStatementKeyring({ ask: () => askStatementKeys(options.statements), now }),
     log,
     onChange: (deployment) => engine.fleet.keepOnly(deployment),
-    async forgetLines(serverId, orgId) {
-      await runLog.flush()
+    async forgetRuns(serverId, orgId) {
+      await Promise.all([runLog.flush(), rollups.flush()])
       await deleteRunLines(sql, serverId, orgId)
+      await deleteRollups(sql, serverId, orgId)
     },
   })
   const reconciler = createReconciler({
@@ -92,6 +105,16 @@ export function openRunner(options: {
     sweep: () => engine.launcher.sweep().catch(() => {}),
     ...{ deployments, now, log },
   })
+  const meter = createMeter({ now })
+  const rollups = openRollups({
+    ...{ meter, log },
+    store: { add: (flush) => addRollups(sql, flush), purge: () => purgeRollups(sql) },
+    isDeleted(serverId) {
+      const statement = deployments.find(serverId)?.statement
+      return statement?.kind === 'stop' && statement.reason === 'deleted'
+    },
+  })
+  const sayFailed = failedCallLines({ now, write })
   const inFlight = createInFlight(options.inFlight ?? inFlightLimits)
   const runLines = createRunLines({ sql, runLog })
 
@@ -107,7 +130,17 @@ export function openRunner(options: {
   }
 
   return {
-    routes: runnerRoutes({ deployments, runLines, tryVersion: createTrials(engine.pool) }),
+    routes: runnerRoutes({
+      ...{ deployments, runLines, tryVersion: createTrials(engine.pool) },
+      readStats: callStatsReader(async (span) => {
+        await rollups.flush()
+        return sumRollups(sql, span)
+      }),
+      async readMonth(orgId, month) {
+        await rollups.flush()
+        return findOrgMonth(sql, orgId, month)
+      },
+    }),
     fault: () => (calls === undefined ? 'The deployments are being loaded.' : engine.fault()),
     async start() {
       await load()
@@ -117,6 +150,16 @@ export function openRunner(options: {
         find: (serverId) => deployments.find(serverId),
         onBehind: () => reconciler.poke(),
         onLine: (deployment, line) => write(deployment, { level: 'info', ...line }),
+        onEnded(deployment, { tool, requestId }, ended, failure) {
+          meter.count(deployment, tool, ended)
+          if (failure === undefined) return
+          const message = `The call failed (${failure.code}): ${failure.message}`
+          sayFailed(deployment, { tool, requestId, message })
+        },
+        onVerdict(deployment, { tool, requestId, verdict }) {
+          meter.judge(deployment, tool, verdict)
+          sayFailed(deployment, { tool, requestId, message: verdictSentence(verdict) })
+        },
       })
       reconciler.start()
       log.info({ deployments: deployments.size }, 'taking calls')
@@ -125,7 +168,21 @@ export function openRunner(options: {
       await reconciler.stop()
       await engine.stop()
       calls?.stop('the runner is stopping')
+      await rollups[Symbol.asyncDispose]()
       await runLog[Symbol.asyncDispose]()
     },
+  }
+}
+
+function verdictSentence(verdict: Verdict['verdict']): string {
+  switch (verdict) {
+    case 'tool_error':
+      return 'The tool answered with an error.'
+    case 'result_invalid':
+      return 'The call failed (result_invalid): the tool answered something that is no result.'
+    case 'refused':
+      return 'The call was refused: too many calls of its caller are under way.'
+    default:
+      return verdict satisfies never
   }
 }

@@ -16,8 +16,10 @@ import {
 import { DeploymentService, LogService } from '@bmm/proto/runner/v1/runner_service'
 import type { SignedStatement } from '@bmm/spec/statement'
 import { Code, ConnectError } from '@connectrpc/connect'
+import { callStatsReader } from './call-stats.ts'
 import type { Deployment } from './deployment.ts'
 import { createDeployments, type Deployments } from './deployments.ts'
+import { sumRollups } from './rollup-store.ts'
 import { createRunLines } from './run-lines.ts'
 import { createRunLog, type RunLog } from './run-log.ts'
 import { runnerRoutes } from './service.ts'
@@ -48,7 +50,7 @@ function openDeployments(): Deployments {
     keyring: createStatementKeyring({ ask: async () => signer.keys, now: Date.now }),
     log: testLog,
     onChange: (deployment) => changes.push(deployment),
-    forgetLines: (serverId, orgId) => deleteRunLines(database.sql, serverId, orgId),
+    forgetRuns: (serverId, orgId) => deleteRunLines(database.sql, serverId, orgId),
   })
 }
 
@@ -67,7 +69,9 @@ beforeAll(async () => {
   deployments = openDeployments()
   const runLines = createRunLines({ sql: database.sql, runLog })
   const tryVersion = async () => ({ message: 'not here', elapsedMs: 0 })
-  rpc.serve('runner', runnerRoutes({ deployments, runLines, tryVersion }))
+  const readStats = callStatsReader((span) => sumRollups(database.sql, span))
+  const readMonth = async () => undefined
+  rpc.serve('runner', runnerRoutes({ deployments, runLines, tryVersion, readStats, readMonth }))
 })
 afterAll(async () => {
   await rpc[Symbol.asyncDispose]()

@@ -6,6 +6,7 @@ import {
   type LogLineSchema,
   LogService,
 } from '@bmm/proto/runner/v1/runner_service'
+import { StatsService } from '@bmm/proto/runner/v1/stats_service'
 import type { SignedStatement as SignedStatementMessage } from '@bmm/proto/v1/statement'
 import type { SignedStatement } from '@bmm/spec/statement'
 import type { MessageInitShape } from '@bufbuild/protobuf'
@@ -13,7 +14,8 @@ import { timestampFromDate } from '@bufbuild/protobuf/wkt'
 import type { ConnectRouter, ServiceImpl } from '@connectrpc/connect'
 import type { Artefacts } from './deployment.ts'
 import type { Deployments } from './deployments.ts'
-import type { RunLines, RunLinesPlace } from './run-lines.ts'
+import type { RunLines } from './run-lines.ts'
+import { type StatsServiceOptions, statsService } from './stats-service.ts'
 import type { StoredRunLine } from './store.ts'
 
 /** How a try ended; the message is empty when every tool was there. */
@@ -22,16 +24,22 @@ export interface TryOutcome {
   elapsedMs: number
 }
 
-export interface RunnerServiceOptions {
+export interface RunnerServiceOptions extends Omit<StatsServiceOptions, 'requireServer'> {
   deployments: Deployments
   runLines: RunLines
   tryVersion: (artefacts: Artefacts, signal: AbortSignal) => Promise<TryOutcome>
 }
 
 export function runnerRoutes(options: RunnerServiceOptions): (router: ConnectRouter) => void {
+  /** The permission is for the organisation of the server; a foreign server looks like none. */
+  function requireServer(serverId: string, orgId: string): void {
+    if (options.deployments.find(serverId)?.statement.orgId === orgId) return
+    throw notFound('server_not_found', 'There is no such server, or it has never run.')
+  }
   return (router) => {
     router.service(DeploymentService, deploymentService(options))
-    router.service(LogService, logService(options))
+    router.service(LogService, logService(options.runLines, requireServer))
+    router.service(StatsService, statsService({ ...options, requireServer }))
   }
 }
 
@@ -52,24 +60,21 @@ function deploymentService(options: RunnerServiceOptions): ServiceImpl<typeof De
   }
 }
 
-function logService(options: RunnerServiceOptions): ServiceImpl<typeof LogService> {
-  const { deployments, runLines } = options
-  /** LOGS_READ in the organisation of the server; a foreign server looks like none. */
-  function placeOf(serverId: string, orgId: string): RunLinesPlace {
-    if (deployments.find(serverId)?.statement.orgId !== orgId) {
-      throw notFound('server_not_found', 'There is no such server, or it has never run.')
-    }
-    return { serverId, orgId }
-  }
+function logService(
+  runLines: RunLines,
+  requireServer: StatsServiceOptions['requireServer'],
+): ServiceImpl<typeof LogService> {
   return {
     async listLogs({ serverId, afterSeq, limit }, context) {
-      const place = placeOf(serverId, userOf(context).orgId)
-      const lines = await runLines.list(place, afterSeq, limit)
+      const { orgId } = userOf(context)
+      requireServer(serverId, orgId)
+      const lines = await runLines.list({ serverId, orgId }, afterSeq, limit)
       return { lines: lines.map(lineMessage) }
     },
     async *watchLogs({ serverId, afterSeq }, context) {
-      const place = placeOf(serverId, userOf(context).orgId)
-      for await (const line of runLines.follow(place, afterSeq, context.signal)) {
+      const { orgId } = userOf(context)
+      requireServer(serverId, orgId)
+      for await (const line of runLines.follow({ serverId, orgId }, afterSeq, context.signal)) {
         yield { line: lineMessage(line) }
       }
     },

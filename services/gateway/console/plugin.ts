@@ -8,13 +8,15 @@ import { openApiDocument } from './openapi.ts'
 import { type RefusalRoutesOptions, refusalRoutes } from './refusals.ts'
 import { type ServerRoutesOptions, serverRoutes } from './servers.ts'
 import { type SessionRoutesOptions, sessionRoutes } from './session-routes.ts'
+import { type StatsRoutesOptions, statsRoutes } from './stats.ts'
 
 export type ConsoleOptions = BuildRoutesOptions &
   CredentialRoutesOptions &
   LogRoutesOptions &
   RefusalRoutesOptions &
   ServerRoutesOptions &
-  SessionRoutesOptions
+  SessionRoutesOptions &
+  StatsRoutesOptions
 
 export function consolePlugin(options: ConsoleOptions) {
   const routes = new Elysia({ name: 'console', normalize: false })
@@ -25,6 +27,7 @@ export function consolePlugin(options: ConsoleOptions) {
     .use(buildRoutes(options))
     .use(logRoutes(options))
     .use(refusalRoutes(options))
+    .use(statsRoutes(options))
   const document = JSON.stringify(openApiDocument(routes.routes, options.publicUrl))
   return routes.get(
     '/openapi.json',

@@ -1,5 +1,5 @@
 /** One `tools/call` on its way: to the runner and back, as one JSON answer or as a stream of events. */
-import type { CallHeader, Progress } from '@bmm/lib/call-frames'
+import type { CallHeader, Progress, Verdict } from '@bmm/lib/call-frames'
 import type { Deadline, Deadlines } from '@bmm/lib/deadlines'
 import type { Arrival } from '../arrival.ts'
 import type { CallEnd, InFlight, RunningCall } from '../in-flight.ts'
@@ -149,11 +149,13 @@ const jsonHeaders = { 'content-type': 'application/json', 'cache-control': 'no-s
 function open(call: ToolCall, context: CallContext): RunningCall | undefined {
   const { userId, grantId } = context.caller
   const { cancelKey } = context
-  return context.inFlight.open({
+  const running = context.inFlight.open({
     userId,
     grantId,
     ...(cancelKey === undefined || call.era === 'modern' ? {} : { cancelKey }),
   })
+  if (running === undefined) judge(call, context, 'refused')
+  return running
 }
 
 /**
@@ -210,7 +212,7 @@ async function finish(
   let outcome = await runner.call(header, args, options)
   if (isStale(outcome)) outcome = await placeAgain(context, header, args, options)
   deadlines.clear(deadline)
-  return answerText(call, context.target.serverInfo, settled(outcome, running))
+  return answerText(call, context, settled(outcome, running))
 }
 
 function isStale(outcome: CallOutcome): boolean {
@@ -258,16 +260,27 @@ function settled(outcome: CallOutcome, ended: CallEnd): CallOutcome {
     : outcome
 }
 
-function answerText(call: ToolCall, serverInfo: string, outcome: CallOutcome): string {
+/** The runner counts calls and parses no result. */
+function judge(call: ToolCall, context: CallContext, verdict: Verdict['verdict']): void {
+  const { target, arrival, runner } = context
+  const { requestId } = arrival
+  runner.judge({ serverId: target.serverId, tool: call.tool, requestId, verdict })
+}
+
+function answerText(call: ToolCall, context: CallContext, outcome: CallOutcome): string {
   if (outcome.kind === 'failed') return faultText(call.id, failure(outcome.code, outcome.message))
   try {
     const result = rebuildResult(outcome.bytes)
+    if (result.isError === true) judge(call, context, 'tool_error')
     return resultText(
       call.id,
-      call.era === 'modern' ? modernResult(result, serverInfo) : legacyResult(result),
+      call.era === 'modern'
+        ? modernResult(result, context.target.serverInfo)
+        : legacyResult(result),
     )
   } catch (error) {
     if (!(error instanceof ResultFault)) throw error
+    judge(call, context, 'result_invalid')
     return faultText(call.id, failure('result_invalid', error.message))
   }
 }
