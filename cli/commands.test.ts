@@ -46,6 +46,12 @@ describe('wrong use ends with 2 and a sentence', () => {
     [['call', 'shop', 'tool', '[1]'], /must be a JSON object/],
     [['call', 'shop', 'tool', '{"a":'], /must be a JSON object/],
     [['targets', 'allow', 'nowhere'], /HOST:PORT/],
+    [['clients', 'create', '--name', 'x'], /--redirect-uri/],
+    [
+      ['clients', 'create', '--name', 'x', '--redirect-uri', 'y', '--auth', 'mtls'],
+      /Allowed choices/,
+    ],
+    [['clients', 'delete', 'cli_1'], /Say --yes/],
     [['test', 'no/such/folder'], /There is no test under/],
   ])('%p', (words, sentence) => {
     const { code, stderr } = bmm(...words)
@@ -61,6 +67,7 @@ describe('what cannot be done ends with 1 and a sentence', () => {
     [['token', 'shop']],
     [['targets', 'list']],
     [['keys', 'rotate']],
+    [['clients', 'list']],
     [['logout']],
   ])('without a stack: %p', (words) => {
     const { code, stderr } = bmm(...words, '--data', join(folder, 'none'))

@@ -5,6 +5,7 @@ import { addBenchCommand } from './bench.ts'
 import { addBuildCommands } from './builds.ts'
 import { addCallCommands } from './call.ts'
 import { addCheckCommand } from './check.ts'
+import { addClientCommands } from './clients.ts'
 import { addCredentialCommands } from './credentials.ts'
 import { addDemoCommand } from './demo.ts'
 import { addDraftCommand } from './draft.ts'
@@ -35,6 +36,7 @@ addBuildCommands(program)
 addCallCommands(program)
 addStatsCommand(program)
 addOperatorCommands(program)
+addClientCommands(program)
 addTestCommand(program)
 addCheckCommand(program)
 addBenchCommand(program)

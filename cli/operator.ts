@@ -96,7 +96,7 @@ async function rotate(options: Common): Promise<void> {
 }
 
 /** A client that calls as the operator, straight over the service's socket. */
-async function operatorClient<Desc extends DescService>(
+export async function operatorClient<Desc extends DescService>(
   service: Desc,
   to: ServiceName,
   data: string,

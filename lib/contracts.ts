@@ -1,6 +1,7 @@
 /** Every RPC of the platform with its access rule, read from the contracts. */
 
 import { SessionService } from '@bmm/proto/auth/v1/auth_service'
+import { ClientService } from '@bmm/proto/auth/v1/client_service'
 import { OAuthService } from '@bmm/proto/auth/v1/oauth_service'
 import { RefusalService, TargetService } from '@bmm/proto/broker/v1/broker_service'
 import {
@@ -19,7 +20,7 @@ import { accessRule, methodPath } from './rpc-rules.ts'
 
 /** Which process serves which contracts. */
 export const contracts: Readonly<Record<string, readonly DescService[]>> = {
-  auth: [SessionService, OAuthService],
+  auth: [SessionService, OAuthService, ClientService],
   secrets: [SecretsService, StatementService],
   generator: [DraftService, ServerService, BuildService, ServingService],
   runner: [DeploymentService, LogService, StatsService],

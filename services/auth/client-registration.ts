@@ -19,6 +19,8 @@ export type OAuthClient = {
   name: string
   redirectUris: string[]
   grantTypes: GrantType[]
+  /** The operator registered it: its name is vouched for. */
+  byOperator: boolean
   createdAt: Date
 }
 

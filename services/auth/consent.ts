@@ -11,6 +11,7 @@ import {
   parseAuthorization,
   type Resource,
 } from './authorization-request.ts'
+import type { OAuthClient } from './client-registration.ts'
 import { ACCESS_TOKEN_TTL_MS, CODE_TTL_MS, CONSENT_TTL_MS } from './grant.ts'
 import { OAuthError } from './oauth-error.ts'
 import {
@@ -34,6 +35,7 @@ export type ConsentPage = {
   requestId: string
   csrfToken: string
   clientName: string
+  clientByOperator: boolean
   redirectHost: string
   scopes: string[]
   orgName: string
@@ -71,7 +73,7 @@ export async function startAuthorization(
     if (isSilent) throw new OAuthError('consent_required', 'Each grant is confirmed.')
     return {
       kind: 'consent',
-      page: await openConsentPage(options, request, client.name, resource, session),
+      page: await openConsentPage(options, request, client, resource, session),
     }
   } catch (thrown) {
     if (!(thrown instanceof OAuthError)) throw thrown
@@ -134,7 +136,7 @@ export async function decideConsent(options: ConsentOptions, decision: Decision)
 async function openConsentPage(
   { sql, now }: ConsentOptions,
   request: AuthorizationRequest,
-  clientName: string,
+  client: OAuthClient,
   resource: Resource | undefined,
   session: Session,
 ): Promise<ConsentPage> {
@@ -152,7 +154,8 @@ async function openConsentPage(
   return {
     requestId,
     csrfToken,
-    clientName,
+    clientName: client.name,
+    clientByOperator: client.byOperator,
     redirectHost: redirectTarget(request.redirectUri),
     scopes: request.scopes,
     orgName: (await findOrgName(sql, resource?.orgId ?? '')) ?? '',

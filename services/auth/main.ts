@@ -34,6 +34,7 @@ const server = serveRpc({
   routes: authRoutes({
     session: { sql, sendMail, publicUrl, log, userTokenKey, now },
     oauth: { sql, issuer: publicUrl, keys, successorKey: successorKey(kek), revoker, now },
+    clients: { sql, revoker, now },
   }),
   log,
   fault: () => ping(sql).then(() => undefined),

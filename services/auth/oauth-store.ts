@@ -1,5 +1,5 @@
 /** SQL of the authorization server: clients, consent requests, grants, codes and refresh tokens. */
-import type { Querying } from '@bmm/lib/sql'
+import type { Querying, Transaction } from '@bmm/lib/sql'
 import type { AuthorizationRequest } from './authorization-request.ts'
 import type { OAuthClient } from './client-registration.ts'
 import type { AuthorizationCode, Grant, RefreshToken } from './grant.ts'
@@ -7,17 +7,39 @@ import type { AuthorizationCode, Grant, RefreshToken } from './grant.ts'
 export async function createClient(sql: Querying, client: OAuthClient): Promise<void> {
   await sql`
     insert into oauth_clients
-      (id, secret_hash, auth_method, name, redirect_uris, grant_types, created_at)
+      (id, secret_hash, auth_method, name, redirect_uris, grant_types, by_operator, created_at)
     values (${client.id}, ${client.secretHash}, ${client.authMethod}, ${client.name},
-      ${client.redirectUris}, ${client.grantTypes}, ${client.createdAt})`
+      ${client.redirectUris}, ${client.grantTypes}, ${client.byOperator}, ${client.createdAt})`
 }
+
+const clientColumns = (sql: Querying) => sql`
+  id, secret_hash as "secretHash", auth_method as "authMethod", name,
+  redirect_uris as "redirectUris", grant_types as "grantTypes", by_operator as "byOperator",
+  created_at as "createdAt"`
 
 export async function findClient(sql: Querying, id: string): Promise<OAuthClient | undefined> {
   const [row] = await sql<OAuthClient[]>`
-    select id, secret_hash as "secretHash", auth_method as "authMethod", name,
-      redirect_uris as "redirectUris", grant_types as "grantTypes", created_at as "createdAt"
-    from oauth_clients where id = ${id}`
+    select ${clientColumns(sql)} from oauth_clients where id = ${id}`
   return row
+}
+
+/** The clients that the operator registered, oldest first. */
+export async function listOperatorClients(sql: Querying, limit: number): Promise<OAuthClient[]> {
+  return sql<OAuthClient[]>`
+    select ${clientColumns(sql)} from oauth_clients where by_operator
+    order by created_at, id limit ${limit}`
+}
+
+/** Whether there is such a client of the operator's; from here to the end of the transaction it gets no grant. */
+export async function lockOperatorClient(sql: Transaction, id: string): Promise<boolean> {
+  const rows = await sql`
+    select 1 from oauth_clients where id = ${id} and by_operator for update`
+  return rows.length > 0
+}
+
+/** Takes its grants and their tokens along. */
+export async function deleteClient(sql: Querying, id: string): Promise<void> {
+  await sql`delete from oauth_clients where id = ${id}`
 }
 
 export type ConsentRequest = AuthorizationRequest & { id: string }

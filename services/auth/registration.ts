@@ -25,6 +25,7 @@ export async function registerClient(
     ...metadata,
     id: newId('cli'),
     secretHash: secret === undefined ? null : tokenHash(secret),
+    byOperator: false,
     createdAt: new Date(now()),
   }
   await createClient(sql, client)

@@ -2,7 +2,7 @@
 import type { Querying } from '@bmm/lib/sql'
 
 /** Which grants to end. */
-export type GrantChoice = { grantId: string } | { serverId: string }
+export type GrantChoice = { grantId: string } | { serverId: string } | { clientId: string }
 
 /** Marks live grants as ended; their ids. */
 export async function endGrants(
@@ -12,14 +12,19 @@ export async function endGrants(
   now: Date,
   limit: number,
 ): Promise<string[]> {
-  const chosen =
-    'grantId' in choice ? sql`id = ${choice.grantId}` : sql`server_id = ${choice.serverId}`
+  const chosen = chosenGrants(sql, choice)
   const rows = await sql<{ id: string }[]>`
     update grants set revoked_at = ${now}, revoked_because = ${because}
     where id in (select id from grants where ${chosen} and revoked_at is null limit ${limit})
       and revoked_at is null
     returning id`
   return rows.map((row) => row.id)
+}
+
+function chosenGrants(sql: Querying, choice: GrantChoice) {
+  if ('grantId' in choice) return sql`id = ${choice.grantId}`
+  if ('serverId' in choice) return sql`server_id = ${choice.serverId}`
+  return sql`client_id = ${choice.clientId}`
 }
 
 /**
@@ -101,7 +106,7 @@ function isOver(sql: Querying, table: Leftover, before: Date) {
       return sql`verifies_until < ${before}`
     case 'oauth_clients':
       // A client that ever got a grant may come back with its saved id.
-      return sql`created_at < ${before} and granted_at is null`
+      return sql`created_at < ${before} and granted_at is null and not by_operator`
     default:
       return sql`expires_at < ${before}`
   }

@@ -5,6 +5,7 @@ import type { Log } from '@bmm/lib/log'
 import type { Redis } from '@bmm/lib/redis'
 import { inTransaction, type Sql } from '@bmm/lib/sql'
 import { ACCESS_TOKEN_TTL_MS } from './grant.ts'
+import { deleteClient, lockOperatorClient } from './oauth-store.ts'
 import {
   createRevocations,
   endGrants,
@@ -18,6 +19,8 @@ import {
 const REVOKED_TTL_SECONDS = (3 * ACCESS_TOKEN_TTL_MS) / 1000
 const PAGE = 1_000
 const BATCH = 500
+/** In one transaction with the client's end; far more than the people of one platform. */
+const MAX_CLIENT_GRANTS = 1_000_000
 
 /** Why a grant ended. */
 export type EndReason =
@@ -26,10 +29,13 @@ export type EndReason =
   | 'refresh token replayed'
   | 'access withdrawn'
   | 'server stopped'
+  | 'client deleted'
 
 export type Revoker = {
   /** Ends the grants; how many were live. Returns when Postgres has it and Redis was told. */
   end(choice: GrantChoice, because: EndReason): Promise<number>
+  /** Ends all grants of a client of the operator's and forgets it; undefined when there is no such client. */
+  endClient(id: string): Promise<number | undefined>
 }
 
 export function openRevoker(options: {
@@ -56,6 +62,20 @@ export function openRevoker(options: {
         ended += ids.length
         if (ids.length < BATCH) return ended
       }
+    },
+    async endClient(id) {
+      const ended = await inTransaction(sql, async (transaction) => {
+        if (!(await lockOperatorClient(transaction, id))) return undefined
+        const at = new Date(now())
+        const choice = { clientId: id }
+        const ids = await endGrants(transaction, choice, 'client deleted', at, MAX_CLIENT_GRANTS)
+        if (ids.length > 0) await createRevocations(transaction, ids, at)
+        await deleteClient(transaction, id)
+        return ids
+      })
+      await announce(redis, log, ended ?? [])
+      if (ended !== undefined) log.info({ client: id, grants: ended.length }, 'a client ended')
+      return ended?.length
     },
   }
 }

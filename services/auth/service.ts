@@ -1,17 +1,21 @@
-/** What the auth service serves: both of its contracts. */
+/** What the auth service serves: all of its contracts. */
 import { SessionService } from '@bmm/proto/auth/v1/auth_service'
+import { ClientService } from '@bmm/proto/auth/v1/client_service'
 import { OAuthService } from '@bmm/proto/auth/v1/oauth_service'
 import type { ConnectRouter } from '@connectrpc/connect'
+import { type ClientServiceOptions, clientService } from './client-service.ts'
 import { type OAuthServiceOptions, oauthService } from './oauth-service.ts'
 import { type SessionServiceOptions, sessionService } from './session-service.ts'
 
-/** Registers both services. */
+/** Registers all services. */
 export function authRoutes(options: {
   session: SessionServiceOptions
   oauth: OAuthServiceOptions
+  clients: ClientServiceOptions
 }) {
   return (router: ConnectRouter): void => {
     router.service(SessionService, sessionService(options.session))
     router.service(OAuthService, oauthService(options.oauth))
+    router.service(ClientService, clientService(options.clients))
   }
 }

@@ -13,6 +13,7 @@ import {
   testRpc,
 } from '@bmm/lib/testing'
 import { SessionService } from '@bmm/proto/auth/v1/auth_service'
+import { ClientService } from '@bmm/proto/auth/v1/client_service'
 import { OAuthService } from '@bmm/proto/auth/v1/oauth_service'
 import type { Client } from '@connectrpc/connect'
 import { z } from 'zod'
@@ -43,6 +44,7 @@ export type TestAuth = AsyncDisposable & {
   oauth: Client<typeof OAuthService>
   generator: Client<typeof OAuthService>
   operator: Client<typeof OAuthService>
+  clients: Client<typeof ClientService>
 }
 
 /** The whole service in this process, on a database and a Redis of its own. */
@@ -68,6 +70,7 @@ export async function testAuth(): Promise<TestAuth> {
     authRoutes({
       session: { sql, sendMail, publicUrl: issuer, log: testLog, userTokenKey: key, now },
       oauth: { sql, issuer, keys, successorKey: successorKey(kek), revoker, now },
+      clients: { sql, revoker, now },
     }),
   )
   return {
@@ -82,6 +85,7 @@ export async function testAuth(): Promise<TestAuth> {
     oauth: rpc.client(OAuthService, 'auth', 'gateway'),
     generator: rpc.client(OAuthService, 'auth', 'generator'),
     operator: rpc.client(OAuthService, 'auth', 'operator'),
+    clients: rpc.client(ClientService, 'auth', 'operator'),
     async [Symbol.asyncDispose]() {
       await rpc[Symbol.asyncDispose]()
       await redis[Symbol.asyncDispose]()

@@ -156,6 +156,12 @@ describe('consent', () => {
     )
   })
 
+  test('a program that the operator registered is not called unverified', async () => {
+    const page = await (await fetch(query().replace('=c&', '=cli_by_operator&'), withCookie)).text()
+    expect(page).toContain('The operator of this platform has registered this program')
+    expect(page).not.toContain('Nobody has verified')
+  })
+
   test('an application’s own scheme or an IPv6 address may be where the form leads', async () => {
     for (const [redirect, source] of [
       ['cursor://anysphere/cb', 'cursor:'],

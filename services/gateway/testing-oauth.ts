@@ -177,5 +177,6 @@ function consentFor(request: StartAuthorizationRequest) {
     ...(request.resource === undefined ? {} : { resource: request.resource }),
     orgName: 'Ada & Sons',
     userEmail: 'ada@example.com',
+    clientByOperator: request.parameters.some(({ value }) => value === 'cli_by_operator'),
   }
 }

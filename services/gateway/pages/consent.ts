@@ -24,7 +24,11 @@ export function consentPage(
     title: 'Allow access?',
     formTargets: [formTarget(redirectUri)],
     body: html`<h1>Allow “${client}” to use “${server}”?</h1>
-<p class="note">“${client}” is what the program calls itself. Nobody has verified that name. Go on only if you started this yourself, just now.</p>
+${
+  consent.clientByOperator
+    ? html`<p>The operator of this platform has registered this program. Go on only if you started this yourself, just now.</p>`
+    : html`<p class="note">“${client}” is what the program calls itself. Nobody has verified that name. Go on only if you started this yourself, just now.</p>`
+}
 <dl>
 <div><dt>The answer goes to</dt><dd><code>${displayed(redirectHost)}</code>${loopback(redirectHost)}</dd></div>
 <div><dt>Server</dt><dd>${server}<br><code>${resource?.url ?? ''}</code></dd></div>
