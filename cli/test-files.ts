@@ -21,7 +21,7 @@ export type FileResult = {
 export async function findTestFiles(paths: readonly string[]): Promise<string[]> {
   const all: string[] = []
   for await (const file of new Bun.Glob('**/*.test.ts').scan({ cwd: checkout, dot: false })) {
-    if (!/(^|\/)(node_modules|heavy)\//.test(file)) all.push(file)
+    if (!/(^|\/)node_modules\//.test(file)) all.push(file)
   }
   const wanted = paths.map((path) => path.replace(/^\.\//, '').replace(/\/$/, ''))
   for (const path of wanted) {

@@ -22,7 +22,7 @@ const innerFunction =
 type Source = { path: string; text: string }
 
 const sources: Source[] = [...new Bun.Glob('**/*.{ts,tsx}').scanSync({ cwd: root })]
-  .filter((path) => !/(^|\/)(node_modules|gen|fixtures|dist|heavy)\//.test(path))
+  .filter((path) => !/(^|\/)(node_modules|gen|fixtures|dist)\//.test(path))
   .sort()
   .map((path) => ({ path, text: readFileSync(join(root, path), 'utf8') }))
 const isTest = ({ path }: Source) => path.endsWith('.test.ts') || path.startsWith('tests/')

