@@ -11,7 +11,12 @@ const POLL_MS = 5
 const redirectUri = 'http://127.0.0.1:33418/callback'
 
 const sessionSchema = z.object({ session: z.string() })
-const draftSchema = z.object({ id: z.string(), digest: z.string(), tools: z.number() })
+const draftSchema = z.object({
+  id: z.string(),
+  digest: z.string(),
+  tools: z.number(),
+  spec: z.object({ credentials: z.array(z.object({ name: z.string(), scheme: z.string() })) }),
+})
 const createdSchema = z.object({
   server: z.object({ url: z.string() }),
   build: z.object({ id: z.string() }),
@@ -21,6 +26,7 @@ const clientSchema = z.object({ client_id: z.string() })
 const tokenSchema = z.object({ access_token: z.string() })
 
 export type Draft = z.infer<typeof draftSchema>
+export type Credential = { name: string; value: string }
 
 /** Somebody with a browser that stays signed in. */
 export type Person = { email: string; browser: Browser }
@@ -31,7 +37,7 @@ export type Platform = {
   person(email: string): Person
   draft(source: { document: string } | { spec: ServerSpec }): Promise<Draft>
   /** Confirms a draft for everyone and waits until it is live; answers the MCP address. */
-  serve(draft: Draft, slug: string): Promise<string>
+  serve(draft: Draft, slug: string, credentials?: Credential[]): Promise<string>
   /** An access token for a server, by the code flow with its consent page. */
   token(serverUrl: string, person: Person): Promise<string>
 }
@@ -61,11 +67,11 @@ export async function openPlatform(stack: Stack, email: string): Promise<Platfor
     builder: person(email),
     person,
     draft: async (source) => draftSchema.parse(await post(`${gateway}/v1/drafts`, source, bearer)),
-    async serve({ id, digest }, slug) {
+    async serve({ id, digest }, slug, credentials = []) {
       const { server, build } = createdSchema.parse(
         await post(
           `${gateway}/v1/servers`,
-          { draftId: id, digest, slug, access: { kind: 'anyone' } },
+          { draftId: id, digest, slug, access: { kind: 'anyone' }, credentials },
           bearer,
         ),
       )

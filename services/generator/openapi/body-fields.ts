@@ -119,6 +119,8 @@ function isFileField({ merged }: Seen, builder: SchemaBuilder): boolean {
 function describeFile(schema: JsonObject): void {
   const said = typeof schema.description === 'string' ? ` ${schema.description}` : ''
   schema.description = `File content as base64.${said}`
+  // In a list it would belong to the items, which are not written yet; there the description says it.
+  if (schema.type !== 'array') schema.contentEncoding = 'base64'
 }
 
 function encodingOf(body: BodySource, name: string): Partial<Field> {
