@@ -21,11 +21,12 @@ import {
   createConsentRequest,
   createGrant,
   findClient,
+  hasLiveGrant,
   trimConsentRequests,
 } from './oauth-store.ts'
 import { newOpaqueToken, tokenHash } from './opaque-token.ts'
 import type { Parameters } from './parameters.ts'
-import { redirectTarget, redirectWith } from './redirect-uri.ts'
+import { isLoopbackRedirect, redirectTarget, redirectWith } from './redirect-uri.ts'
 import type { Session } from './session.ts'
 
 export type ConsentOptions = { sql: Sql; issuer: string; now: () => number }
@@ -49,7 +50,11 @@ export type AuthorizationOutcome =
 
 const MAX_OPEN_REQUESTS = 20
 
-/** Validates the request; throws OAuthError for the error page when no redirect target can be trusted. */
+/**
+ * Validates the request; throws OAuthError for the error page when no redirect target can be trusted. Somebody who is
+ * signed out signs in first, whatever is wrong with the request: registration is open, so that anybody could otherwise
+ * make an address here that leads to their own site (RFC 9700 section 4.11.2).
+ */
 export async function startAuthorization(
   options: ConsentOptions,
   parameters: Parameters,
@@ -61,14 +66,12 @@ export async function startAuthorization(
   const redirectUri = authorizationRedirect(parameters, client)
   // authorizationRedirect has refused an unknown client.
   if (client === undefined) throw new Error('a redirect without a client')
+  const session = await findSession(sql, tokenHash(sessionToken), new Date(now()))
+  const isSilent = parameters.find('prompt') === 'none'
+  if (session === undefined && !isSilent) return { kind: 'login', clientName: client.name }
   try {
     const request = parseAuthorization(parameters, client.id, redirectUri, resource)
-    const session = await findSession(sql, tokenHash(sessionToken), new Date(now()))
-    const isSilent = parameters.find('prompt') === 'none'
-    if (session === undefined) {
-      if (isSilent) throw new OAuthError('login_required', 'Nobody is signed in.')
-      return { kind: 'login', clientName: client.name }
-    }
+    if (session === undefined) throw new OAuthError('login_required', 'Nobody is signed in.')
     await refuseStranger(sql, resource, session)
     if (isSilent) throw new OAuthError('consent_required', 'Each grant is confirmed.')
     return {
@@ -77,10 +80,9 @@ export async function startAuthorization(
     }
   } catch (thrown) {
     if (!(thrown instanceof OAuthError)) throw thrown
-    return {
-      kind: 'redirect',
-      url: errorRedirect(redirectUri, issuer, stateOf(parameters), thrown),
-    }
+    const url = errorRedirect(redirectUri, issuer, stateOf(parameters), thrown)
+    const target = { clientId: client.id, redirectUri, url }
+    return { kind: 'redirect', url: await trustedUrl(options, target, session, thrown) }
   }
 }
 
@@ -107,7 +109,7 @@ export async function decideConsent(options: ConsentOptions, decision: Decision)
       },
     )
   }
-  return inTransaction(sql, async (transaction) => {
+  const decided = await inTransaction(sql, async (transaction) => {
     const request = await consumeConsentRequest(transaction, {
       id: decision.requestId,
       sessionId: session.id,
@@ -126,11 +128,35 @@ export async function decideConsent(options: ConsentOptions, decision: Decision)
       await refuseStranger(transaction, decision.resource, session)
     } catch (thrown) {
       if (!(thrown instanceof OAuthError)) throw thrown
-      return errorRedirect(request.redirectUri, issuer, request.state, thrown)
+      const url = errorRedirect(request.redirectUri, issuer, request.state, thrown)
+      // Not thrown here: the request is used up, whatever the answer looks like.
+      return { refused: thrown, target: { ...request, url } }
     }
     const code = await createGrantWithCode(transaction, request, session, at)
     return redirectWith(request.redirectUri, { code, state: request.state, iss: issuer })
   })
+  if (typeof decided === 'string') return decided
+  return trustedUrl(options, decided.target, session, decided.refused)
+}
+
+/**
+ * The address with the error when the browser may be sent there by itself: on the person's own machine, of a client that
+ * the operator vouches for, or of one that she allows something already. Else throws the error with the address as the way on.
+ */
+async function trustedUrl(
+  { sql, now }: ConsentOptions,
+  { clientId, redirectUri, url }: { clientId: string; redirectUri: string; url: string },
+  session: Session | undefined,
+  error: OAuthError,
+): Promise<string> {
+  if (isLoopbackRedirect(redirectUri)) return url
+  const client = await findClient(sql, clientId)
+  if (client?.byOperator === true) return url
+  if (session !== undefined) {
+    const of = { clientId, userId: session.userId, now: new Date(now()) }
+    if (await hasLiveGrant(sql, of)) return url
+  }
+  throw new OAuthError(error.code, error.message, { returnUrl: url })
 }
 
 async function openConsentPage(

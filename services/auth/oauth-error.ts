@@ -27,15 +27,18 @@ export class OAuthError extends Error {
   readonly status: OAuthErrorStatus
   /** Seconds to wait, with status 429; else 0. */
   readonly retryAfterSeconds: number
+  /** Where the person may go on by hand; '' when nowhere. */
+  readonly returnUrl: string
 
   constructor(
     code: OAuthErrorCode,
     description: string,
-    options: { status?: OAuthErrorStatus; retryAfterSeconds?: number } = {},
+    options: { status?: OAuthErrorStatus; retryAfterSeconds?: number; returnUrl?: string } = {},
   ) {
     super(description)
     this.code = code
     this.status = options.status ?? 400
     this.retryAfterSeconds = options.retryAfterSeconds ?? 0
+    this.returnUrl = options.returnUrl ?? ''
   }
 }

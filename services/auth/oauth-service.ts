@@ -6,6 +6,7 @@ import type { ServiceImpl } from '@connectrpc/connect'
 import { decideConsent, startAuthorization } from './consent.ts'
 import { OAuthError } from './oauth-error.ts'
 import { parametersFrom } from './parameters.ts'
+import { redirectTarget } from './redirect-uri.ts'
 import { registerClient } from './registration.ts'
 import { type Revoker, revocationsAfter } from './revocation.ts'
 import type { SigningKeys } from './signing-keys.ts'
@@ -101,7 +102,14 @@ export function oauthService(options: OAuthServiceOptions): ServiceImpl<typeof O
   }
 }
 
-type Fault = { status: number; error: string; description: string; retryAfterSeconds: number }
+type Fault = {
+  status: number
+  error: string
+  description: string
+  retryAfterSeconds: number
+  returnUrl: string
+  returnHost: string
+}
 
 /** The outcome, or an OAuth refusal as an outcome; anything else is a bug and stays thrown. */
 async function orFault<Answer>(
@@ -116,8 +124,9 @@ async function orFault<Answer>(
 
 function faultOf(thrown: unknown): Fault {
   if (!(thrown instanceof OAuthError)) throw thrown
-  const { status, code, message, retryAfterSeconds } = thrown
-  return { status, error: code, description: message, retryAfterSeconds }
+  const { status, code, message, retryAfterSeconds, returnUrl } = thrown
+  const returnHost = returnUrl === '' ? '' : redirectTarget(returnUrl)
+  return { status, error: code, description: message, retryAfterSeconds, returnUrl, returnHost }
 }
 
 function answer(status: number, body: object) {

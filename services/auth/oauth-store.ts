@@ -109,6 +109,17 @@ export async function findGrant(sql: Querying, id: string): Promise<Grant | unde
   return row
 }
 
+/** Whether the person allows this client anything now. */
+export async function hasLiveGrant(
+  sql: Querying,
+  { clientId, userId, now }: { clientId: string; userId: string; now: Date },
+): Promise<boolean> {
+  const [row] = await sql<{ found: boolean }[]>`
+    select exists (select from grants where client_id = ${clientId} and user_id = ${userId}
+      and revoked_at is null and expires_at > ${now}) as found`
+  return row?.found === true
+}
+
 /** Moves the end of a grant's last token; false when the grant was ended meanwhile. */
 export async function extendGrant(sql: Querying, id: string, expiresAt: Date): Promise<boolean> {
   const result = await sql`

@@ -47,6 +47,11 @@ export function isRegisteredRedirect(registered: string, presented: string): boo
   return known[1] === given[1] && known[2] === given[2]
 }
 
+/** Whether the answer stays on the person's own machine (RFC 8252 section 7.3). */
+export function isLoopbackRedirect(uri: string): boolean {
+  return loopbackUri.test(uri)
+}
+
 /** What the consent page names as the receiver of the code: a host, or the scheme of an application. */
 export function redirectTarget(uri: string): string {
   const url = new URL(uri)

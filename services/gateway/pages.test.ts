@@ -195,6 +195,16 @@ describe('consent', () => {
     expect([refused.status, refused.headers.get('location')]).toEqual([400, null])
   })
 
+  test('a redirect that nobody vouches for is a link, with the code of the error beside it', async () => {
+    world.consent.outcome = 'stranger'
+    const response = await fetch(query(), withCookie)
+    expect([response.status, response.headers.get('location')]).toEqual([400, null])
+    const page = await response.text()
+    expect(page).toContain('<code>invalid_scope</code>')
+    expect(page).toContain('The program waits at <code>lure.example</code>')
+    expect(page).toContain('<a href="https://lure.example/cb?error=a&amp;b" rel="noreferrer">')
+  })
+
   const decision = (value: string, csrf = 'csrf-1') =>
     fetch(
       `${gw.origin}/oauth/consent`,

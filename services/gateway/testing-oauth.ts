@@ -22,7 +22,7 @@ export type OAuthWorld = {
   server: TestServer
   /** What the stand-in was asked, newest last. */
   asked: AskedOfAuth
-  consent: { outcome: 'login' | 'consent' | 'redirect' | 'fault' }
+  consent: { outcome: 'login' | 'consent' | 'redirect' | 'fault' | 'stranger' }
   /** Forgets what was asked. */
   reset(): void
 }
@@ -128,6 +128,14 @@ function consentStandIn(asked: AskedOfAuth, consent: OAuthWorld['consent']): Met
           }
         case 'fault':
           return fault(400, 'invalid_request')
+        case 'stranger': {
+          const { value } = fault(400, 'invalid_scope').outcome
+          const back = {
+            returnUrl: 'https://lure.example/cb?error=a&b',
+            returnHost: 'lure.example',
+          }
+          return { outcome: { case: 'fault', value: { ...value, ...back } } }
+        }
         case 'consent':
           return { outcome: { case: 'consent', value: consentFor(request) } }
         default:

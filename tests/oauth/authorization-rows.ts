@@ -18,6 +18,9 @@ function twice(name: string, value: (side: Side) => string) {
 const untrusted =
   'RFC 6749 section 4.1.2.1 knows no such code; what cannot be trusted to redirect to is an invalid_request.'
 
+const openRedirector =
+  'RFC 9700 section 4.11.2: registration is open here, so a person signs in first and goes to a site that she does not know yet by herself.'
+
 export const authorizationRows: Row[] = [
   {
     name: 'no client',
@@ -292,6 +295,24 @@ export const authorizationRows: Row[] = [
     name: 'a state of 20,000 characters',
     send: asking({ state: 's'.repeat(20_000) }),
     ours: 'page 431',
+  },
+  {
+    name: 'a scope that does not exist, of somebody who is signed out',
+    send: asking({ scope: 'everything' }, { as: 'signed out' }),
+    ours: 'page 200',
+    oracle: { answers: 'redirect access_denied', because: openRedirector },
+  },
+  {
+    name: 'no resource, of a client on the web that she allows nothing yet',
+    send: asking({ redirect_uri: webRedirectUri, resource: undefined }, { client: 'web' }),
+    ours: 'page 400 invalid_target',
+    oracle: { answers: 'redirect invalid_target', because: openRedirector },
+  },
+  {
+    name: 'a sound request of a client on the web, which she denies',
+    send: asking({ redirect_uri: webRedirectUri, login_hint: 'deny' }, { client: 'web' }),
+    ours: 'page 400 access_denied',
+    oracle: { answers: 'redirect access_denied', because: openRedirector },
   },
   {
     name: 'nothing at all',

@@ -44,5 +44,9 @@ function errorOf(answer: Answer): string {
 }
 
 function codeOnPage(html: string): string {
-  return /<code>([a-z_]+)<\/code>/.exec(html)?.[1] ?? /"error":"([a-z_]+)"/.exec(html)?.[1] ?? ''
+  return (
+    /author of the program: <code>([a-z_]+)<\/code>/.exec(html)?.[1] ??
+    /"error":"([a-z_]+)"/.exec(html)?.[1] ??
+    ''
+  )
 }

@@ -61,15 +61,23 @@ export function errorPage(
     next?: { href: string; label: string }
     /** The machine's word for it, for who wrote the program. */
     code?: string
+    /** The address of a program that nobody vouches for. */
+    back?: { href: string; host: string }
   } = {},
 ): Response {
-  const { next, code } = more
+  const { next, code, back } = more
   return pageResponse({
     title,
     status,
     body: html`<h1>${title}</h1>
 <p role="alert">${sentence}</p>
 ${code === undefined ? undefined : html`<p class="quiet">For the author of the program: <code>${code}</code></p>`}
+${
+  back === undefined
+    ? undefined
+    : html`<p class="note">The program waits at <code>${back.host}</code>. Nobody has checked that address: go there only if you know it.</p>
+<p><a href="${back.href}" rel="noreferrer">Go back to ${back.host}</a></p>`
+}
 ${next === undefined ? undefined : html`<p><a class="button" href="${next.href}">${next.label}</a></p>`}`,
   })
 }

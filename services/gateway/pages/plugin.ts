@@ -21,6 +21,7 @@ import {
   sessionCookie,
 } from '../session-cookie.ts'
 import { consentPage } from './consent.ts'
+import { displayed } from './html.ts'
 import { errorPage, seeOther } from './layout.ts'
 import { returnPath } from './return-path.ts'
 import { finishPage, homePage, loginPage, mailSentPage } from './sign-in.ts'
@@ -178,9 +179,11 @@ function shown(
   }
 }
 
-/** The sentence is for the person, the code for who wrote the program. */
-function refusedPage(title: string, { status, description, error }: OAuthFault): Response {
-  return errorPage(status, title, description, { code: error })
+/** The sentence is for the person, the code for who wrote the program, and the way on is hers to take or to leave. */
+function refusedPage(title: string, fault: OAuthFault): Response {
+  const { status, description, error, returnUrl, returnHost } = fault
+  const back = returnUrl === '' ? {} : { back: { href: returnUrl, host: displayed(returnHost) } }
+  return errorPage(status, title, description, { code: error, ...back })
 }
 
 async function decide(request: Request, options: PagesOptions): Promise<Response> {
@@ -197,7 +200,10 @@ async function decide(request: Request, options: PagesOptions): Promise<Response
     case 'redirectUrl':
       return seeOther(outcome.value)
     case 'fault':
-      return refusedPage('That did not work', outcome.value)
+      return refusedPage(
+        outcome.value.error === 'access_denied' ? 'Nothing was allowed' : 'That did not work',
+        outcome.value,
+      )
     case undefined:
       throw new Error('the authorization server answered nothing')
     default:
