@@ -80,6 +80,19 @@ test('a scheme of an application is no more trusted than a site', async () => {
   expect(outcome).toMatchObject({ case: 'fault', value: { returnHost: 'lure.app' } })
 })
 
+test('a client of the operator’s gets its errors, and the word of who declines', async () => {
+  const { client } = await auth.clients.createClient({
+    name: 'Vouched for',
+    redirectUris: [site],
+    authMethod: 'none',
+  })
+  const clientId = client?.id ?? ''
+  const wrong = await authorize(clientId, { scope: 'admin' }, owner.sessionToken)
+  expect(wrong).toMatchObject({ case: 'redirectUrl' })
+  const silent = await authorize(clientId, { prompt: 'none' }, '')
+  expect(silent).toMatchObject({ case: 'redirectUrl' })
+})
+
 test('whoever declines stays here, and the page is used up', async () => {
   const clientId = await webClient()
   const target = resource()
