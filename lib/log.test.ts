@@ -35,3 +35,16 @@ test('members that are named like secrets are redacted, also two levels down', a
     createLog('test').info({ token: 'canary', a: { value: 'canary', b: { code: 'canary' } } }, 'x')`)
   expect(JSON.stringify(line)).not.toContain('canary')
 })
+
+test('a full disk costs lines, not the process', () => {
+  const script = `
+    import { createLog } from '${import.meta.dir}/log.ts'
+    const log = createLog('full')
+    for (let line = 0; line < 3; line++) { log.info('no room'); await Bun.sleep(10) }
+    process.stderr.write('it lives')`
+  const { stderr, exitCode } = Bun.spawnSync([
+    ...['sh', '-c', 'exec "$@" > /dev/full', 'sh'],
+    ...[process.execPath, '-e', script],
+  ])
+  expect([exitCode, stderr.toString()]).toEqual([0, 'it lives'])
+})

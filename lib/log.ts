@@ -1,4 +1,5 @@
 /** JSON logs on standard output, with the names of secrets redacted wherever they might slip in. */
+import { writeSync } from 'node:fs'
 import pino from 'pino'
 
 export type Log = pino.Logger
@@ -16,10 +17,11 @@ const secretKeys = [
 ]
 
 const MAX_CAUSES = 3
+const STANDARD_OUTPUT = 1
 
 /** A logger whose lines carry the service's name and RFC 3339 times. */
 export function createLog(service: string, level: LogLevel = 'info'): Log {
-  return pino({
+  const options: pino.LoggerOptions = {
     level,
     base: { service },
     timestamp: () => `,"at":"${new Date().toISOString()}"`,
@@ -30,7 +32,23 @@ export function createLog(service: string, level: LogLevel = 'info'): Log {
       paths: secretKeys.flatMap((key) => [key, `*.${key}`, `*.*.${key}`]),
       censor: '[redacted]',
     },
-  })
+  }
+  return pino(options, { write: writeLine })
+}
+
+let lostLines = 0
+
+/** A disk that is full costs lines and not the process; how many is said once there is room again. */
+function writeLine(line: string): void {
+  try {
+    if (lostLines > 0) {
+      writeSync(STANDARD_OUTPUT, `\n${JSON.stringify({ level: 'warn', lostLines })}\n`)
+      lostLines = 0
+    }
+    writeSync(STANDARD_OUTPUT, line)
+  } catch {
+    lostLines++
+  }
 }
 
 /** What of an error belongs into a log. Its other properties may be whole descriptors and circular. */

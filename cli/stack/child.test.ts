@@ -71,6 +71,18 @@ test('one that keeps ending before it is ready is a fault that shows the end of 
   await child.stop()
 })
 
+test('one that cannot be started is tried again, and says why', async () => {
+  const impossible = spec('impossible', [join(folder, 'no-such-program')], {
+    fault: async () => 'it does not answer',
+  })
+  const events: ChildEvent[] = []
+  const child = keepRunning(impossible, folder, (event) => events.push(event))
+  expect(await child.firstReady.catch((error: unknown) => error)).toBeInstanceOf(StartFault)
+  expect(events.map(({ kind }) => kind)).toEqual(Array(5).fill('ended'))
+  expect(events[0]).toMatchObject({ how: expect.stringContaining('no-such-program') })
+  await child.stop()
+})
+
 test('one that never gets ready is a fault that says why', async () => {
   const silent = spec('silent', ['sleep', '600'], {
     fault: async () => 'no database',

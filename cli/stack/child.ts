@@ -1,5 +1,6 @@
 /** A process that is kept running: started, watched, started again with back-off, and stopped. */
 import { closeSync, openSync } from 'node:fs'
+import { errorFrom } from '@bmm/lib/errors'
 import { closeQuietly, openLog, tailOf } from './log-file.ts'
 
 const READY_POLL_MS = 25
@@ -62,9 +63,7 @@ export function keepRunning(
     let endsInARow = 0
     while (!stopping.signal.aborted) {
       const startedAt = performance.now()
-      current = spawn(spec, logs)
-      onEvent({ kind: 'started', name: spec.name, pid: current.pid })
-      const code = await current.exited
+      const how = await runOnce()
       if (stopping.signal.aborted) return
       endsInARow = performance.now() - startedAt > STEADY_MS ? 1 : endsInARow + 1
       if (!everReady && endsInARow >= MAX_EARLY_ENDS) {
@@ -72,10 +71,21 @@ export function keepRunning(
         return
       }
       const againInMs = backoffMs(endsInARow)
-      const how = String(current.signalCode ?? `exit code ${code}`)
       onEvent({ kind: 'ended', name: spec.name, how, againInMs })
       await sleep(againInMs, stopping.signal)
     }
+  }
+
+  /** How it ended, or why it could not be started: for want of memory, processes or room on the disk. */
+  async function runOnce(): Promise<string> {
+    try {
+      current = spawn(spec, logs)
+    } catch (error) {
+      return errorFrom(error).message
+    }
+    onEvent({ kind: 'started', name: spec.name, pid: current.pid })
+    const code = await current.exited
+    return String(current.signalCode ?? `exit code ${code}`)
   }
 
   async function awaitReady(): Promise<void> {

@@ -9,6 +9,7 @@ import {
   truncateSync,
 } from 'node:fs'
 import { join } from 'node:path'
+import { errorFrom } from '@bmm/lib/errors'
 
 const LIMIT_BYTES = 16 * 1024 * 1024
 const CHECK_EVERY_MS = 5_000
@@ -36,9 +37,19 @@ export function tailOf(folder: string, name: string, lines = 12): string {
 }
 
 /** Keeps each log under 16 MiB, with one older part beside it, until disposed. */
-export function rotateLogs(folder: string, names: readonly string[]): Disposable {
+export function rotateLogs(
+  folder: string,
+  names: readonly string[],
+  onFault: (fault: string) => void,
+): Disposable {
   const timer = setInterval(() => {
-    for (const name of names) rotate(logFile(folder, name))
+    for (const name of names) {
+      try {
+        rotate(logFile(folder, name))
+      } catch (error) {
+        onFault(`the log of ${name} cannot be moved aside: ${errorFrom(error).message}`)
+      }
+    }
   }, CHECK_EVERY_MS)
   return { [Symbol.dispose]: () => clearInterval(timer) }
 }
@@ -47,8 +58,12 @@ export function rotateLogs(folder: string, names: readonly string[]): Disposable
 export function rotate(path: string, limitBytes = LIMIT_BYTES): void {
   const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0
   if (size < limitBytes) return
-  copyFileSync(path, `${path}.1`)
-  truncateSync(path)
+  try {
+    copyFileSync(path, `${path}.1`)
+  } finally {
+    // On a full disk the older lines are given up: the log itself would take what little room there is.
+    truncateSync(path)
+  }
 }
 
 /** Closes a descriptor that a child has inherited by now. */

@@ -40,7 +40,9 @@ async function supervise(options: DecidedOptions): Promise<void> {
       childEvent: logChildEvent,
       stopping,
     })
-    using _rotation = rotateLogs(paths.logs, [...stack.logs, 'supervisor'])
+    using _rotation = rotateLogs(paths.logs, [...stack.logs, 'supervisor'], (fault) =>
+      log.warn(fault),
+    )
     const report: Report = {
       gateway: stack.facts.publicUrl,
       mailbox: stack.facts.mailbox ?? null,
