@@ -5,8 +5,11 @@ const connectionCodes = new Set([
   ...['CONNECTION_CLOSED', 'CONNECTION_ENDED', 'CONNECTION_DESTROYED', 'CONNECT_TIMEOUT'],
   ...['ECONNREFUSED', 'ECONNRESET', 'EPIPE'],
 ])
-/** SQLSTATE: the server is stopping, was killed or still starts; connections are broken (class 08) or used up. */
-const serverStates = /^(57P0[123]|08[0-9A-Z]{3}|53300)$/
+/**
+ * SQLSTATE: the server is stopping, was killed or still starts; connections are broken (class 08) or used up; disk or
+ * memory is full (53…); a file cannot be written (58030); the statement got no further in its time (57014).
+ */
+const serverStates = /^(57P0[123]|08[0-9A-Z]{3}|53[123]00|58030|57014)$/
 
 /** Whether a repetition may succeed once the store is back. */
 export function isOutage(thrown: unknown): boolean {

@@ -111,6 +111,8 @@ test('a database that cannot be reached is unavailable, not a bug', async () => 
   const ended = openSql(database.url, { schema: 'outage', max: 1 })
   const outages = {
     'no socket': () => unreachable`select 1`,
+    'out of room': () => ended.unsafe(`do $$ begin raise sqlstate '53100'; end $$`),
+    'out of time': () => ended.unsafe('set statement_timeout = 1; select pg_sleep(1)'),
     'ended by the server': () => ended`select pg_terminate_backend(pg_backend_pid())`,
   }
   for (const [what, query] of Object.entries(outages)) {

@@ -129,7 +129,7 @@ function maskedError(thrown: unknown, log: Log, method: string, requestId: strin
     log.warn({ fault: errorFrom(thrown).message, method, requestId }, 'a store does not answer')
     return unavailable(
       'store_unavailable',
-      'The database does not answer. Try again in a moment.',
+      'The database does not answer, or has no room. Try again in a moment.',
       {
         retryAfterSeconds: OUTAGE_RETRY_SECONDS,
       },

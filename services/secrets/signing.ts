@@ -4,7 +4,6 @@ import type { UserClaims } from '@bmm/lib/identity'
 import { inTransaction, type Sql, type Transaction } from '@bmm/lib/sql'
 import { confirmationDigest } from '@bmm/spec/confirmation'
 import {
-  openStatement,
   type SignedStatement,
   type Statement,
   type StopStatement,
@@ -12,6 +11,7 @@ import {
 } from '@bmm/spec/statement'
 import { contractFrom, serveStatement, stopStatement } from './confirmation.ts'
 import type { Keyring } from './keyring.ts'
+import { isDeleted, refuseDeleted, standingOf } from './standing.ts'
 import * as store from './store.ts'
 import { getOwnServer } from './vault.ts'
 
@@ -65,7 +65,7 @@ export async function signServe(
     const confirmation = await store.findConfirmation(transaction, input.confirmationId)
     if (server === undefined || confirmation === undefined) throw new Error('a locked row is gone')
     if (confirmation.epoch !== null) {
-      const again = current(server, keyring)
+      const again = standingOf(server, keyring)
       const same =
         again !== undefined &&
         confirmation.epoch === server.epoch &&
@@ -105,7 +105,7 @@ export async function signStop(
 ): Promise<Signed> {
   return inTransaction(sql, async (transaction) => {
     const server = await getOwnServer(transaction, user, input.serverId, store.lockServer)
-    const standing = current(server, keyring)
+    const standing = standingOf(server, keyring)
     if (standing?.statement.kind === 'stop' && standing.statement.reason === input.reason) {
       return { statement: standing.signed, epoch: server.epoch }
     }
@@ -143,27 +143,4 @@ async function signNext(
   const signed = signStatement(statement, keyring.signer.key, keyring.signer.keyId)
   await store.setStatement(transaction, statement.serverId, statement.epoch, signed)
   return { statement: signed, epoch: statement.epoch }
-}
-
-function current(
-  server: store.ServerRow,
-  keyring: Keyring,
-): { statement: Statement; signed: SignedStatement } | undefined {
-  const { statement: bytes, signature, keyId } = server
-  if (bytes === null || signature === null || keyId === null) return undefined
-  const signed = { bytes, signature, keyId }
-  const statement = openStatement(signed, keyring.statementKeys)
-  if (statement === undefined) throw new Error('a stored statement does not verify')
-  return { statement, signed }
-}
-
-function isDeleted(server: store.ServerRow, keyring: Keyring): boolean {
-  const standing = current(server, keyring)
-  return standing?.statement.kind === 'stop' && standing.statement.reason === 'deleted'
-}
-
-function refuseDeleted(server: store.ServerRow, keyring: Keyring): void {
-  if (isDeleted(server, keyring)) {
-    throw precondition('server_deleted', 'The server is deleted; nothing more is signed for it.')
-  }
 }

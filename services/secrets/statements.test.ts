@@ -119,7 +119,7 @@ describe('statements', () => {
     expect(await open({ ...statement, keyId: 'unknown' })).toBe('statement_invalid')
   })
 
-  test('after a deletion nothing more is signed, and only then the secrets go', async () => {
+  test('after a deletion nothing more is signed or stored, and only then the secrets go', async () => {
     const { serverId } = await vault.makeServer()
     await vault.put(serverId)
     const wipe = () => vault.secrets('generator').deleteServerSecrets({ serverId })
@@ -128,6 +128,7 @@ describe('statements', () => {
     const first = await vault.statements('generator').signStop(stop, await vault.user())
     const again = await vault.statements('generator').signStop(stop, await vault.user())
     expect(again.statement?.bytes).toEqual(first.statement?.bytes ?? new Uint8Array())
+    expect(await reason(vault.put(serverId))).toBe('server_deleted')
     expect((await wipe()).deleted).toBe(1)
     expect((await wipe()).deleted).toBe(0)
     expect(await reason(vault.makeServer(specBytes, owner, serverId))).toBe('server_deleted')

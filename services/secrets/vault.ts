@@ -15,11 +15,12 @@ import {
   namesToOpen,
   secretBinding,
 } from './secret.ts'
+import { refuseDeleted } from './standing.ts'
 import * as store from './store.ts'
 
 export type OpenedSecret = { name: string; value: Uint8Array; destination: Destination }
 
-/** Seals a value under the active key. Throws `server_not_found`, `destination_invalid`, `value_invalid`, `too_many_secrets`. */
+/** Seals a value under the active key. Throws `server_not_found`, `server_deleted`, `destination_invalid`, `value_invalid`, `too_many_secrets`. */
 export async function putSecret(
   sql: Sql,
   keyring: Keyring,
@@ -32,7 +33,8 @@ export async function putSecret(
   const { serverId, name } = input
   const destination = destinationText(input.destination)
   return inTransaction(sql, async (transaction) => {
-    await getOwnServer(transaction, user, serverId, store.lockServer)
+    // Behind the lock: a value that comes while the server is deleted would outlive it.
+    refuseDeleted(await getOwnServer(transaction, user, serverId, store.lockServer), keyring)
     const rows = await store.listSecrets(transaction, user.orgId, serverId)
     const earlier = rows.find((row) => row.name === name)
     if (earlier === undefined && rows.length >= MAX_CREDENTIALS) {

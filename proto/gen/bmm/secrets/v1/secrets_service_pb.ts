@@ -652,7 +652,7 @@ export const StopReasonSchema: GenEnum<StopReason> = /*@__PURE__*/
 export const SecretsService: GenService<{
   /**
    * Seals a value under the active data key, replacing any earlier value of that name. Reasons: `server_not_found`,
-   * `destination_invalid`, `value_invalid`, `too_many_secrets`.
+   * `server_deleted`, `destination_invalid`, `value_invalid`, `too_many_secrets`.
    *
    * @generated from rpc bmm.secrets.v1.SecretsService.PutSecret
    */
