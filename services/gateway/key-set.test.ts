@@ -63,6 +63,14 @@ test('a known key stays good while nobody answers, an unknown one is an error', 
   expect(await set.find('a')).toBeDefined()
   state.now += 2_000
   await expect(set.find('b')).rejects.toThrow('nobody answers')
+  // Not bad either before the next question may be asked, which is soon.
+  await expect(set.find('b')).rejects.toThrow('nobody answers')
+  const { asked } = state
+  state.failing = false
+  state.now += 200
+  expect(await set.find('a')).toBeDefined()
+  expect(await set.find('b')).toBeUndefined()
+  expect(state.asked).toBe(asked + 1)
 })
 
 test('keys of other kinds are left out: no symmetric key, no other curve', async () => {

@@ -7,6 +7,8 @@ const TOKEN_ALGORITHM = 'ES256'
 const MAX_AGE_MS = 60_000
 /** Unknown kids cost the authorization server at most one question in this time. */
 const REFRESH_FLOOR_MS = 2_000
+/** Sooner after a question that was not answered: until then nobody's token can be told good or bad. */
+const RETRY_FLOOR_MS = 200
 const MAX_KEYS = 20
 
 export type KeySet = {
@@ -31,10 +33,18 @@ export function keySet(options: {
   let fetchedAt = Number.NEGATIVE_INFINITY
   let triedAt = Number.NEGATIVE_INFINITY
   let pending: Promise<void> | undefined
+  /** Why the newest question was not answered. */
+  let fault: unknown
 
   async function refresh(): Promise<void> {
     triedAt = now()
-    keys = await importKeys(await options.fetchJwks())
+    try {
+      keys = await importKeys(await options.fetchJwks())
+      fault = undefined
+    } catch (error) {
+      fault = error
+      return
+    }
     fetchedAt = now()
   }
 
@@ -42,15 +52,15 @@ export function keySet(options: {
     algorithm: TOKEN_ALGORITHM,
     async find(kid) {
       const due = !keys.has(kid) || now() - fetchedAt > MAX_AGE_MS
-      if (due && (pending !== undefined || now() - triedAt >= REFRESH_FLOOR_MS)) {
+      const floorMs = fault === undefined ? REFRESH_FLOOR_MS : RETRY_FLOOR_MS
+      if (due && (pending !== undefined || now() - triedAt >= floorMs)) {
         pending ??= refresh().finally(() => {
           pending = undefined
         })
-        // A key that is known stays good while the authorization server restarts.
-        await pending.catch((error: unknown) => {
-          if (!keys.has(kid)) throw error
-        })
+        await pending
       }
+      // A key that is known stays good while the authorization server restarts; an unknown one is then not bad.
+      if (fault !== undefined && !keys.has(kid)) throw fault
       return keys.get(kid)
     },
   }
