@@ -3,6 +3,7 @@ import { Queue, Worker } from 'bullmq'
 import { z } from 'zod'
 import { errorFrom } from './errors.ts'
 import type { Log } from './log.ts'
+import { isOutage } from './outage.ts'
 import { openRedis } from './redis.ts'
 
 const KEEP_FINISHED = 1_000
@@ -58,9 +59,10 @@ export function openWorker(
     lockDuration: LOCK_MS,
   })
   worker.on('error', (error) => log.warn({ fault: error.message, queue: name }, 'worker'))
-  worker.on('failed', (_job, error) =>
-    log.error({ err: errorFrom(error), queue: name }, 'job failed'),
-  )
+  worker.on('failed', (_job, error) => {
+    if (isOutage(error)) log.warn({ fault: error.message, queue: name }, 'a job goes on later')
+    else log.error({ err: errorFrom(error), queue: name }, 'job failed')
+  })
   return {
     async [Symbol.asyncDispose]() {
       await worker.close()

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { inTransaction, migrate, openSql, readMigrations, type Sql } from './sql.ts'
 import { type TestDatabase, testDatabase } from './testing.ts'
 
@@ -31,6 +31,20 @@ test('migrations run once, also when ten processes start together', async () => 
   await Promise.all(pools.map((pool) => migrate(pool, 'sqltest', migrations)))
   expect(await count(database.sql)).toBe(1)
   await Promise.all(pools.map((pool) => pool.end()))
+})
+
+test('migrations wait for a database that comes a little later', async () => {
+  const url = new URL(database.url)
+  const socketFolder = url.searchParams.get('host') ?? ''
+  const later = join(mkdtempSync(join(tmpdir(), 'bmm-later-')), 'socket')
+  url.searchParams.set('host', later)
+  const sql = openSql(url.href, { schema: 'sqltest', max: 1 })
+  const done = migrate(sql, 'sqltest', readMigrations(folder))
+  expect(await Promise.race([done, Bun.sleep(400).then(() => 'waiting')])).toBe('waiting')
+  symlinkSync(socketFolder, later)
+  await done
+  await sql.end()
+  rmSync(dirname(later), { recursive: true })
 })
 
 test('a changed or vanished migration stops the start and applies nothing', async () => {

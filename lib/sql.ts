@@ -3,11 +3,14 @@ import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import postgres from 'postgres'
+import { isOutage } from './outage.ts'
 
 const DEFAULT_CONNECTIONS = 8
 const CONNECT_TIMEOUT_SECONDS = 10
 const IDLE_TIMEOUT_SECONDS = 60
 const STATEMENT_TIMEOUT_MS = 15_000
+const START_PATIENCE_MS = 60_000
+const START_PAUSE_MS = 250
 const migrationFile = /^(\d{4})-[a-z0-9-]+\.sql$/
 
 export type Sql = postgres.Sql
@@ -73,9 +76,22 @@ export function readMigrations(directory: string): Migration[] {
 
 /**
  * Brings the schema up to date, under an advisory lock, so that several starting processes do it once.
- * Throws when an applied migration has changed or is gone: they are history.
+ * Throws when an applied migration has changed or is gone: they are history. Waits a minute for a database that is
+ * away: a process that starts beside it need not end for it.
  */
 export async function migrate(sql: Sql, schema: string, migrations: Migration[]): Promise<void> {
+  const deadline = performance.now() + START_PATIENCE_MS
+  for (;;) {
+    try {
+      return await migrateOnce(sql, schema, migrations)
+    } catch (error) {
+      if (!isOutage(error) || performance.now() > deadline) throw error
+      await Bun.sleep(START_PAUSE_MS)
+    }
+  }
+}
+
+async function migrateOnce(sql: Sql, schema: string, migrations: Migration[]): Promise<void> {
   await inTransaction(sql, async (transaction) => {
     await transaction`select pg_advisory_xact_lock(hashtext(${`bmm-migrate-${schema}`}))`
     const exists = await transaction`select 1 from pg_namespace where nspname = ${schema}`

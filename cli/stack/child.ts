@@ -5,7 +5,7 @@ import { closeQuietly, openLog, tailOf } from './log-file.ts'
 
 const READY_POLL_MS = 25
 const FIRST_BACKOFF_MS = 100
-const MAX_BACKOFF_MS = 10_000
+const MAX_BACKOFF_MS = 5_000
 /** What is broken ends while it starts; a process that ran this long was hit from outside and returns at once. */
 const STEADY_MS = 5_000
 /** Before it was ever ready: this many ends make the start of the stack fail. */

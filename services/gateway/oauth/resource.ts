@@ -1,11 +1,16 @@
 /** From the `resource` parameter to the server that it names, as the authorization server wants to know it. */
 
+import { unavailable } from '@bmm/lib/errors'
 import type { ResourceSchema } from '@bmm/proto/auth/v1/oauth_service'
 import { slugFromResource } from '@bmm/spec/resource-url'
 import type { MessageInitShape } from '@bufbuild/protobuf'
 import type { Listings } from '../listing.ts'
 import type { Served, Servings } from '../serving.ts'
 import { onlyValue, type Pair } from './form.ts'
+
+/** Whoever heard from the generator within this time knows all live servers. */
+const HEARD_MS = 5_000
+const RETRY_SECONDS = 2
 
 export type ResourceOptions = { publicUrl: string; servings: Servings; listings: Listings }
 
@@ -20,12 +25,24 @@ export async function resourceIn(
   return describe(await options.servings.find(slug), options)
 }
 
-/** The live server of an id, for grants whose request names no resource. */
+/** The live server of an id, for grants whose request names no resource. Throws `unavailable`. */
 export async function resourceOfServer(
   serverId: string,
   options: ResourceOptions,
 ): Promise<MessageInitShape<typeof ResourceSchema> | undefined> {
-  return describe(options.servings.knownServer(serverId), options)
+  const { servings } = options
+  let served = servings.knownServer(serverId)
+  if (served === undefined) {
+    await servings.hint()
+    served = servings.knownServer(serverId)
+    // A gateway that has just started may not have heard of any server: then this is no fault of the request.
+    if (served === undefined && servings.ageMs() > HEARD_MS) {
+      throw unavailable('unavailable', 'Servers cannot be looked up right now. Try again.', {
+        retryAfterSeconds: RETRY_SECONDS,
+      })
+    }
+  }
+  return describe(served, options)
 }
 
 async function describe(
