@@ -5,6 +5,8 @@ import type { Log } from './log.ts'
 const RETRY_STEP_MS = 100
 const RETRY_MAX_MS = 2_000
 const COMMAND_TIMEOUT_MS = 5_000
+/** A process that starts while Redis is away goes without hints for the time being. */
+const SUBSCRIBE_PATIENCE_MS = 1_000
 
 export type { Redis }
 
@@ -46,7 +48,9 @@ export async function subscribe(
   const subscriber = redis.duplicate({ maxRetriesPerRequest: null })
   subscriber.on('error', () => {})
   subscriber.on('message', (_channel: string, message: string) => onMessage(message))
-  await subscriber.subscribe(channel)
+  // Rejects when the subscriber is closed before Redis was ever there.
+  const subscribed = subscriber.subscribe(channel).catch(() => {})
+  await Promise.race([subscribed, Bun.sleep(SUBSCRIBE_PATIENCE_MS)])
   return {
     async [Symbol.asyncDispose]() {
       subscriber.disconnect()

@@ -75,6 +75,25 @@ test('a transaction whose work throws is rolled back', async () => {
   expect(await count(database.sql)).toBe(1)
 })
 
+test('a connection that breaks under a transaction fails it, not the process, and the pool goes on', async () => {
+  const sql = openSql(database.url, { schema: 'sqltest', max: 1 })
+  for (let round = 0; round < 20; round++) {
+    const work = inTransaction(sql, async (transaction) => {
+      const [row] = await transaction<{ pid: number }[]>`select pg_backend_pid() as pid`
+      await database.sql`select pg_terminate_backend(${row?.pid ?? 0})`
+      await Bun.sleep(round / 4)
+      // The first may find the connection broken, the second finds it gone.
+      await transaction`select ${'a'.repeat(round * 100)}::text`.catch(() => {})
+      await transaction`select 2`
+    })
+    await expect(work).rejects.toThrow()
+    // The pool may hand the broken one out once more before it hears of its end.
+    const again = () => sql`select 1 as one`
+    expect(await again().catch(again)).toHaveLength(1)
+  }
+  await sql.end()
+})
+
 async function count(sql: Sql): Promise<number> {
   const [row] = await sql<{ n: number }[]>`select count(*)::int as n from things`
   return row?.n ?? -1

@@ -1,4 +1,7 @@
-/** Postgres: pools, transactions and forward-only migrations. */
+/**
+ * Postgres: pools, transactions and forward-only migrations. `lib/patches` mends the client, whose lost connections
+ * ended the process, hung or, under a transaction, went on to carry its statements outside of it (its issues 1066, 1208).
+ */
 import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -9,6 +12,9 @@ const DEFAULT_CONNECTIONS = 8
 const CONNECT_TIMEOUT_SECONDS = 10
 const IDLE_TIMEOUT_SECONDS = 60
 const STATEMENT_TIMEOUT_MS = 15_000
+/** Before a lost connection is made again; the client's own would grow to 20 s. */
+const FIRST_BACKOFF_SECONDS = 0.05
+const LONGEST_BACKOFF_SECONDS = 1
 const START_PATIENCE_MS = 60_000
 const START_PAUSE_MS = 250
 const migrationFile = /^(\d{4})-[a-z0-9-]+\.sql$/
@@ -39,6 +45,7 @@ export function openSql(url: string, options: OpenSqlOptions): Sql {
     max: options.max ?? DEFAULT_CONNECTIONS,
     connect_timeout: CONNECT_TIMEOUT_SECONDS,
     idle_timeout: IDLE_TIMEOUT_SECONDS,
+    backoff: (tries) => Math.min(FIRST_BACKOFF_SECONDS * 2 ** tries, LONGEST_BACKOFF_SECONDS),
     onnotice: () => {},
     connection: {
       application_name: `bmm-${options.schema}`,

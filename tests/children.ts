@@ -13,7 +13,7 @@ export const children = [
 ] as const
 
 /** The pid that a child has now; undefined between its end and its next start. */
-function childPid(stack: Stack, name: string): number | undefined {
+export function childPid(stack: Stack, name: string): number | undefined {
   const log = readFileSync(join(stack.data, 'logs', 'supervisor.log'), 'utf8')
   const started = log
     .split('\n')

@@ -87,7 +87,9 @@ export function startClients(
           outcomes.findIndex((each) => 'answer' in each && each.answer === answer),
           1,
         )
-        held = await obtainTokens(stack, account, server.url)
+        const again = await obtainTokens(stack, account, server.url).catch(() => undefined)
+        if (again === undefined) return
+        held = again
         lostAt = undefined
         return
       }

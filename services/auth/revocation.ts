@@ -113,6 +113,6 @@ async function announce(redis: Redis, log: Log, grantIds: readonly string[]): Pr
     const failed = replies?.find(([error]) => error !== null)?.[0]
     if (failed) throw failed
   } catch (thrown) {
-    log.error({ err: errorFrom(thrown) }, 'Redis was not told of ended grants')
+    log.warn({ fault: errorFrom(thrown).message }, 'Redis was not told of ended grants')
   }
 }

@@ -3,6 +3,8 @@ import { errorFrom } from '@bmm/lib/errors'
 import type { Log } from '@bmm/lib/log'
 
 const INTERVAL_MS = 2_000
+/** A question that hangs longer is asked anew: neither a start nor an answer waits for it. */
+export const FEED_TIMEOUT_MS = 5_000
 
 export type Feed = AsyncDisposable & {
   /** Milliseconds since it was last seen; infinite before the first time. */

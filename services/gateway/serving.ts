@@ -14,7 +14,7 @@ import {
   type StopStatement,
 } from '@bmm/spec/statement'
 import type { Client } from '@connectrpc/connect'
-import { type Feed, openFeed } from './feed.ts'
+import { FEED_TIMEOUT_MS, type Feed, openFeed } from './feed.ts'
 
 const PAGE = 500
 /** Questions overlap by this many changes, in case two of them became visible out of order. */
@@ -96,7 +96,10 @@ export async function openServings(options: ServingsOptions): Promise<Servings> 
   async function pull(signal: AbortSignal): Promise<void> {
     let after = cursor > OVERLAP_CHANGES ? cursor - OVERLAP_CHANGES : 0n
     for (;;) {
-      const { servings } = await serving.listServings({ afterSeq: after }, { signal })
+      const { servings } = await serving.listServings(
+        { afterSeq: after },
+        { signal, timeoutMs: FEED_TIMEOUT_MS },
+      )
       for (const candidate of servings) {
         await admit(candidate)
         if (candidate.seq > after) after = candidate.seq
