@@ -8,8 +8,8 @@ import {
   serviceConfig,
   serviceEnv,
 } from '@bmm/lib/env'
+import { keyFault, keyFrom } from '@bmm/lib/envelope'
 import { z } from 'zod'
-import { kekFault, kekFrom } from './kek.ts'
 import { userTokenKey } from './user-token.ts'
 
 /** Throws ConfigError that names every fault; refuses production without a mail sender and a sound key. */
@@ -97,9 +97,9 @@ function isLoopback(hostname: string): boolean {
 
 function readKek(source: string): Buffer {
   const kek = source.startsWith('base64:')
-    ? kekFrom(Buffer.from(source.slice('base64:'.length)))
-    : kekFrom(readSecretSource(source, 'BMM_AUTH_KEK'))
-  const fault = kekFault(kek)
+    ? keyFrom(Buffer.from(source.slice('base64:'.length)))
+    : keyFrom(readSecretSource(source, 'BMM_AUTH_KEK'))
+  const fault = keyFault(kek)
   if (fault !== undefined) throw new ConfigError(`BMM_AUTH_KEK: ${fault}`)
   return kek
 }

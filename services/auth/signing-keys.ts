@@ -1,9 +1,9 @@
 /** The keys of access tokens: ES256, private halves wrapped at rest, one active, retired ones verifying on. */
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
+import { openNamed, SealBroken, sealNamed } from '@bmm/lib/envelope'
 import { inTransaction, type Sql } from '@bmm/lib/sql'
 import { calculateJwkThumbprint, exportJWK, type JWK } from 'jose'
 import { ACCESS_TOKEN_TTL_MS } from './grant.ts'
-import { unwrap, wrap } from './kek.ts'
 import {
   createSigningKey,
   findActiveSigningKey,
@@ -105,14 +105,15 @@ async function generate(kek: Buffer) {
   return {
     kid,
     publicJwk: { ...jwk, kid, alg: 'ES256', use: 'sig' },
-    wrappedPrivateKey: wrap(kek, wrapName(kid), der),
+    wrappedPrivateKey: Buffer.from(sealNamed(kek, der, wrapName(kid))),
   }
 }
 
 function unwrapKey(kek: Buffer, stored: StoredSigningKey): Buffer {
   try {
-    return unwrap(kek, wrapName(stored.kid), stored.wrappedPrivateKey)
+    return Buffer.from(openNamed(kek, stored.wrappedPrivateKey, wrapName(stored.kid)))
   } catch (cause) {
+    if (!(cause instanceof SealBroken)) throw cause
     throw new Error('BMM_AUTH_KEK is not the key that wrapped the stored signing key', { cause })
   }
 }

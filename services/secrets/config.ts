@@ -7,8 +7,8 @@ import {
   serviceConfig,
   serviceEnv,
 } from '@bmm/lib/env'
+import { keyFault, keyFrom } from '@bmm/lib/envelope'
 import { z } from 'zod'
-import { kekFrom } from './keyring.ts'
 
 /** Throws ConfigError that names every fault; refuses to go on without a sound key-encryption key. */
 export function configFrom(env: Env = process.env) {
@@ -16,7 +16,7 @@ export function configFrom(env: Env = process.env) {
     {
       ...serviceEnv,
       BMM_DATABASE_URL: z.string().min(1),
-      /** The key-encryption key: `fd:N` or a path to 32 raw bytes or their base64; in development also `base64:…`. */
+      /** The key-encryption key: `fd:N` or a path to 32 raw bytes, their base64 or hex; in development also `base64:…`. */
       BMM_KEK: z.string().min(1),
     },
     env,
@@ -24,8 +24,15 @@ export function configFrom(env: Env = process.env) {
   return {
     ...serviceConfig(vars),
     databaseUrl: vars.BMM_DATABASE_URL,
-    kek: kekFrom(kekSource(vars.BMM_KEK, vars.BMM_ENV)),
+    kek: kekFrom(vars.BMM_KEK, vars.BMM_ENV),
   }
+}
+
+function kekFrom(source: string, environment: 'development' | 'production'): Buffer {
+  const kek = keyFrom(kekSource(source, environment))
+  const fault = keyFault(kek)
+  if (fault !== undefined) throw new ConfigError(`BMM_KEK: ${fault}`)
+  return kek
 }
 
 function kekSource(source: string, environment: 'development' | 'production'): Buffer {
@@ -35,5 +42,5 @@ function kekSource(source: string, environment: 'development' | 'production'): B
       'BMM_KEK: a key in the environment is for development; give fd:N or a path in production',
     )
   }
-  return Buffer.from(source.slice('base64:'.length), 'base64')
+  return Buffer.from(source.slice('base64:'.length))
 }

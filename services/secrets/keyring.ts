@@ -7,30 +7,13 @@ import {
   randomBytes,
 } from 'node:crypto'
 import { ConfigError } from '@bmm/lib/env'
+import { KEY_BYTES, open, SealBroken, seal } from '@bmm/lib/envelope'
 import { inTransaction, type Sql } from '@bmm/lib/sql'
 import { digestOf } from '@bmm/spec/digest'
 import type { StatementKeys } from '@bmm/spec/statement'
-import { KEY_BYTES, open, SealBroken, seal } from './envelope.ts'
 import * as store from './store.ts'
 
 const KEY_ID_CHARACTERS = 24
-
-/** 32 raw bytes or their base64 text. Throws ConfigError for anything else and for all zeros. */
-export function kekFrom(source: Uint8Array): Uint8Array {
-  const key =
-    source.length === KEY_BYTES
-      ? source
-      : Buffer.from(Buffer.from(source).toString('latin1').trim(), 'base64')
-  if (key.length !== KEY_BYTES) {
-    throw new ConfigError(
-      `BMM_KEK: a key-encryption key has ${KEY_BYTES} bytes (raw, or as base64): make one with "openssl rand -base64 32"`,
-    )
-  }
-  if (key.every((byte) => byte === 0)) {
-    throw new ConfigError('BMM_KEK: the all-zero key is a placeholder; give a random one')
-  }
-  return key
-}
 
 export type Keyring = {
   /** The key that new values are sealed under. */

@@ -1,10 +1,10 @@
 /** Putting secrets in and opening them: who may, and what a current statement opens. */
+import { open, seal } from '@bmm/lib/envelope'
 import { invalid, limited, notFound, precondition } from '@bmm/lib/errors'
 import type { UserClaims } from '@bmm/lib/identity'
 import { inTransaction, type Sql } from '@bmm/lib/sql'
 import { MAX_CREDENTIALS } from '@bmm/spec/server-spec'
 import { openStatement, type SignedStatement } from '@bmm/spec/statement'
-import { open, seal } from './envelope.ts'
 import type { Keyring } from './keyring.ts'
 import {
   type Destination,
