@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { clientSetups } from '@bmm/spec/client-setup'
 import type { Command } from 'commander'
 import { z } from 'zod'
 import { accessToken } from './access-token.ts'
@@ -13,7 +14,7 @@ import { failed } from './fault.ts'
 import { parseJson } from './json.ts'
 import { signIn } from './login.ts'
 import { allowTarget } from './operator.ts'
-import { note, print, printJson } from './output.ts'
+import { note, print, printJson, table } from './output.ts'
 import { createServer } from './server-creation.ts'
 import { findSession, type LocalStack, localStack, type SignedIn, signedIn } from './session.ts'
 import { anyFreePort } from './stack/settings.ts'
@@ -165,14 +166,15 @@ async function ensureServer(shop: Shop, access: SignedIn): Promise<string> {
 
 function nextSteps(url: string, { paths, report }: LocalStack, email: string): string {
   const name = new URL(url).pathname.split('/')[2] ?? SLUG
-  const entry = JSON.stringify({ mcpServers: { [name]: { url } } })
+  const setups = clientSetups(name, url).map(({ client, text, file }) => [
+    client,
+    file === undefined ? text : `${file}: ${text}`,
+  ])
   const data = paths.data === defaultData ? '' : ` --data ${paths.data}`
   return `
 MCP server   ${url}
 
-Claude Code  claude mcp add --transport http ${name} ${url}
-VS Code      code --add-mcp '${JSON.stringify({ name, type: 'http', url })}'
-Cursor       ~/.cursor/mcp.json: ${entry}
+${table(setups)}
 
 The client asks you to sign in: as ${email}, by the link in the newest file of
 ${report.mailbox ?? 'your mailbox'}. (The server is for your organisation only.)

@@ -40,6 +40,13 @@ describe('the demo', () => {
     }
     expect((await json('servers', 'list')).servers.length).toBe(1)
   })
+
+  test('who waits for the mail in a browser is told in which folder it lies', async () => {
+    const body = new URLSearchParams({ email: 'waiting@example.com' })
+    const headers = { origin: stack.gateway }
+    const page = await fetch(`${stack.gateway}/login`, { method: 'POST', body, headers })
+    expect(await page.text()).toContain(`<code>${stack.mailbox}</code>`)
+  })
 })
 
 describe('the commands on a live server', () => {

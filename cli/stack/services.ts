@@ -137,7 +137,10 @@ export const services: readonly Service[] = [
     main: 'services/gateway/main.ts',
     after: ['auth', 'generator', 'runner', 'broker'],
     redis: true,
-    env: ({ port }) => ({ BMM_PORT: String(port) }),
+    env: ({ port, mailbox }) => ({
+      BMM_PORT: String(port),
+      ...(mailbox === undefined ? {} : { BMM_MAILBOX_DIR: mailbox }),
+    }),
     passes: ['BMM_TRUSTED_PROXIES'],
   },
 ]

@@ -34,6 +34,14 @@ test('a sound environment is read', () => {
   })
 })
 
+test('the folder of development mail is known in development only', () => {
+  withFiles((env) => {
+    const given = { ...env, BMM_MAILBOX_DIR: '/run/mail' }
+    expect(configFrom(given).mailbox).toBe('/run/mail')
+    expect(configFrom({ ...given, BMM_ENV: 'production' }).mailbox).toBeUndefined()
+  })
+})
+
 for (const [name, value] of [
   ['BMM_PUBLIC_URL', 'http://example.com'],
   ['BMM_PUBLIC_URL', 'http://127.0.0.1:4000'],

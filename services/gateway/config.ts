@@ -8,6 +8,8 @@ const shape = {
   BMM_REDIS_URL: z.string().min(1),
   /** Issuer of tokens and the only host that is answered. */
   BMM_PUBLIC_URL: publicUrlSchema,
+  /** Folder that development mail goes to, told to who waits for a mail; a path and no more. */
+  BMM_MAILBOX_DIR: z.string().min(1).optional(),
   BMM_PORT: z.coerce.number().int().min(0).max(65_535),
   /** Addresses and ranges, parted by commas, whose `X-Forwarded-For` is believed. */
   BMM_TRUSTED_PROXIES: z.string().default('').refine(isProxyList, {
@@ -23,6 +25,7 @@ export function configFrom(env: Env = process.env) {
     redisUrl: vars.BMM_REDIS_URL,
     publicUrl: vars.BMM_PUBLIC_URL,
     port: vars.BMM_PORT,
+    mailbox: vars.BMM_ENV === 'development' ? vars.BMM_MAILBOX_DIR : undefined,
     trusted: trustedProxies(entriesOf(vars.BMM_TRUSTED_PROXIES)),
   }
 }

@@ -3,6 +3,8 @@ import { errorFrom } from '@bmm/lib/errors'
 import type { Log } from '@bmm/lib/log'
 import { Elysia, ValidationError } from 'elysia'
 import type { Arrivals } from './arrival.ts'
+import { accepts } from './body.ts'
+import { errorPage } from './pages/layout.ts'
 import { type Problem, problemFrom, problemResponse } from './problem.ts'
 
 /** Sets up the error handling that every plugin shares; plugins are added by `.use`. */
@@ -12,10 +14,17 @@ export function edge(options: { arrivals: Arrivals; log: Log }) {
     ({ code, error, request }) => {
       const { requestId } = options.arrivals.of(request)
       const found = problemOf(code, error)
+      if (code === 'NOT_FOUND' && accepts(request, 'text/html')) return nothingHere()
       if (found === undefined) return answerBug(options.log, error, request, requestId)
       return problemResponse(found, requestId)
     },
   )
+}
+
+/** For people; programs get the problem below. */
+function nothingHere(): Response {
+  const sentence = 'The address may be mistyped, or what it named is gone.'
+  return errorPage(404, 'There is nothing at this address', sentence)
 }
 
 /** Logs what should not have happened, and says nothing of it but the request id. */

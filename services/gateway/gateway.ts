@@ -53,6 +53,8 @@ export type GatewayOptions = {
   port: number
   trusted: BlockList
   log: Log
+  /** The folder that mail goes to instead of to people, in development. */
+  mailbox?: string
   /** Shorter in tests. */
   feedIntervalMs?: number
   callTimeoutMs?: number
@@ -134,7 +136,12 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   const app = edge({ arrivals, log })
     .use(healthPlugin(checks))
     .use(oauthPlugin({ ...shared, visitors: rateLimiter(tokenLimit) }))
-    .use(pagesPlugin(shared))
+    .use(
+      pagesPlugin({
+        ...shared,
+        ...(options.mailbox === undefined ? {} : { mailbox: options.mailbox }),
+      }),
+    )
     .use(
       consolePlugin({
         ...{ ...shared, people, secrets, servers },

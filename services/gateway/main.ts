@@ -18,8 +18,11 @@ const identity = await openIdentity({
   publicKeys: config.publicKeys,
 })
 const redis = openRedis(config.redisUrl, { log })
-const { rpcDir, publicUrl, port, trusted } = config
-const gateway = await openGateway({ identity, rpcDir, redis, publicUrl, port, trusted, log })
+const { rpcDir, publicUrl, port, trusted, mailbox } = config
+const gateway = await openGateway({
+  ...{ identity, rpcDir, redis, publicUrl, port, trusted, log },
+  ...(mailbox === undefined ? {} : { mailbox }),
+})
 
 /** The supervisor's health check; the gateway has no RPC of its own. */
 const server = serveRpc({

@@ -234,3 +234,60 @@ describe('consent', () => {
     expect([response.status, response.headers.get('location')]).toEqual([403, null])
   })
 })
+
+describe('addresses that are opened in a browser', () => {
+  const browser = { headers: { accept: 'text/html,application/xhtml+xml,*/*;q=0.8' } }
+  const open = async (path: string, init: RequestInit = browser) => {
+    const response = await fetch(`${gw.origin}${path}`, init)
+    const type = response.headers.get('content-type')?.split(';')[0]
+    return { status: response.status, type, text: await response.text() }
+  }
+  const path = () => new URL(server.url).pathname
+
+  test('an MCP address says what it is and how a client is pointed to it', async () => {
+    const { status, type, text } = await open(path())
+    expect([status, type]).toEqual([200, 'text/html'])
+    for (const part of [server.url, `claude mcp add --transport http pets ${server.url}`]) {
+      expect(text).toContain(part)
+    }
+    expect(text).toContain('Pets &amp; &lt;Friends&gt;')
+  })
+
+  test('a client that asks the same address for a stream is told that there is none', async () => {
+    for (const accept of ['text/event-stream', 'application/json', '*/*']) {
+      const { status, type } = await open(path(), { headers: { accept } })
+      expect([status, type]).toEqual([405, 'application/json'])
+    }
+  })
+
+  test('of an unknown server a page says so, and every such page leads on', async () => {
+    for (const gone of ['/s/nobody-there/mcp', '/s/No_Slug/mcp', '/no/such/page']) {
+      const { status, type, text } = await open(gone)
+      expect([gone, status, type]).toEqual([gone, 404, 'text/html'])
+      expect(text).toContain('<a class="button" href="/">')
+    }
+    const program = await open('/no/such/page', {})
+    expect([program.status, program.type]).toEqual([404, 'application/problem+json'])
+  })
+
+  test('the page never says what was asked for', async () => {
+    expect((await open('/%3Cscript%3Ecanary')).text).not.toContain('canary')
+  })
+})
+
+describe('mail of development', () => {
+  const sent = async (gateway: TestGateway) => {
+    const fields = form({ email: 'ada@example.com' }, { origin: gateway.origin })
+    return (await fetch(`${gateway.origin}/login`, fields)).text()
+  }
+
+  test('where no mail is really sent, the page names the folder; else it names none', async () => {
+    expect(await sent(gw)).not.toContain('newest file')
+    const other = await oauthWorld({ mailbox: '/run/bmm/<mail>' })
+    try {
+      expect(await sent(other.gw)).toContain('/run/bmm/&lt;mail&gt;')
+    } finally {
+      await other.gw[Symbol.asyncDispose]()
+    }
+  })
+})

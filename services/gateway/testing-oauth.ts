@@ -27,11 +27,12 @@ export type OAuthWorld = {
   reset(): void
 }
 
-export async function oauthWorld(): Promise<OAuthWorld> {
+export async function oauthWorld(options: { mailbox?: string } = {}): Promise<OAuthWorld> {
   const asked = nothingAsked()
   const consent: OAuthWorld['consent'] = { outcome: 'consent' }
   const grants = { serverId: '' }
   const gw = await testGateway({
+    ...options,
     oauth: { ...tokenStandIn(asked, grants), ...consentStandIn(asked, consent) },
     routes: (name, router) => {
       if (name === 'auth') sessionStandIn(asked, router)

@@ -74,6 +74,7 @@ export type TestGatewayOptions = StandInOptions & {
   redis?: Redis
   trustedProxies?: string[]
   callTimeoutMs?: number
+  mailbox?: string
   feedIntervalMs?: number
   /** When a test mints tokens of its own. */
   identities?: TestIdentities
@@ -113,6 +114,7 @@ export async function testGateway(options: TestGatewayOptions = {}): Promise<Tes
     feedIntervalMs: options.feedIntervalMs ?? FEED_INTERVAL_MS,
     ...(options.redis === undefined ? {} : { redis: options.redis }),
     ...(options.callTimeoutMs === undefined ? {} : { callTimeoutMs: options.callTimeoutMs }),
+    ...(options.mailbox === undefined ? {} : { mailbox: options.mailbox }),
   })
   const person = testUser()
   const sign = (statement: Statement) => signStatement(statement, statementKey.privateKey, 'key-1')

@@ -1,4 +1,5 @@
 /** The URLs of MCP endpoints, in front of the router: they are most of all requests, and one pattern tells them. */
+import { accepts } from '../body.ts'
 import type { Door } from '../listener.ts'
 import { type McpOptions, serveMcp } from './endpoint.ts'
 
@@ -8,6 +9,8 @@ const endpointPattern = /^https?:\/\/[^/?#]*\/s\/([^/?#]+)\/mcp\/?(?:\?|$)/
 export function mcpDoor(options: McpOptions): Door {
   return (request, arrival) => {
     const slug = endpointPattern.exec(request.url)?.[1]
+    // A person who opens the address gets a page.
+    if (request.method === 'GET' && accepts(request, 'text/html')) return undefined
     return slug === undefined ? undefined : serveMcp(options, request, slug, arrival)
   }
 }

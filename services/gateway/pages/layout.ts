@@ -65,7 +65,7 @@ export function errorPage(
     back?: { href: string; host: string }
   } = {},
 ): Response {
-  const { next, code, back } = more
+  const { next = toStart, code, back } = more
   return pageResponse({
     title,
     status,
@@ -78,9 +78,11 @@ ${
     : html`<p class="note">The program waits at <code>${back.host}</code>. Nobody has checked that address: go there only if you know it.</p>
 <p><a href="${back.href}" rel="noreferrer">Go back to ${back.host}</a></p>`
 }
-${next === undefined ? undefined : html`<p><a class="button" href="${next.href}">${next.label}</a></p>`}`,
+<p><a class="button" href="${next.href}">${next.label}</a></p>`,
   })
 }
+
+const toStart = { href: '/', label: 'To the start page' }
 
 /** 303: whatever the request was, the browser gets the next page by GET. */
 export function seeOther(location: string, headers: Record<string, string> = {}): Response {

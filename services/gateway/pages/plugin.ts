@@ -7,11 +7,12 @@ import type {
   OAuthService,
   StartAuthorizationResponse,
 } from '@bmm/proto/auth/v1/oauth_service'
+import { slugPattern } from '@bmm/spec/resource-url'
 import type { Client } from '@connectrpc/connect'
 import { Elysia } from 'elysia'
 import { type Arrivals, userAgentOf } from '../arrival.ts'
 import { onlyValue, type Pair, queryPairs, readForm } from '../oauth/form.ts'
-import { type ResourceOptions, resourceIn } from '../oauth/resource.ts'
+import { nameOf, type ResourceOptions, resourceIn } from '../oauth/resource.ts'
 import { problem, problemFrom } from '../problem.ts'
 import { admitVisitor, type RateLimiter } from '../rate-limit.ts'
 import {
@@ -24,6 +25,7 @@ import { consentPage } from './consent.ts'
 import { displayed } from './html.ts'
 import { errorPage, seeOther } from './layout.ts'
 import { returnPath } from './return-path.ts'
+import { serverPage } from './server.ts'
 import { finishPage, homePage, loginPage, mailSentPage } from './sign-in.ts'
 
 export type PagesOptions = ResourceOptions & {
@@ -32,6 +34,8 @@ export type PagesOptions = ResourceOptions & {
   arrivals: Arrivals
   /** Requests without a session, by visitor. */
   visitors: RateLimiter
+  /** The folder that mail goes to instead of to people, in development. */
+  mailbox?: string
 }
 
 export function pagesPlugin(options: PagesOptions) {
@@ -39,6 +43,7 @@ export function pagesPlugin(options: PagesOptions) {
     humane(request, options, render)
   return new Elysia({ name: 'pages' })
     .get('/', ({ request }) => page(request, () => home(request, options)))
+    .get('/s/:slug/mcp', ({ request, params }) => page(request, () => server(params.slug, options)))
     .get('/login', ({ request }) =>
       page(request, async () => {
         const returnTo = returnPath(onlyValue(queryPairs(request), 'return_to'))
@@ -93,6 +98,19 @@ async function home(request: Request, options: PagesOptions): Promise<Response> 
   }
 }
 
+async function server(slug: string, options: PagesOptions): Promise<Response> {
+  const served = slugPattern.test(slug) ? await options.servings.find(slug) : undefined
+  if (served?.state !== 'live') {
+    throw problem(
+      404,
+      'server_not_found',
+      'There is no server at this address, or it is paused. Ask whoever gave you the address.',
+    )
+  }
+  const url = served.statement.resourceUrl
+  return serverPage({ name: await nameOf(slug, options), slug, url })
+}
+
 async function startLogin(request: Request, options: PagesOptions): Promise<Response> {
   const form = await readForm(request)
   const returnTo = returnPath(onlyValue(form, 'return_to'))
@@ -109,7 +127,7 @@ async function startLogin(request: Request, options: PagesOptions): Promise<Resp
     const fault = found.code === 'invalid_request' ? 'That is not an email address.' : found.detail
     return loginPage({ returnTo, fault, email, status: found.status })
   }
-  return mailSentPage(returnTo)
+  return mailSentPage(returnTo, options.mailbox)
 }
 
 async function finishLogin(request: Request, options: PagesOptions): Promise<Response> {

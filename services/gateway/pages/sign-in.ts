@@ -29,12 +29,13 @@ ${fault === undefined ? undefined : html`<p class="note" role="alert">${fault}</
 }
 
 /** The same page for known and unknown addresses. */
-export function mailSentPage(returnTo: string): Response {
+export function mailSentPage(returnTo: string, mailbox: string | undefined): Response {
   const again = returnTo === '' ? '/login' : `/login?return_to=${encodeURIComponent(returnTo)}`
   return pageResponse({
     title: 'Look into your mail',
     body: html`<h1>Look into your mail</h1>
 <p>If the address can receive mail, a link is on its way. It works once and for 15 minutes.</p>
+${mailbox === undefined ? undefined : html`<p class="note">In development no mail is sent: the link is in the newest file of <code>${mailbox}</code> on the machine that runs the platform.</p>`}
 <p class="quiet">Nothing there? Look among unwanted mail, or <a href="${again}">ask for another link</a>.</p>`,
   })
 }
