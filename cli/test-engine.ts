@@ -30,7 +30,9 @@ export type TestEngine = AsyncDisposable & { socket: string }
 /** Whether a test file runs sandboxes by Docker. */
 export function needsEngine(files: readonly string[]): boolean {
   return files.some((file) =>
-    /\btestDrivers\b|\btestDockerSocket\b/.test(readFileSync(join(checkout, file), 'utf8')),
+    /\b(testDrivers|stackDrivers|testDockerSocket)\b/.test(
+      readFileSync(join(checkout, file), 'utf8'),
+    ),
   )
 }
 

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { basename, dirname } from 'node:path'
 import type { Stack } from './stack.ts'
 
-export type Process = { pid: number; command: string; cgroups: string }
+export type Process = { pid: number; user: number; command: string }
 
 /** Every process that can be read, as it is now. */
 export function processes(): Process[] {
@@ -12,8 +12,9 @@ export function processes(): Process[] {
     if (!/^\d+$/.test(entry)) continue
     try {
       const command = readFileSync(`/proc/${entry}/cmdline`, 'utf8').replaceAll('\0', ' ').trim()
-      const cgroups = readFileSync(`/proc/${entry}/cgroup`, 'utf8')
-      found.push({ pid: Number(entry), command, cgroups })
+      const status = readFileSync(`/proc/${entry}/status`, 'utf8')
+      const user = Number(/^Uid:\s+(\d+)/m.exec(status)?.[1])
+      found.push({ pid: Number(entry), user, command })
     } catch {
       // It ended between the listing and the reading.
     }
@@ -21,6 +22,8 @@ export function processes(): Process[] {
   return found
 }
 
+/** What a stack has (cli/stack/services.ts). */
+const SLOTS = 64
 /** PROC_PID_INIT_INO of the kernel. */
 const INITIAL_PID_NAMESPACE = '4026531836'
 
@@ -31,12 +34,11 @@ export function stackGroup(stack: Pick<Stack, 'mailbox'>): string {
   return namespace === INITIAL_PID_NAMESPACE ? name : `${name}-${namespace}`
 }
 
-/** Pids of everything inside this stack's sandboxes. */
-export async function guestProcesses(stack: Stack): Promise<number[]> {
-  const group = stackGroup(stack)
+/** Pids of everything inside this stack's sandboxes, whoever makes them. */
+export async function guestProcesses({ firstSlotUser }: Stack): Promise<number[]> {
   return processes()
-    .filter((process) => process.cgroups.includes(`/${group}/`))
-    .map((process) => process.pid)
+    .filter(({ user }) => user >= firstSlotUser && user < firstSlotUser + SLOTS)
+    .map(({ pid }) => pid)
 }
 
 /** A process and everything that it started, as it is now. */

@@ -1,7 +1,8 @@
 /** The stack that a journey runs on: real processes in a data directory of their own, started by the launcher. */
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
+import { testDockerSocket } from '@bmm/lib/env'
 import { z } from 'zod'
 
 const checkout = join(import.meta.dir, '..')
@@ -18,9 +19,10 @@ export type CommandResult = { code: number; stdout: string; stderr: string }
 /** Runs `./bmm` with these words, in this checkout. */
 export async function bmm(
   words: string[],
-  options: { stdin?: string } = {},
+  options: { stdin?: string; env?: Record<string, string> } = {},
 ): Promise<CommandResult> {
-  const child = Bun.spawn([join(checkout, 'bmm'), ...words], {
+  const variables = Object.entries(options.env ?? {}).map(([name, value]) => `${name}=${value}`)
+  const child = Bun.spawn(['env', ...variables, join(checkout, 'bmm'), ...words], {
     cwd: checkout,
     stdin: options.stdin === undefined ? 'ignore' : new Blob([options.stdin]),
     stdout: 'pipe',
@@ -39,16 +41,31 @@ export type Stack = AsyncDisposable & {
   gateway: string
   data: string
   mailbox: string
+  /** Each slot has a user of its own; they are numbered from this one. */
+  firstSlotUser: number
   /** Runs a command on this stack; throws with its output when it fails. */
   run(...words: string[]): Promise<string>
   /** As run, giving the exit code instead of throwing. */
   attempt(...words: string[]): Promise<CommandResult>
 }
 
+export type StackDriver = 'bwrap' | 'docker'
+
+/** What makes sandboxes in the tests' stacks; without an engine only bubblewrap. */
+export const stackDrivers: readonly StackDriver[] =
+  testDockerSocket() === undefined ? ['bwrap'] : ['bwrap', 'docker']
+
+/** What `up` must be told for this driver. */
+export function driverEnv(driver: StackDriver): Record<string, string> {
+  if (driver === 'bwrap') return { RUNNER_DRIVER: 'bwrap' }
+  return { RUNNER_DRIVER: 'docker', DOCKER_HOST: `unix://${testDockerSocket() ?? ''}` }
+}
+
 /** Starts a stack on a free port; disposing it takes everything down and deletes its data. */
-export async function startStack(): Promise<Stack> {
+export async function startStack(driver: StackDriver = 'bwrap'): Promise<Stack> {
   const data = mkdtempSync(join(tmpdir(), 'bmm-journey-'))
-  const started = await bmm(['up', '--data', data, '--port', '0', '--detach', '--json'])
+  const env = driverEnv(driver)
+  const started = await bmm(['up', '--data', data, '--port', '0', '--detach', '--json'], { env })
   if (started.code !== 0) {
     rmSync(data, { recursive: true, force: true })
     throw new Error(`up failed: ${started.stdout}${started.stderr}`)
@@ -59,6 +76,7 @@ export async function startStack(): Promise<Stack> {
     gateway,
     data,
     mailbox,
+    firstSlotUser: statSync(join(dirname(mailbox), 'slots', '0', 'c')).gid,
     attempt,
     async run(...words) {
       const { code, stdout, stderr } = await attempt(...words)

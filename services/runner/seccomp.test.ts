@@ -1,7 +1,17 @@
 /** The filters, decoded and run by a small BPF interpreter: the verdict on each system call, without a kernel. */
 import { describe, expect, test } from 'bun:test'
-import { ALLOW, EAFNOSUPPORT, ENOSYS, EPERM, KILL_PROCESS, stageOne, stageTwo } from './seccomp.ts'
-import { type Architecture, syscallNumber } from './syscalls.ts'
+import {
+  ALLOW,
+  EAFNOSUPPORT,
+  ENOSYS,
+  EPERM,
+  KILL_PROCESS,
+  type SeccompProfile,
+  stageOne,
+  stageOneProfile,
+  stageTwo,
+} from './seccomp.ts'
+import { type Architecture, syscallNames, syscallNumber } from './syscalls.ts'
 
 const audit = { x64: 0xc000003e, arm64: 0xc00000b7 } as const
 
@@ -24,6 +34,21 @@ function verdict(program: Uint8Array, call: { arch: number; number: number; arg0
     else throw new Error(`operation ${code} is not known`)
   }
   throw new Error('the program ran off its end')
+}
+
+/** The same verdicts by docker's profile: the first rule that fits, as libseccomp has it. */
+function profileVerdict(profile: SeccompProfile, name: string, arg0: number): number {
+  const fits = ({ value, valueTwo = 0, op }: { value: number; valueTwo?: number; op: string }) =>
+    op === 'SCMP_CMP_EQ'
+      ? arg0 === value
+      : op === 'SCMP_CMP_NE'
+        ? arg0 !== value
+        : (arg0 & value) >>> 0 === valueTwo
+  const rule = profile.syscalls.find(
+    ({ names, args = [] }) => names.includes(name) && args.every(fits),
+  )
+  if (rule === undefined) return EPERM
+  return rule.action === 'SCMP_ACT_ALLOW' ? ALLOW : (EPERM & 0xffff0000) | (rule.errnoRet ?? 1)
 }
 
 describe.each(['x64', 'arm64'] as const)('on %s', (architecture: Architecture) => {
@@ -129,6 +154,20 @@ describe.each(['x64', 'arm64'] as const)('on %s', (architecture: Architecture) =
   test('a call of another architecture ends the process', () => {
     for (const program of [stageOne(architecture), stageTwo(architecture)]) {
       expect(verdict(program, { arch: 0x40000003, number: 0 })).toBe(KILL_PROCESS)
+    }
+  })
+
+  test('docker gets the same verdict on every call', () => {
+    const profile = stageOneProfile(architecture)
+    expect(profile.defaultAction).toBe('SCMP_ACT_ERRNO')
+    const args = [0, 1, 2, 10, 16, 0x11, 0x10000, 0x3d0f00, 0x10010000, 0x3d0f00 | 0x20000]
+    for (const name of syscallNames()) {
+      for (const arg0 of args) {
+        expect([name, arg0, profileVerdict(profile, name, arg0)]).toEqual([
+          ...[name, arg0],
+          one(name, arg0),
+        ])
+      }
     }
   })
 

@@ -243,3 +243,8 @@ export function syscallNumber(name: string, architecture: Architecture): number 
   if (!row) throw new Error(`${name} is not in the table of system calls`)
   return architecture === 'x64' ? row[0] : row[1]
 }
+
+/** Every name of the table. */
+export function syscallNames(): string[] {
+  return Object.keys(numbers)
+}
