@@ -76,7 +76,9 @@ export function readSecretSource(source: string, name: string): Buffer {
 }
 
 /** A variable that `./bmm test` sets for the tests; throws with what to do when it is missing. */
-export function readTestEnv(name: 'BMM_TEST_DATABASE_URL' | 'BMM_TEST_REDIS_URL'): string {
+export function readTestEnv(
+  name: 'BMM_TEST_DATABASE_URL' | 'BMM_TEST_REDIS_URL' | 'BMM_TEST_DOCKER_SOCKET',
+): string {
   const value = process.env[name]
   if (value === undefined) throw new ConfigError(`${name} is not set: run the tests by ./bmm test`)
   return value

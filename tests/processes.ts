@@ -3,7 +3,7 @@ import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { basename, dirname } from 'node:path'
 import type { Stack } from './stack.ts'
 
-export type Process = { pid: number; user: number; command: string }
+export type Process = { pid: number; user: number; command: string; cgroups: string }
 
 /** Every process that can be read, as it is now. */
 export function processes(): Process[] {
@@ -14,7 +14,8 @@ export function processes(): Process[] {
       const command = readFileSync(`/proc/${entry}/cmdline`, 'utf8').replaceAll('\0', ' ').trim()
       const status = readFileSync(`/proc/${entry}/status`, 'utf8')
       const user = Number(/^Uid:\s+(\d+)/m.exec(status)?.[1])
-      found.push({ pid: Number(entry), user, command })
+      const cgroups = readFileSync(`/proc/${entry}/cgroup`, 'utf8')
+      found.push({ pid: Number(entry), user, command, cgroups })
     } catch {
       // It ended between the listing and the reading.
     }

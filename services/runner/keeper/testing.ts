@@ -54,8 +54,12 @@ const SLOTS = 16
 const READY_TIMEOUT_MS = 60_000
 
 /** A keeper of its own; needs root and what the driver needs, and fails without them. */
-export async function startTestStack(name: string, driver: DriverName): Promise<TestStack> {
-  const keeper = startKeeperProcess({ name, driver, slots: SLOTS })
+export async function startTestStack(
+  name: string,
+  driver: DriverName,
+  options: { env?: Record<string, string> } = {},
+): Promise<TestStack> {
+  const keeper = startKeeperProcess({ name, driver, slots: SLOTS, ...options })
   const listeners: FrameListener[] = []
   let connected = Promise.withResolvers<void>()
   const link = dialKeeper({
