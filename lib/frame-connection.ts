@@ -19,6 +19,8 @@ const FRAME_DEADLINE_MS = 5_000
 /** Unsent bytes of one connection; two whole results and some change. */
 const DEFAULT_QUEUE_BYTES = 2 * MAX_RESULT_BYTES + 2 * MAX_FRAME_BYTES
 const INITIAL_QUEUE_BYTES = 64 * 1024
+/** UTF-8 of a UTF-16 unit. */
+const MAX_BYTES_PER_CHARACTER = 3
 /** sun_path of Linux, without the terminating zero. */
 const MAX_SOCKET_PATH = 107
 
@@ -117,6 +119,15 @@ export class FrameConnection {
       if (!this.send(type, call, bytes.subarray(at, at + MAX_PART_BYTES))) return false
     }
     return !this.ended
+  }
+
+  /** Queues a tool result, as one RESULT_END or with RESULT_PARTs before it. */
+  sendResult(call: number, result: string): boolean {
+    if (result.length * MAX_BYTES_PER_CHARACTER <= MAX_PART_BYTES) {
+      return this.send(FRAME.RESULT_END, call, result)
+    }
+    const sent = this.sendParts(FRAME.RESULT_PART, call, Buffer.from(result))
+    return sent && this.send(FRAME.RESULT_END, call)
   }
 
   /** Ends the connection now; what the socket takes at once is still sent. */

@@ -270,6 +270,44 @@ describe('a frame connection', () => {
     expect(frames.filter((f) => f.call === 2)).toHaveLength(0)
   })
 
+  test('sends texts as the UTF-8 that bytes of them would be', async () => {
+    const { unix, frames } = server()
+    const client = await connectFrames({ unix, accept: ALL, onFrame() {} })
+    cleanups.push(() => client.end('over'))
+    const texts = [
+      '',
+      'plain',
+      'schlüssel',
+      '日本',
+      '\u{1f600}',
+      'half \ud83d of one',
+      'x'.repeat(100_000),
+    ]
+    for (const text of texts) client.send(FRAME.RESULT_PART, 1, text, new Uint8Array([1]), text)
+    await until(() => frames.length === texts.length)
+    texts.forEach((text, index) => {
+      const bytes = Buffer.from(text)
+      expect(Buffer.from(frames[index]?.payload ?? [])).toEqual(
+        Buffer.concat([bytes, Buffer.from([1]), bytes]),
+      )
+    })
+  })
+
+  test('sends a result as one frame, or as parts of the largest size and an end', async () => {
+    const { unix, frames } = server()
+    const client = await connectFrames({ unix, accept: ALL, onFrame() {} })
+    cleanups.push(() => client.end('over'))
+    client.sendResult(1, '{"content":[]}')
+    client.sendResult(2, 'ü'.repeat(MAX_PART_BYTES))
+    await until(() => frames.length === 4)
+    expect(frames.map(({ type, call, payload }) => [type, call, payload.length])).toEqual([
+      [FRAME.RESULT_END, 1, 14],
+      [FRAME.RESULT_PART, 2, MAX_PART_BYTES],
+      [FRAME.RESULT_PART, 2, MAX_PART_BYTES],
+      [FRAME.RESULT_END, 2, 0],
+    ])
+  })
+
   test('accepts the largest frame', async () => {
     const { unix, frames } = server()
     const client = await connectFrames({ unix, accept: [], onFrame() {} })

@@ -10,6 +10,7 @@ export const FRAME = {
   LOAD_PART: 6,
   CALL: 10,
   RESULT_PART: 20,
+  /** Holds the last bytes of the result; most results need no part before it. */
   RESULT_END: 21,
   FAILED: 22,
   PROGRESS: 30,

@@ -94,7 +94,7 @@ test('the hello proves who dials, the call carries header and arguments, ids ris
     const { header: sent, args } = parseCall(frame.payload)
     expect(sent).toEqual(header)
     connection.send(FRAME.RESULT_PART, frame.call, args.slice())
-    connection.sendControl(FRAME.RESULT_END, frame.call, { durationMs: 1 })
+    connection.send(FRAME.RESULT_END, frame.call)
   })
   for (let calls = 0; calls < 3; calls++) {
     const outcome = await call(link).outcome
@@ -123,7 +123,7 @@ for (const [what, type, payload] of [
     let bad = true
     const { link, runner } = start((connection, frame) => {
       if (bad) connection.sendControl(type, frame.call, payload)
-      else connection.sendControl(FRAME.RESULT_END, frame.call, { durationMs: 1 })
+      else connection.send(FRAME.RESULT_END, frame.call)
     })
     expect(await call(link).outcome).toMatchObject({ kind: 'failed', code: 'runner_stopping' })
     bad = false
@@ -135,9 +135,9 @@ for (const [what, type, payload] of [
 test('frames of calls that nobody waits for are dropped', async () => {
   const { link } = start((connection, frame) => {
     connection.sendControl(FRAME.PROGRESS, 999, { progress: 1 })
-    connection.sendControl(FRAME.RESULT_END, 999, { durationMs: 1 })
+    connection.send(FRAME.RESULT_END, 999)
     connection.send(FRAME.RESULT_PART, frame.call, encoder.encode('ok'))
-    connection.sendControl(FRAME.RESULT_END, frame.call, { durationMs: 1 })
+    connection.send(FRAME.RESULT_END, frame.call)
     connection.sendControl(FRAME.FAILED, frame.call, { code: 'busy', message: 'late' })
   })
   for (let calls = 0; calls < 2; calls++) {

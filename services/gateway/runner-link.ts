@@ -190,6 +190,7 @@ function receive(frame: Frame, connection: FrameConnection, pending: Map<number,
       call.onProgress(checked(progressSchema, parseControl(frame.payload)))
       return
     case FRAME.RESULT_PART:
+    case FRAME.RESULT_END:
       call.bytes += frame.payload.length
       if (call.bytes > MAX_RESULT_BYTES) {
         connection.send(FRAME.CANCEL, frame.call)
@@ -197,8 +198,7 @@ function receive(frame: Frame, connection: FrameConnection, pending: Map<number,
         return
       }
       call.parts.push(frame.payload.slice())
-      return
-    case FRAME.RESULT_END:
+      if (frame.type === FRAME.RESULT_PART) return
       call.settle({ kind: 'result', bytes: joined(call.parts, call.bytes) })
       return
     case FRAME.FAILED: {

@@ -158,8 +158,7 @@ export function listenAsRunner(rpcDir: string, world: World): { stop(): void } {
               connection.sendControl(FRAME.FAILED, frame.call, result)
               return
             }
-            connection.sendParts(FRAME.RESULT_PART, frame.call, new TextEncoder().encode(result))
-            connection.sendControl(FRAME.RESULT_END, frame.call, { durationMs: 1 })
+            connection.sendResult(frame.call, result)
           })
         },
       }

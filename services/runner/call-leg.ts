@@ -2,10 +2,11 @@
 import {
   CALLS_METHOD,
   type CallHeader,
-  callHeaderSchema,
+  isCallHeader,
   type Verdict,
   verdictSchema,
 } from '@bmm/lib/call-frames'
+import { createDeadlines, type Deadline, type Deadlines } from '@bmm/lib/deadlines'
 import type { FrameConnection } from '@bmm/lib/frame-connection'
 import { callIds, FRAME, type Frame, FrameFault, parseCall, parseControl } from '@bmm/lib/frames'
 import type { Identity } from '@bmm/lib/identity'
@@ -54,6 +55,7 @@ export interface CallLegOptions {
 
 export function listenForGateways(options: CallLegOptions): ServiceLeg {
   let connections = 0
+  const deadlines = createDeadlines()
   return listenForService({
     socket: options.socket,
     identity: options.identity,
@@ -63,7 +65,7 @@ export function listenForGateways(options: CallLegOptions): ServiceLeg {
     maxConnections: MAX_CONNECTIONS,
     queueLimitBytes: QUEUE_LIMIT_BYTES,
     log: options.log,
-    onPeer: (connection) => gatewayPeer(options, connection, ++connections),
+    onPeer: (connection) => gatewayPeer(options, deadlines, connection, ++connections),
   })
 }
 
@@ -77,7 +79,7 @@ interface GatewayCall extends RunningCall {
   bytesOut: number
   owner: CallOwner
   /** Until it has reached its sandbox, which counts the time from then on. */
-  deadline: ReturnType<typeof setTimeout> | undefined
+  deadline: Deadline | undefined
   progresses: number
   /** Set once the call has found its sandbox. */
   resident: Resident | undefined
@@ -88,6 +90,7 @@ interface GatewayCall extends RunningCall {
 
 function gatewayPeer(
   options: CallLegOptions,
+  deadlines: Deadlines,
   connection: FrameConnection,
   connectionNumber: number,
 ): Peer {
@@ -109,7 +112,7 @@ function gatewayPeer(
   function finish(call: GatewayCall, failure?: CallFailure): boolean {
     if (call.ended) return false
     call.ended = true
-    clearTimeout(call.deadline)
+    deadlines.clear(call.deadline)
     calls.delete(call.id)
     inFlight.leave(call.owner)
     if (call.resident !== undefined) {
@@ -132,17 +135,17 @@ function gatewayPeer(
   function run(call: GatewayCall, resident: Resident, args: Uint8Array): void {
     const { tool, timeoutMs, requestId, progress } = call.header
     const leftMs = Math.max(1, Math.ceil(timeoutMs - (performance.now() - call.startedAt)))
-    clearTimeout(call.deadline)
+    deadlines.clear(call.deadline)
     const sink: CallSink = {
       part(bytes) {
         call.bytesOut += bytes.length
         send(FRAME.RESULT_PART, call.id, bytes)
       },
-      end() {
+      end(last) {
+        call.bytesOut += last.length
         if (!finish(call)) return
         fleet.answered(resident)
-        const durationMs = Math.round((performance.now() - call.startedAt) * 10) / 10
-        sendControl(FRAME.RESULT_END, call.id, { durationMs })
+        send(FRAME.RESULT_END, call.id, last)
       },
       fail: (code, message) => call.fail(new CallFailure(code, message)),
       progress(step) {
@@ -174,17 +177,22 @@ function gatewayPeer(
       options.onEnded(deployment, header, { ending: 'refused', ...nothing }, failure)
       throw failure
     }
-    const { timeoutMs } = header
     const call: GatewayCall = {
-      ...{ id, header, owner, progresses: 0, resident: undefined, sandboxCall: 0, ended: false },
-      ...{ deployment, bytesIn: args.length, bytesOut: 0 },
+      id,
+      header,
+      owner,
+      deployment,
       startedAt: performance.now(),
+      bytesIn: args.length,
+      bytesOut: 0,
+      progresses: 0,
+      resident: undefined,
+      sandboxCall: 0,
+      ended: false,
+      deadline: undefined,
       fail(failure) {
         if (finish(call, failure)) sendFailure(id, failure)
       },
-      deadline: setTimeout(() => {
-        abandon(call, new CallFailure('deadline', `No answer came within ${timeoutMs} ms.`))
-      }, timeoutMs),
     }
     calls.set(id, call)
     const resident = fleet.find(key)
@@ -192,9 +200,13 @@ function gatewayPeer(
       run(call, resident, args)
       return
     }
+    const { timeoutMs, userId } = header
+    call.deadline = deadlines.set(timeoutMs, () => {
+      abandon(call, new CallFailure('deadline', `No answer came within ${timeoutMs} ms.`))
+    })
     // The view ends with this turn, the wake does not.
     const kept = args.slice()
-    fleet.wake(deployment, header.userId).then(
+    fleet.wake(deployment, userId).then(
       (woken) => {
         if (!call.ended) run(call, woken, kept)
       },
@@ -220,10 +232,9 @@ function gatewayPeer(
         case FRAME.CALL: {
           ids.admit(frame.call)
           const { header, args } = parseCall(frame.payload)
-          const parsed = callHeaderSchema.safeParse(header)
-          if (!parsed.success) throw new FrameFault('the header of a call is malformed')
+          if (!isCallHeader(header)) throw new FrameFault('the header of a call is malformed')
           try {
-            begin(frame.call, parsed.data, args)
+            begin(frame.call, header, args)
           } catch (thrown) {
             if (!(thrown instanceof CallFailure)) throw thrown
             sendFailure(frame.call, thrown)

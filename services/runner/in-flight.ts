@@ -23,35 +23,39 @@ export interface InFlight {
 }
 
 export function createInFlight(limits: InFlightLimits): InFlight {
-  const counts = new Map<string, number>()
+  const perSandbox = new Map<string, number>()
+  const perOrg = new Map<string, number>()
+  const perConnection = new Map<number, number>()
   let calls = 0
-  const keysOf = (owner: CallOwner) =>
-    [
-      ['connection', `c:${owner.connection}`, limits.perConnection],
-      ['org', `o:${owner.orgId}`, limits.perOrg],
-      ['sandbox', `s:${owner.sandboxKey}`, limits.perSandbox],
-    ] as const
   return {
-    enter(owner) {
-      const keys = keysOf(owner)
-      for (const [what, key, limit] of keys) {
-        if ((counts.get(key) ?? 0) >= limit) return what
-      }
-      for (const [, key] of keys) counts.set(key, (counts.get(key) ?? 0) + 1)
+    enter({ connection, orgId, sandboxKey }) {
+      const ofConnection = perConnection.get(connection) ?? 0
+      const ofOrg = perOrg.get(orgId) ?? 0
+      const ofSandbox = perSandbox.get(sandboxKey) ?? 0
+      if (ofConnection >= limits.perConnection) return 'connection'
+      if (ofOrg >= limits.perOrg) return 'org'
+      if (ofSandbox >= limits.perSandbox) return 'sandbox'
+      perConnection.set(connection, ofConnection + 1)
+      perOrg.set(orgId, ofOrg + 1)
+      perSandbox.set(sandboxKey, ofSandbox + 1)
       calls++
       return undefined
     },
-    leave(owner) {
-      for (const [, key] of keysOf(owner)) {
-        const left = (counts.get(key) ?? 0) - 1
-        if (left < 0) throw new Error(`a call of ${key} left twice`)
-        if (left === 0) counts.delete(key)
-        else counts.set(key, left)
-      }
+    leave({ connection, orgId, sandboxKey }) {
+      countDown(perConnection, connection)
+      countDown(perOrg, orgId)
+      countDown(perSandbox, sandboxKey)
       calls--
     },
     get calls() {
       return calls
     },
   }
+}
+
+function countDown<Key>(counts: Map<Key, number>, key: Key): void {
+  const left = (counts.get(key) ?? 0) - 1
+  if (left < 0) throw new Error(`a call of ${key} left twice`)
+  if (left === 0) counts.delete(key)
+  else counts.set(key, left)
 }

@@ -1,5 +1,6 @@
 /** The calls of one sandbox: what each may still send, how much of it, and until when. */
 import { failedSchema, type Progress, progressSchema } from '@bmm/lib/call-frames'
+import { createDeadlines, type Deadline } from '@bmm/lib/deadlines'
 import type { FrameConnection } from '@bmm/lib/frame-connection'
 import {
   callIds,
@@ -17,7 +18,8 @@ import type { SandboxFailureCode } from './call-failure.ts'
 export interface CallSink {
   /** Bytes of the result, in order; a view that is valid during the call only. */
   part(bytes: Uint8Array): void
-  end(durationMs: number): void
+  /** The last bytes, often all of them; a view as well. */
+  end(last: Uint8Array): void
   fail(code: SandboxFailureCode, message: string): void
   progress(progress: Progress): void
   log(line: string): void
@@ -34,14 +36,13 @@ export interface SandboxCalls {
 
 interface Call {
   sink: CallSink
-  startedMs: number
   /** A cancelled call stays known until its answer, so that the answer is no fault. */
   cancelled: boolean
   resultBytes: number
   resultParts: number
   sideFrames: number
   sideBytes: number
-  timer: ReturnType<typeof setTimeout>
+  deadline: Deadline
 }
 
 /** Twice what a guest needs that cuts its result into the largest parts. */
@@ -63,11 +64,12 @@ export function createSandboxCalls(options: {
   overdue: (why: string) => void
 }): SandboxCalls {
   const ids = callIds()
+  const deadlines = createDeadlines()
   const known = new Map<number, Call>()
   let cancelled = 0
 
   function finish(id: number, call: Call): void {
-    clearTimeout(call.timer)
+    deadlines.clear(call.deadline)
     known.delete(id)
     if (call.cancelled) cancelled--
   }
@@ -93,13 +95,12 @@ export function createSandboxCalls(options: {
     else call.sink.progress(parsed.data)
   }
 
-  function onPart(frame: Frame, call: Call): void {
+  function countPart(frame: Frame, call: Call): void {
     call.resultParts++
     call.resultBytes += frame.payload.length
     if (call.resultBytes > MAX_RESULT_BYTES || call.resultParts > MAX_RESULT_PARTS) {
       throw new FrameFault('the sandbox sent a result that is too large')
     }
-    if (!call.cancelled) call.sink.part(frame.payload)
   }
 
   return {
@@ -108,10 +109,12 @@ export function createSandboxCalls(options: {
       const connection = options.connection()
       const call: Call = {
         sink,
-        startedMs: performance.now(),
         cancelled: false,
-        ...{ resultBytes: 0, resultParts: 0, sideFrames: 0, sideBytes: 0 },
-        timer: setTimeout(() => missed(id, call), header.timeoutMs + options.graceMs),
+        resultBytes: 0,
+        resultParts: 0,
+        sideFrames: 0,
+        sideBytes: 0,
+        deadline: deadlines.set(header.timeoutMs + options.graceMs, () => missed(id, call)),
       }
       known.set(id, call)
       if (!connection?.sendCall(id, header, args)) {
@@ -125,8 +128,8 @@ export function createSandboxCalls(options: {
       if (!call || call.cancelled) return
       call.cancelled = true
       cancelled++
-      clearTimeout(call.timer)
-      call.timer = setTimeout(() => missed(id, call), options.graceMs)
+      deadlines.clear(call.deadline)
+      call.deadline = deadlines.set(options.graceMs, () => missed(id, call))
       options.connection()?.send(FRAME.CANCEL, id)
       call.sink.fail('cancelled', 'The call was cancelled.')
     },
@@ -140,12 +143,15 @@ export function createSandboxCalls(options: {
     onFrame(frame) {
       const call = known.get(frame.call)
       if (!call) throw new FrameFault(`the sandbox answered call ${frame.call}, which is not known`)
-      if (frame.type === FRAME.RESULT_PART) onPart(frame, call)
-      else if (frame.type === FRAME.PROGRESS || frame.type === FRAME.LOG) onSide(frame, call)
-      else if (frame.type === FRAME.RESULT_END) {
+      if (frame.type === FRAME.RESULT_END) {
+        countPart(frame, call)
         finish(frame.call, call)
-        if (!call.cancelled) call.sink.end(performance.now() - call.startedMs)
-      } else {
+        if (!call.cancelled) call.sink.end(frame.payload)
+      } else if (frame.type === FRAME.RESULT_PART) {
+        countPart(frame, call)
+        if (!call.cancelled) call.sink.part(frame.payload)
+      } else if (frame.type === FRAME.PROGRESS || frame.type === FRAME.LOG) onSide(frame, call)
+      else {
         const parsed = sandboxFailedSchema.safeParse(parseControl(frame.payload))
         if (!parsed.success) throw new FrameFault('the sandbox sent a malformed failure')
         finish(frame.call, call)

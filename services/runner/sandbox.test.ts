@@ -219,6 +219,13 @@ for (const driver of testDrivers) {
     }`,
         seen: 'async () => globalThis.seen',
         spin: 'async () => { for (;;) {} }',
+        talkative: `async (_, ctx) => {
+      for (let step = 1; step < 8; step++) {
+        await new Promise((resolve) => setTimeout(resolve, 50))
+        ctx.progress(step)
+        ctx.log('still here')
+      }
+    }`,
       }
 
       test('by cancelling aborts ctx.signal, answers at once and leaves the sandbox in use', async () => {
@@ -236,6 +243,15 @@ for (const driver of testDrivers) {
           expect(seen.result.content[0]?.text).toBe('The call was cancelled.')
           await Bun.sleep(1_500)
           expect(sandbox.ended).toBe(false)
+        })
+      })
+
+      test('and what its body still says afterwards is heard by nobody', async () => {
+        await withTools(tools, async (sandbox) => {
+          const cancelled = await callTool(sandbox, 'talkative', {}, { timeoutMs: 100 })
+          expect(cancelled.outcome.code).toBe('deadline')
+          await Bun.sleep(500)
+          expect((await callTool(sandbox, 'seen')).outcome.code).toBe('ok')
         })
       })
 

@@ -220,8 +220,10 @@ export async function dialAsGateway(socket: string, jwt: string): Promise<TestGa
       lost.add((reason) => finish('lost', reason))
       open.set(id, (frame) => {
         if (frame.type === FRAME.RESULT_PART) parts.push(frame.payload.slice())
-        else if (frame.type === FRAME.RESULT_END) finish('ok', '')
-        else if (frame.type === FRAME.PROGRESS) progress.push(parseControl(frame.payload))
+        else if (frame.type === FRAME.RESULT_END) {
+          parts.push(frame.payload.slice())
+          finish('ok', '')
+        } else if (frame.type === FRAME.PROGRESS) progress.push(parseControl(frame.payload))
         else {
           const { code, message } = parseControl(frame.payload) as { code: string; message: string }
           finish(code, message)

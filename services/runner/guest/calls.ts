@@ -1,4 +1,5 @@
 /** Loading a server's tools and answering its calls: the guest's end of the runner leg. */
+import { createDeadlines, type Deadline } from '@bmm/lib/deadlines'
 import type { FrameConnection } from '@bmm/lib/frame-connection'
 import {
   callIds,
@@ -11,10 +12,10 @@ import {
   parseControl,
 } from '@bmm/lib/frames'
 import type { OperationSpec } from '@bmm/spec/server-spec'
-import { createContext, runOperation, type ToolContext } from './context.ts'
+import { type CallLink, createContext, runOperation, type ToolContext } from './context.ts'
 import type { Egress } from './egress.ts'
 import { type InputCheck, inputCheck } from './input.ts'
-import { errorBytes, markResult, messageOf, resultBytes } from './result.ts'
+import { errorText, markResult, messageOf, resultText } from './result.ts'
 
 const MAX_LOAD_MESSAGE = 2_000
 
@@ -32,11 +33,6 @@ interface ToolToLoad {
   operation?: OperationSpec
 }
 
-interface ActiveCall {
-  controller: AbortController
-  log: (line: string) => void
-}
-
 /** Why a call ends without a result; the runner knows these words. */
 type FailureCode = 'cancelled' | 'deadline' | 'result_too_large' | 'sandbox_failed'
 
@@ -47,6 +43,70 @@ class CallEnded extends Error {
   constructor(code: 'cancelled' | 'deadline') {
     super(code === 'cancelled' ? 'The call was cancelled.' : 'The time of the call is over.')
     this.code = code
+  }
+}
+
+/** A call that has no answer yet; nothing of it is sent after its answer. */
+class ActiveCall implements CallLink {
+  readonly #whenOver: (call: ActiveCall) => void
+  #controller: AbortController | undefined
+  #ended: CallEnded | undefined
+  #over = false
+  deadline: Deadline | undefined
+
+  constructor(
+    readonly call: number,
+    readonly connection: FrameConnection,
+    readonly egress: Egress,
+    whenOver: (call: ActiveCall) => void,
+  ) {
+    this.#whenOver = whenOver
+  }
+
+  /** Made for the calls that look at it: few do. */
+  get signal(): AbortSignal {
+    this.#controller ??= new AbortController()
+    if (this.#ended !== undefined) this.#controller.abort(this.#ended)
+    return this.#controller.signal
+  }
+
+  progress(step: object): void {
+    if (!this.#over) this.connection.sendControl(FRAME.PROGRESS, this.call, step)
+  }
+
+  log(line: string): void {
+    if (!this.#over) this.connection.sendControl(FRAME.LOG, this.call, { line })
+  }
+
+  /** `result` is the JSON of a tool result. */
+  answer(result: string): void {
+    if (!this.#finish()) return
+    const bytes = Buffer.byteLength(result)
+    if (bytes > MAX_RESULT_BYTES) {
+      const message = `The answer has ${bytes} bytes; ${MAX_RESULT_BYTES} are allowed.`
+      this.#sendFailure('result_too_large', message)
+    } else if (!this.connection.sendResult(this.call, result)) {
+      this.connection.end('answers are not read fast enough')
+    }
+  }
+
+  /** Ends it from outside; a body that goes on speaks to nobody. */
+  end(code: 'cancelled' | 'deadline'): void {
+    if (!this.#finish()) return
+    this.#ended = new CallEnded(code)
+    this.#sendFailure(code, this.#ended.message)
+    this.#controller?.abort(this.#ended)
+  }
+
+  #finish(): boolean {
+    if (this.#over) return false
+    this.#over = true
+    this.#whenOver(this)
+    return true
+  }
+
+  #sendFailure(code: FailureCode, message: string): void {
+    this.connection.sendControl(FRAME.FAILED, this.call, { code, message })
   }
 }
 
@@ -66,6 +126,7 @@ export interface Calls {
 
 export function createCalls(egress: Egress): Calls {
   const active = new Map<number, ActiveCall>()
+  const deadlines = createDeadlines()
   const ids = callIds()
   const load = loader()
   let tools: Map<string, LoadedTool> | undefined
@@ -80,41 +141,30 @@ export function createCalls(egress: Egress): Calls {
     }
   }
 
-  async function answer(frame: Frame, connection: FrameConnection): Promise<void> {
+  function forget(call: ActiveCall): void {
+    deadlines.clear(call.deadline)
+    active.delete(call.call)
+  }
+
+  /** The frame is a view that ends with this turn, so all of it is read at once. */
+  function begin(frame: Frame, connection: FrameConnection): void {
     const { header, args } = parseCall(frame.payload)
     const { tool: name, timeoutMs } = header as { tool: string; timeoutMs: number }
-    const { call } = frame
-    const controller = new AbortController()
-    const log = (line: string) => connection.sendControl(FRAME.LOG, call, { line })
-    active.set(call, { controller, log })
-    const deadline = setTimeout(() => controller.abort(new CallEnded('deadline')), timeoutMs)
-    try {
-      const tool = tools?.get(name)
-      const link = {
-        ...{ call, egress, log, signal: controller.signal },
-        progress: (step: object) => connection.sendControl(FRAME.PROGRESS, call, step),
-      }
-      const result = tool ? await run(tool, args, link) : errorBytes(`There is no tool ${name}.`)
-      sendResult(connection, call, result)
-    } catch (error) {
-      const code = error instanceof CallEnded ? error.code : 'sandbox_failed'
-      connection.sendControl(FRAME.FAILED, call, { code, message: messageOf(error) })
-    } finally {
-      clearTimeout(deadline)
-      active.delete(call)
-    }
+    const call = new ActiveCall(frame.call, connection, egress, forget)
+    active.set(frame.call, call)
+    call.deadline = deadlines.set(timeoutMs, () => call.end('deadline'))
+    const tool = tools?.get(name)
+    if (tool === undefined) call.answer(errorText(`There is no tool ${name}.`))
+    else run(call, tool, args).catch((error) => connection.end(messageOf(error)))
   }
 
   return {
     onFrame(frame, connection) {
       if (frame.type === FRAME.PING) connection.send(FRAME.PONG, frame.call)
-      else if (frame.type === FRAME.CANCEL) {
-        active.get(frame.call)?.controller.abort(new CallEnded('cancelled'))
-      } else if (frame.type === FRAME.CALL) {
+      else if (frame.type === FRAME.CANCEL) active.get(frame.call)?.end('cancelled')
+      else if (frame.type === FRAME.CALL) {
         ids.admit(frame.call)
-        // The view ends with this turn, the call does not.
-        const copy = { ...frame, payload: frame.payload.slice() }
-        answer(copy, connection).catch((error) => connection.end(messageOf(error)))
+        begin(frame, connection)
       } else if (load.take(frame)) {
         finishLoad(connection, frame.call).catch((error) => connection.end(messageOf(error)))
       }
@@ -125,29 +175,25 @@ export function createCalls(egress: Egress): Calls {
   }
 }
 
-type Link = Parameters<typeof createContext>[0]
+const decoder = new TextDecoder()
 
-/** The bytes of the answer. Throws only when the call was ended from outside. */
-async function run(tool: LoadedTool, args: Uint8Array, link: Link): Promise<Uint8Array> {
+/** Rejects only for a fault of ours: whatever the tool does is an answer. */
+async function run(call: ActiveCall, tool: LoadedTool, args: Uint8Array): Promise<void> {
   let input: Record<string, unknown>
   try {
-    input = JSON.parse(new TextDecoder().decode(args)) as Record<string, unknown>
+    input = JSON.parse(decoder.decode(args)) as Record<string, unknown>
   } catch {
-    return errorBytes('The arguments are not JSON.')
+    return call.answer(errorText('The arguments are not JSON.'))
   }
   const problems = problemsOf(tool, input)
-  if (problems !== undefined) return errorBytes(problems)
-  const ended = Promise.withResolvers<never>()
-  const onAbort = () => ended.reject(link.signal.reason)
-  link.signal.addEventListener('abort', onAbort, { once: true })
+  if (problems !== undefined) return call.answer(errorText(problems))
+  let result: string
   try {
-    return resultBytes(await Promise.race([carryOut(tool, input, link), ended.promise]))
+    result = resultText(await carryOut(tool, input, call))
   } catch (error) {
-    link.signal.throwIfAborted()
-    return errorBytes(messageOf(error))
-  } finally {
-    link.signal.removeEventListener('abort', onAbort)
+    result = errorText(messageOf(error))
   }
+  call.answer(result)
 }
 
 /** A schema that cannot be followed (a `$ref` to nowhere) is the author's fault, and said as such. */
@@ -161,21 +207,11 @@ function problemsOf(tool: LoadedTool, input: unknown): string | undefined {
   }
 }
 
-async function carryOut(tool: LoadedTool, input: Record<string, unknown>, link: Link) {
-  if ('operation' in tool.run)
-    return markResult(await runOperation(tool.run.operation, input, link))
-  return await tool.run.body(input, createContext(link))
-}
-
-function sendResult(connection: FrameConnection, call: number, result: Uint8Array): void {
-  if (result.length > MAX_RESULT_BYTES) {
-    const message = `The answer has ${result.length} bytes; ${MAX_RESULT_BYTES} are allowed.`
-    connection.sendControl(FRAME.FAILED, call, { code: 'result_too_large', message })
-    return
-  }
-  const sent =
-    connection.sendParts(FRAME.RESULT_PART, call, result) && connection.send(FRAME.RESULT_END, call)
-  if (!sent) connection.end('answers are not read fast enough')
+/** Answers at once or later, as the tool does. */
+function carryOut(tool: LoadedTool, input: Record<string, unknown>, call: ActiveCall): unknown {
+  return 'operation' in tool.run
+    ? runOperation(tool.run.operation, input, call).then(markResult)
+    : tool.run.body(input, createContext(call))
 }
 
 /** Collects LOAD and its parts: first the tools as JSON, then the text of the module. */

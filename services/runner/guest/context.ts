@@ -36,7 +36,9 @@ const nullBodyStatuses: readonly number[] = [101, 103, 204, 205, 304]
 
 export function createContext(link: CallLink): ToolContext {
   return {
-    signal: link.signal,
+    get signal() {
+      return link.signal
+    },
     result: markResult,
     progress: progressReporter(link),
     log: logWriter(link),

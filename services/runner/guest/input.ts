@@ -1,5 +1,6 @@
 /** Checking a call's arguments against the tool's schema, in here because tenants' patterns can take for ever. */
 import { type Schema, Validator } from '@cfworker/json-schema'
+import { type QuickCheck, quickCheck } from './quick-check.ts'
 
 const MAX_PROBLEMS = 10
 /** Keywords that only pass on what their subschemas say. */
@@ -17,10 +18,13 @@ const wrappers: ReadonlySet<string> = new Set([
 /** Answers the problems as lines `path: what`; none means that the input fits. */
 export type InputCheck = (input: unknown) => string[]
 
-/** The validator is built at the first call: a wake should not pay for two hundred tools. */
+/** What checks is built at the first call: a wake should not pay for two hundred tools. */
 export function inputCheck(schema: Record<string, unknown>): InputCheck {
   let validator: Validator | undefined
+  let quick: QuickCheck | 'none' | undefined
   return (input) => {
+    quick ??= quickCheck(schema) ?? 'none'
+    if (quick !== 'none' && quick(input)) return []
     validator ??= new Validator(schema as Schema, '2020-12', false)
     const { valid, errors } = validator.validate(input)
     if (valid) return []

@@ -1,4 +1,4 @@
-/** What a tool's body returns or throws becomes the bytes of a tool result. */
+/** What a tool's body returns or throws becomes a tool result. */
 
 export interface ToolResultInput {
   content: unknown[]
@@ -6,7 +6,6 @@ export interface ToolResultInput {
   isError?: boolean
 }
 
-const encoder = new TextEncoder()
 const results = new WeakSet<object>()
 
 /** `ctx.result(…)`: marks an object as a whole result, so that plain values cannot be mistaken for one. */
@@ -22,22 +21,19 @@ export function markResult(result: ToolResultInput): ToolResultInput {
   return marked
 }
 
-/** A string is a text, nothing is no content, anything else is JSON text. Throws when it has no JSON form. */
-export function resultBytes(value: unknown): Uint8Array {
-  if (typeof value === 'object' && value !== null && results.has(value)) {
-    return encoder.encode(JSON.stringify(value))
-  }
-  if (value === undefined) return encoder.encode('{"content":[]}')
+/** JSON of a result. A string is a text, nothing is no content, anything else is JSON text. Throws when it has no JSON form. */
+export function resultText(value: unknown): string {
+  if (typeof value === 'object' && value !== null && results.has(value))
+    return JSON.stringify(value)
+  if (value === undefined) return '{"content":[]}'
   const text = typeof value === 'string' ? value : JSON.stringify(value)
   if (text === undefined) throw new TypeError(`a tool cannot return a ${typeof value}`)
-  return encoder.encode(JSON.stringify({ content: [{ type: 'text', text }] }))
+  return `{"content":[{"type":"text","text":${JSON.stringify(text)}}]}`
 }
 
 /** A failed call that the model should read: no stack, since that shows code. */
-export function errorBytes(message: string): Uint8Array {
-  return encoder.encode(
-    JSON.stringify({ content: [{ type: 'text', text: message }], isError: true }),
-  )
+export function errorText(message: string): string {
+  return JSON.stringify({ content: [{ type: 'text', text: message }], isError: true })
 }
 
 export function messageOf(error: unknown): string {

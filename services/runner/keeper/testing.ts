@@ -38,7 +38,7 @@ export interface TestStack extends TestKeeperProcess {
 }
 
 export interface TestAnswer {
-  outcome: { code: 'ok'; durationMs: number } | { code: string; message: string }
+  outcome: { code: 'ok' } | { code: string; message: string }
   /** The result, parsed. */
   result: {
     content: { type: string; text: string }[]
@@ -188,7 +188,10 @@ export function callTool(
     const args = new TextEncoder().encode(JSON.stringify(input))
     const call = sandbox.call({ tool, timeoutMs: options.timeoutMs ?? 20_000 }, args, {
       part: (bytes) => void parts.push(bytes.slice()),
-      end: (durationMs) => finish({ code: 'ok', durationMs }),
+      end(last) {
+        parts.push(last.slice())
+        finish({ code: 'ok' })
+      },
       fail: (code, message) => finish({ code, message }),
       progress: (step) => void progress.push(step),
       log: (line) => void log.push(line),
