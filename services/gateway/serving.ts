@@ -2,6 +2,11 @@
 import { createHash } from 'node:crypto'
 import { errorFrom, reasonOf } from '@bmm/lib/errors'
 import type { Log } from '@bmm/lib/log'
+import {
+  askStatementKeys,
+  createStatementKeyring,
+  type StatementKeyring,
+} from '@bmm/lib/statement-keys'
 import type { ServingService } from '@bmm/proto/generator/v1/generator_service'
 import type { Serving } from '@bmm/proto/generator/v1/server'
 import type { StatementService } from '@bmm/proto/secrets/v1/secrets_service'
@@ -10,7 +15,6 @@ import {
   openStatement,
   type ServeStatement,
   type SignedStatement,
-  type StatementKeys,
   type StopStatement,
 } from '@bmm/spec/statement'
 import type { Client } from '@connectrpc/connect'
@@ -19,7 +23,6 @@ import { FEED_TIMEOUT_MS, type Feed, openFeed } from './feed.ts'
 const PAGE = 500
 /** Questions overlap by this many changes, in case two of them became visible out of order. */
 const OVERLAP_CHANGES = 100n
-const KEY_REFRESH_FLOOR_MS = 2_000
 const MISS_TTL_MS = 3_000
 const MAX_MISSES = 10_000
 
@@ -161,16 +164,14 @@ function rememberMiss(misses: Map<string, number>, slug: string, now: number): v
   }
 }
 
-type Keys = { get(keyId: string): Promise<StatementKeys> }
-
 /** What a verified statement says; undefined when signature, server, epoch or address do not fit. */
 async function openServed(
   candidate: Serving,
   signed: SignedStatement,
-  keys: Keys,
+  keys: StatementKeyring,
   publicUrl: string,
 ): Promise<Served | undefined> {
-  const statement = openStatement(signed, await keys.get(signed.keyId))
+  const statement = openStatement(signed, await keys.keysFor(signed.keyId))
   if (statement === undefined || statement.serverId !== candidate.serverId) return undefined
   const { serverId, epoch } = statement
   if (statement.kind === 'stop') {
@@ -181,23 +182,14 @@ async function openServed(
   return { slug, serverId, epoch, state: 'live', statement }
 }
 
-/** Statement keys by id; an unknown id is asked for, at most once in the floor's time. */
-function statementKeys(options: ServingsOptions): Keys {
-  const { statements, log, now = Date.now } = options
-  let keys = new Map<string, Uint8Array>()
-  let askedAt = Number.NEGATIVE_INFINITY
-  return {
-    async get(keyId) {
-      if (keys.has(keyId) || now() - askedAt < KEY_REFRESH_FLOOR_MS) return keys
-      try {
-        const answer = await statements.listStatementKeys({})
-        askedAt = now()
-        keys = new Map(answer.keys.map((key) => [key.keyId, key.publicKey]))
-      } catch (thrown) {
+/** The signer's public keys; that they cannot be had is said here, once for each try. */
+function statementKeys({ statements, log, now = Date.now }: ServingsOptions): StatementKeyring {
+  return createStatementKeyring({
+    now,
+    ask: () =>
+      askStatementKeys(statements).catch((thrown: unknown) => {
         log.warn({ fault: errorFrom(thrown).message }, 'the statement keys cannot be had')
         throw thrown
-      }
-      return keys
-    },
-  }
+      }),
+  })
 }

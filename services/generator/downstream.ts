@@ -1,15 +1,11 @@
 /** Calling the services that a build depends on: their clients, patience while they are away, and what they sign. */
 import { reasonOf } from '@bmm/lib/errors'
+import { askStatementKeys, createStatementKeyring } from '@bmm/lib/statement-keys'
 import type { OAuthService } from '@bmm/proto/auth/v1/oauth_service'
 import type { DeploymentService } from '@bmm/proto/runner/v1/runner_service'
 import type { SecretsService, StatementService } from '@bmm/proto/secrets/v1/secrets_service'
 import type { SignedStatement as SignedStatementMessage } from '@bmm/proto/v1/statement'
-import {
-  openStatement,
-  type ServeStatement,
-  type SignedStatement,
-  type StatementKeys,
-} from '@bmm/spec/statement'
+import { openStatement, type ServeStatement, type SignedStatement } from '@bmm/spec/statement'
 import { type Client, Code, ConnectError } from '@connectrpc/connect'
 
 export type Downstream = {
@@ -62,14 +58,10 @@ export type StatementCheck = {
 
 /** Verifies statements by the signer's public keys, asked again when a key is new. */
 export function statementCheck(statements: Downstream['statements']): StatementCheck {
-  let keys: StatementKeys = new Map()
+  const keyring = createStatementKeyring({ ask: () => askStatementKeys(statements), now: Date.now })
   return {
     async open(signed) {
-      if (!keys.has(signed.keyId)) {
-        const answer = await statements.listStatementKeys({})
-        keys = new Map(answer.keys.map(({ keyId, publicKey }) => [keyId, publicKey]))
-      }
-      const statement = openStatement(signed, keys)
+      const statement = openStatement(signed, await keyring.keysFor(signed.keyId))
       return statement?.kind === 'serve' ? statement : undefined
     },
   }

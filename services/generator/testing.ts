@@ -1,4 +1,5 @@
 /** What the generator's tests start from: the real service and the real signer, beside a runner, an auth and a broker that are told what to answer. */
+import { randomBytes } from 'node:crypto'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -214,7 +215,7 @@ export async function openTestGenerator(options: TestGeneratorOptions): Promise<
       identities,
       env: {
         BMM_DATABASE_URL: database.url,
-        BMM_KEK: `base64:${Buffer.alloc(32, 7).toString('base64')}`,
+        BMM_KEK: `base64:${randomBytes(32).toString('base64')}`,
       },
     }),
   )

@@ -2,6 +2,7 @@
 import { errorFrom, invalid } from '@bmm/lib/errors'
 import type { Log } from '@bmm/lib/log'
 import type { Sql } from '@bmm/lib/sql'
+import type { StatementKeyring } from '@bmm/lib/statement-keys'
 import type { SignedStatement, Statement } from '@bmm/spec/statement'
 import {
   type Artefacts,
@@ -12,7 +13,6 @@ import {
   standingOf,
   verifiedStatement,
 } from './deployment.ts'
-import type { StatementKeyring } from './statement-keys.ts'
 import { type DeploymentRow, deleteDeployment, listDeployments, saveDeployment } from './store.ts'
 
 /** Rows hold whole artefacts. */

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { asUser, watch } from '@bmm/lib/client'
 import { reasonOf } from '@bmm/lib/errors'
 import { newId } from '@bmm/lib/ids'
+import { createStatementKeyring } from '@bmm/lib/statement-keys'
 import {
   type TestDatabase,
   type TestIdentities,
@@ -23,7 +24,6 @@ import { sumRollups } from './rollup-store.ts'
 import { createRunLines } from './run-lines.ts'
 import { createRunLog, type RunLog } from './run-log.ts'
 import { runnerRoutes } from './service.ts'
-import { createStatementKeyring } from './statement-keys.ts'
 import { appendRunLines, deleteRunLines, listDeployments, trimRunLines } from './store.ts'
 import {
   serveStatement,

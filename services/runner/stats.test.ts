@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { asUser } from '@bmm/lib/client'
 import { reasonOf } from '@bmm/lib/errors'
 import { newId } from '@bmm/lib/ids'
+import { createStatementKeyring } from '@bmm/lib/statement-keys'
 import {
   type TestDatabase,
   type TestIdentities,
@@ -32,7 +33,6 @@ import { openRollups, type RollupFlush, type Rollups } from './rollups.ts'
 import { createRunLines } from './run-lines.ts'
 import { createRunLog } from './run-log.ts'
 import { runnerRoutes } from './service.ts'
-import { createStatementKeyring } from './statement-keys.ts'
 import { serveStatement, signedBy, testServer, testSigner } from './testing.ts'
 
 const HOUR_MS = 3_600_000

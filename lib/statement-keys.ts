@@ -1,14 +1,16 @@
 /** The public keys that verify statements, asked from the secrets service and kept. */
 import type { StatementService } from '@bmm/proto/secrets/v1/secrets_service'
-import type { StatementKeys } from '@bmm/spec/statement'
 import type { Client } from '@connectrpc/connect'
+
+/** Public keys as SubjectPublicKeyInfo DER, by id. */
+type StatementKeys = ReadonlyMap<string, Uint8Array>
 
 /** Keys are asked for again after this long, so that a withdrawn one ends. */
 const KEEP_MS = 10 * 60_000
 /** Statements with unknown keys cause at most one question in this time. */
 const ASK_AGAIN_MS = 2_000
 
-export interface StatementKeyring {
+export type StatementKeyring = {
   /** All keys, asked for anew when this id is not among them. Rejects when secrets does not answer. */
   keysFor(keyId: string): Promise<StatementKeys>
 }
