@@ -1,6 +1,7 @@
 /** Tool calls on their way: results that forge, progress, cancelling from every side, and deadlines. */
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { newId } from '@bmm/lib/ids'
+import { type TestRedis, testRedis } from '@bmm/lib/testing'
 import {
   addToolServer,
   eventually,
@@ -13,17 +14,31 @@ import {
 
 let gw: TestGateway
 let server: TestServer
+let redis: TestRedis
+/** The gateway's connection, for taking it away. */
+let lost: TestRedis['redis']
 
 beforeAll(async () => {
-  gw = await testGateway({ callTimeoutMs: 20_000 })
+  redis = await testRedis()
+  lost = redis.redis.duplicate()
+  gw = await testGateway({ callTimeoutMs: 20_000, redis: lost })
   server = addToolServer(gw)
 })
 afterAll(async () => {
   await gw[Symbol.asyncDispose]()
+  lost.disconnect()
+  await redis[Symbol.asyncDispose]()
 })
 
 async function bearer(claims: Record<string, unknown> = {}) {
   return { authorization: `Bearer ${await gw.token(server, claims)}` }
+}
+
+function eventsIn(text: string) {
+  return text
+    .split('\n')
+    .filter((line) => line.startsWith('data: '))
+    .map((line) => JSON.parse(line.slice('data: '.length)))
 }
 
 function request(method: string, params: Record<string, unknown> = {}, id: number | string = 1) {
@@ -75,10 +90,7 @@ describe('results', () => {
   test('progress streams before the answer, and only to who asked', async () => {
     const asked = await call('steps', { _meta: { progressToken: 'tok' } })
     expect(asked.headers.get('content-type')).toBe('text/event-stream')
-    const events = (await asked.text())
-      .split('\n')
-      .filter((line) => line.startsWith('data: '))
-      .map((line) => JSON.parse(line.slice('data: '.length)))
+    const events = eventsIn(await asked.text())
     expect(events.map((event) => event.params?.progress ?? 'result')).toEqual([1, 2, 3, 'result'])
     expect(events[0]).toEqual({
       jsonrpc: '2.0',
@@ -86,6 +98,58 @@ describe('results', () => {
       params: { progressToken: 'tok', progress: 1, total: 3, message: 'step 1' },
     })
     expect(events[3]).toMatchObject({ id: 5, result: { content: [{ text: 'done' }] } })
+  })
+
+  describe('what tools report, for clients of the earlier era without a progress token', () => {
+    const level = async (grant: string, wanted: string) => {
+      const message = request('logging/setLevel', { level: wanted })
+      return rpcAnswer(await gw.post(server, message, await bearer({ grant })))
+    }
+    const steps = async (grant: string, headers = {}) => {
+      const message = request('tools/call', { name: 'steps' }, 5)
+      return gw.post(server, message, { ...(await bearer({ grant })), ...headers })
+    }
+
+    test('comes as log messages to who asked for them', async () => {
+      const grant = newId('grt')
+      expect((await level(grant, 'debug')).result).toEqual({} as never)
+      const response = await steps(grant)
+      expect(response.headers.get('content-type')).toBe('text/event-stream')
+      const events = eventsIn(await response.text())
+      expect(events.slice(0, 3)).toEqual(
+        [1, 2, 3].map((step) => ({
+          jsonrpc: '2.0',
+          method: 'notifications/message',
+          params: { level: 'info', logger: 'steps', data: `step ${step}` },
+        })),
+      )
+      expect(events[3]).toMatchObject({ id: 5, result: { content: [{ text: 'done' }] } })
+    })
+
+    test('comes to nobody else: who never asked, who asked for less, another person’s client', async () => {
+      const [asked, less] = [newId('grt'), newId('grt')]
+      await level(asked, 'info')
+      await level(less, 'info')
+      await level(less, 'warning')
+      for (const grant of [newId('grt'), less]) {
+        const response = await steps(grant)
+        expect(response.headers.get('content-type')).toBe('application/json')
+      }
+      const plain = await steps(asked, { accept: 'application/json' })
+      expect((await rpcAnswer(plain)).result.content[0]?.text).toBe('done')
+    })
+
+    test('without Redis no level can be kept, which is said, and calls go on', async () => {
+      const grant = newId('grt')
+      await level(grant, 'info')
+      lost.disconnect()
+      try {
+        expect((await level(grant, 'info')).error.code).toBe(-32603)
+        expect((await rpcAnswer(await steps(grant))).result.content[0]?.text).toBe('done')
+      } finally {
+        await lost.connect()
+      }
+    })
   })
 
   test('an answer that takes long becomes a stream, so that nobody takes it for dead', async () => {

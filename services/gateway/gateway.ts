@@ -29,6 +29,7 @@ import { type Checks, healthPlugin, serviceFault } from './health.ts'
 import { inFlight } from './in-flight.ts'
 import { keySet } from './key-set.ts'
 import { listen } from './listener.ts'
+import { openListeners } from './listeners.ts'
 import { openListings } from './listing.ts'
 import { mcpDoor } from './mcp/door.ts'
 import { unreadAnswers } from './mcp/unread-answers.ts'
@@ -130,6 +131,7 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
     ...{ publicUrl, servings, listings, tokens, revocations, runner, log, inFlight: running },
     deadlines: createDeadlines(),
     unread: unreadAnswers(),
+    listeners: openListeners(redis),
     strangers: rateLimiter(strangerLimit),
     ...(options.callTimeoutMs === undefined ? {} : { callTimeoutMs: options.callTimeoutMs }),
   })

@@ -121,7 +121,7 @@ describe('messages', () => {
       tool: 'echo',
       userId: gw.person.userId,
       orgId: gw.person.orgId,
-      progress: false,
+      progress: true,
       timeoutMs: 20_000,
     })
     expect(response.headers.get('x-request-id')).toBe(header?.requestId ?? '')

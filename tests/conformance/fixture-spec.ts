@@ -75,8 +75,9 @@ export const fixtureSpec: ServerSpec = {
     ),
     tool(
       'test_tool_with_logging',
-      `for (const line of ['Tool execution started', 'Tool processing data', 'Tool execution completed']) {
-        ctx.log(line)
+      `const lines = ['Tool execution started', 'Tool processing data', 'Tool execution completed']
+      for (const [index, line] of lines.entries()) {
+        ctx.progress(index + 1, lines.length, line)
         await new Promise((resolve) => setTimeout(resolve, 50))
       }
       return 'Done with logging.'`,

@@ -13,6 +13,7 @@ import { answerBug } from '../edge.ts'
 import type { InFlight } from '../in-flight.ts'
 import { JsonFault, parseJson } from '../json-text.ts'
 import { withHeaders } from '../listener.ts'
+import type { Listeners } from '../listeners.ts'
 import type { Listings } from '../listing.ts'
 import type { RateLimiter } from '../rate-limit.ts'
 import type { Revocations, Standing } from '../revocation.ts'
@@ -35,6 +36,7 @@ export type McpOptions = {
   inFlight: InFlight
   deadlines: Deadlines
   unread: UnreadAnswers
+  listeners: Listeners
   /** Attempts without a good token, and questions for unknown servers, by visitor. */
   strangers: RateLimiter
   log: Log

@@ -20,16 +20,28 @@ describe('the earlier era', () => {
       const { result } = bodyOf(decide('initialize', { protocolVersion: wished }))
       expect(result).toEqual({
         protocolVersion: spoken,
-        capabilities: { tools: {} },
+        capabilities: { logging: {}, tools: {} },
         serverInfo: { name: 'pets', title: 'Pets', version: '3' },
         instructions: 'Be kind.',
       })
     })
   }
 
-  test('ping and logging/setLevel are answered with nothing in them', () => {
+  test('ping is answered with nothing in it', () => {
     expect(bodyOf(decide('ping')).result).toEqual({})
-    expect(bodyOf(decide('logging/setLevel', { level: 'debug' })).result).toEqual({})
+  })
+
+  test('who asks for messages of level info or more talkative ones listens', () => {
+    const listens = (level: unknown) => decide('logging/setLevel', { level })
+    for (const level of ['debug', 'info']) {
+      expect(listens(level)).toEqual({ kind: 'listen', id: 'x', isListening: true })
+    }
+    for (const level of ['notice', 'warning', 'error', 'critical', 'alert', 'emergency']) {
+      expect(listens(level)).toEqual({ kind: 'listen', id: 'x', isListening: false })
+    }
+    for (const level of ['verbose', '', undefined, 6, ['info']]) {
+      expect(bodyOf(listens(level)).error.code).toBe(-32602)
+    }
   })
 
   test('unknown methods are refused in-band', () => {

@@ -9,6 +9,7 @@ import {
   resultText,
 } from './message.ts'
 import { type Decision, readCall } from './modern.ts'
+import { wantsReports } from './report.ts'
 import type { ListedServer } from './tool-list.ts'
 
 const legacyVersions = ['2025-11-25', '2025-06-18', '2025-03-26'] as const
@@ -81,8 +82,13 @@ function dispatch(message: RequestMessage, server: ListedServer, place: string):
           })
         : initialize(id, params, server)
     case 'ping':
-    case 'logging/setLevel':
       return answer(id, '{}')
+    case 'logging/setLevel': {
+      const isListening = wantsReports(params.level)
+      return isListening === undefined
+        ? refuse(id, { code: CODE.INVALID_PARAMS, message: 'params.level is no log level.' })
+        : { kind: 'listen', id, isListening }
+    }
     case 'tools/list': {
       const cursor = params.cursor ?? ''
       const page = typeof cursor === 'string' ? server.legacyPages.get(cursor) : undefined
@@ -120,7 +126,7 @@ function initialize(
       : `,"instructions":${JSON.stringify(server.instructions)}`
   return answer(
     id,
-    `{"protocolVersion":"${version}","capabilities":{"tools":{}},"serverInfo":${server.info}${instructions}}`,
+    `{"protocolVersion":"${version}","capabilities":{"logging":{},"tools":{}},"serverInfo":${server.info}${instructions}}`,
   )
 }
 

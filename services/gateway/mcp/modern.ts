@@ -36,6 +36,8 @@ export type Decision =
   | { kind: 'answer'; status: number; body: string }
   | { kind: 'nothing'; status: number }
   | { kind: 'call'; call: ToolCall }
+  /** The earlier era only: the client wants log messages, or none. */
+  | { kind: 'listen'; id: RequestId; isListening: boolean }
 
 /** Revisions are dates, so the order of text is the order of time. */
 export function isModernVersion(version: string): boolean {

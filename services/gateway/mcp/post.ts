@@ -1,6 +1,8 @@
 /** Answering what was posted: one message or a batch, of one era or the other. */
+import { errorFrom } from '@bmm/lib/errors'
 import type { AccessClaims } from '../access-token.ts'
 import type { Arrival } from '../arrival.ts'
+import type { Listener } from '../listeners.ts'
 import type { Served } from '../serving.ts'
 import type { McpOptions } from './endpoint.ts'
 import { batchFault, cancelledRequest, decideLegacy, legacyHeaderFault } from './legacy.ts'
@@ -11,6 +13,7 @@ import {
   type RequestId,
   type RpcFault,
   readMessage,
+  resultText,
 } from './message.ts'
 import { decideModern, isModern, isModernVersion } from './modern.ts'
 import { answerCall, type CallContext, json, respondCall } from './tool-call.ts'
@@ -54,10 +57,16 @@ export async function answerPost(body: unknown, post: Post): Promise<Response> {
     case 'answer':
       return answered(decision, post, message, modern)
     case 'call':
-      return respondCall(decision.call, callContext(post, decision.call.id), {
-        request: post.request,
-        takesEvents: post.takesEvents,
-      })
+      return respondCall(
+        decision.call,
+        callContext(post, decision.call.id, listening(post, modern)),
+        {
+          request: post.request,
+          takesEvents: post.takesEvents,
+        },
+      )
+    case 'listen':
+      return json(await listen(decision, post), post.arrival)
     default:
       return decision satisfies never
   }
@@ -87,6 +96,8 @@ async function answerBatch(batch: readonly unknown[], post: Post): Promise<Respo
           return undefined
         case 'answer':
           return decision.body
+        case 'listen':
+          return listen(decision, post)
         case 'call':
           return answerCall(decision.call, callContext(post, decision.call.id), post.request)
         default:
@@ -114,7 +125,39 @@ function nothing(status: number, { arrival }: Post): Response {
   return new Response(null, { status, headers: arrival.headers({}) })
 }
 
-function callContext(post: Post, id: RequestId): CallContext {
+/** Where a stream may come before the answer; in today's era log messages are deprecated, and not taken up here. */
+function listening(post: Post, modern: boolean): Pick<CallContext, 'isListening'> {
+  if (modern || !post.takesEvents) return {}
+  return { isListening: () => post.options.listeners.has(listenerOf(post)) }
+}
+
+async function listen(
+  { id, isListening }: { id: RequestId; isListening: boolean },
+  post: Post,
+): Promise<string> {
+  try {
+    await post.options.listeners.set(listenerOf(post), isListening)
+    return resultText(id, '{}')
+  } catch (thrown) {
+    post.options.log.warn({ fault: errorFrom(thrown).message }, 'a log level cannot be kept')
+    return faultText(id, notKept)
+  }
+}
+
+const notKept: RpcFault = {
+  code: CODE.INTERNAL,
+  message: 'Log messages cannot be switched right now. Try again.',
+}
+
+function listenerOf({ claims }: Post): Listener {
+  return { grantId: claims.grantId, serverId: claims.serverId }
+}
+
+function callContext(
+  post: Post,
+  id: RequestId,
+  more: Pick<CallContext, 'isListening'> = {},
+): CallContext {
   const { options, served, claims, listed } = post
   const cancelKey = cancelKeyOf(post, id)
   return {
@@ -125,6 +168,7 @@ function callContext(post: Post, id: RequestId): CallContext {
     target: { serverId: served.serverId, epoch: served.epoch, serverInfo: listed.info },
     arrival: post.arrival,
     newestEpoch: post.newestEpoch,
+    ...more,
     ...(cancelKey === undefined ? {} : { cancelKey }),
     ...(options.callTimeoutMs === undefined ? {} : { timeoutMs: options.callTimeoutMs }),
   }

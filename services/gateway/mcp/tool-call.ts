@@ -6,6 +6,7 @@ import type { CallEnd, InFlight, RunningCall } from '../in-flight.ts'
 import type { CallOutcome, RunnerLink } from '../runner-link.ts'
 import { CODE, faultText, type RequestId, type RpcFault, resultText } from './message.ts'
 import type { ToolCall } from './modern.ts'
+import { reporter } from './report.ts'
 import { legacyResult, modernResult, ResultFault, rebuildResult } from './result.ts'
 import { markLarge, markStream } from './unread-answers.ts'
 
@@ -29,6 +30,8 @@ export type CallContext = {
   arrival: Arrival
   /** Looks the server up again; undefined when it is not live any more. */
   newestEpoch: () => Promise<number | undefined>
+  /** Whether the client wants log messages; absent where it cannot be told any before the answer. */
+  isListening?: () => Promise<boolean>
   /** What a later `notifications/cancelled` of the same client names. */
   cancelKey?: string
   timeoutMs?: number
@@ -68,27 +71,31 @@ export async function respondCall(
   /** The answer, or undefined to go on as a stream. */
   const first = Promise.withResolvers<string | undefined>()
   const becomeStream = () => (client.takesEvents ? first.resolve(undefined) : undefined)
-  const early: Progress[] = []
-  let emit = (progress: Progress) => void early.push(progress)
+  const early: string[] = []
+  let send = (notification: string): void => {
+    early.push(notification)
+  }
+  let isOver = false
+  const report = reporter(call, context.isListening, (notification) => {
+    if (isOver) return
+    send(notification)
+    becomeStream()
+  })
   const stop = watch(running, context, client.request, {
     stayOpen: arrival.stayOpen,
     onQuiet: becomeStream,
   })
-  const answer = finish(call, context, running, (progress) => {
-    emit(progress)
-    becomeStream()
-  }).finally(() => {
+  const answer = finish(call, context, running, report).finally(() => {
+    isOver = true
     stop()
     running.close()
   })
   answer.then(first.resolve, first.reject)
   const done = await first.promise
   if (done !== undefined) return json(done, arrival)
-  return streamed(answer, running, arrival, (send) => {
-    emit = (progress) => {
-      if (call.progressToken !== undefined) send(progressText(call.progressToken, progress))
-    }
-    for (const progress of early.splice(0)) emit(progress)
+  return streamed(answer, running, arrival, (write) => {
+    send = write
+    for (const notification of early.splice(0)) write(notification)
   })
 }
 
@@ -203,7 +210,7 @@ async function finish(
     orgId: context.caller.orgId,
     timeoutMs,
     requestId: context.arrival.requestId,
-    progress: call.progressToken !== undefined,
+    progress: call.progressToken !== undefined || context.isListening !== undefined,
   }
   const { deadlines, runner } = context
   const deadline = deadlines.set(timeoutMs + RUNNER_GRACE_MS, () => running.end('overdue'))
@@ -293,14 +300,6 @@ const tooManyCalls: RpcFault = {
   code: CODE.REFUSED,
   message: 'Too many calls are running. Wait for one to end.',
   data: { reason: 'too_many_calls' },
-}
-
-function progressText(progressToken: RequestId, progress: Progress): string {
-  return JSON.stringify({
-    jsonrpc: '2.0',
-    method: 'notifications/progress',
-    params: { progressToken, ...progress },
-  })
 }
 
 /** JSON has no raw line breaks, so one data line holds it. */

@@ -12,7 +12,9 @@ export interface ToolContext {
   request(operation: OperationSpec, input: Record<string, unknown>): Promise<ToolResultInput>
   /** Aborted when the caller gives up or the time is over. */
   signal: AbortSignal
+  /** For who called: as progress, or as log messages in a client of the earlier era that asked for those. */
   progress(done: number, total?: number, message?: string): void
+  /** For the owner of the server, never for who called. */
   log(...values: unknown[]): void
   result(result: ToolResultInput): ToolResultInput
 }
