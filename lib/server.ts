@@ -6,6 +6,7 @@ import { createFetchHandler } from '@connectrpc/connect/protocol'
 import { errorFrom } from './errors.ts'
 import type { Identity } from './identity.ts'
 import type { Log } from './log.ts'
+import { type CollectMetrics, processMetrics } from './metrics.ts'
 import {
   accessInterceptor,
   errorInterceptor,
@@ -26,6 +27,8 @@ export type RpcServerOptions = {
   log: Log
   /** Resolves to undefined when the service can do its work, else to a sentence. */
   fault?: () => Promise<string | undefined>
+  /** Beside those of every process. */
+  metrics?: CollectMetrics
 }
 
 /** Starts serving at once; disposing waits for calls in flight. */
@@ -49,6 +52,7 @@ export function serveRpc(options: RpcServerOptions): AsyncDisposable {
       createFetchHandler(handler, { httpVersion: '1.1' }),
     ]),
   )
+  const ofProcess = processMetrics()
   rmSync(socket, { force: true })
   const server = Bun.serve(
     neverIdle({
@@ -57,6 +61,9 @@ export function serveRpc(options: RpcServerOptions): AsyncDisposable {
       async fetch(request) {
         const path = new URL(request.url).pathname
         if (path === '/health') return health(identity.name, options.fault)
+        if (path === '/metrics') {
+          return Response.json([...(await ofProcess()), ...((await options.metrics?.()) ?? [])])
+        }
         const handler = handlers.get(path)
         return handler === undefined ? new Response('not found', { status: 404 }) : handler(request)
       },

@@ -61,10 +61,13 @@ export function driverEnv(driver: StackDriver): Record<string, string> {
   return { RUNNER_DRIVER: 'docker', DOCKER_HOST: `unix://${testDockerSocket() ?? ''}` }
 }
 
-/** Starts a stack on a free port; disposing it takes everything down and deletes its data. */
-export async function startStack(driver: StackDriver = 'bwrap'): Promise<Stack> {
+/** Starts a stack on a free port; disposing it takes everything down and deletes its data. `more` is for `up`. */
+export async function startStack(
+  driver: StackDriver = 'bwrap',
+  more: Record<string, string> = {},
+): Promise<Stack> {
   const data = mkdtempSync(join(tmpdir(), 'bmm-journey-'))
-  const env = driverEnv(driver)
+  const env = { ...driverEnv(driver), ...more }
   const started = await bmm(['up', '--data', data, '--port', '0', '--detach', '--json'], { env })
   if (started.code !== 0) {
     rmSync(data, { recursive: true, force: true })

@@ -141,7 +141,7 @@ export const services: readonly Service[] = [
       BMM_PORT: String(port),
       ...(mailbox === undefined ? {} : { BMM_MAILBOX_DIR: mailbox }),
     }),
-    passes: ['BMM_TRUSTED_PROXIES'],
+    passes: ['BMM_TRUSTED_PROXIES', 'BMM_METRICS_ADDRESS'],
   },
 ]
 
@@ -189,12 +189,17 @@ export function serviceSpec(service: Service, facts: StackFacts): ChildSpec {
   }
 }
 
-/** The gateway, by its addresses here and by the name that people reach. */
-function ownListeners({ port, publicUrl }: StackFacts): string {
+/** The gateway, by its addresses here and by the name that people reach; and where it gives out metrics. */
+function ownListeners({ port, publicUrl, passed }: StackFacts): string {
   const { protocol, hostname, port: publicPort } = new URL(publicUrl)
   const reached = `${hostname}:${publicPort || (protocol === 'https:' ? '443' : '80')}`
   const hosts = ['localhost', '127.0.0.1', '[::1]'].map((host) => `${host}:${port}`)
-  return [...new Set([...hosts, reached])].join(',')
+  const metrics = passed.BMM_METRICS_ADDRESS
+  const metricsHosts =
+    metrics === undefined
+      ? []
+      : [metrics, `localhost:${metrics.slice(metrics.lastIndexOf(':') + 1)}`]
+  return [...new Set([...hosts, reached, ...metricsHosts])].join(',')
 }
 
 function bun(program: string, main: string): string[] {

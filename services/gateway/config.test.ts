@@ -30,7 +30,10 @@ test('a sound environment is read', () => {
       port: 4000,
       publicUrl: 'http://localhost:4000',
       rpcDir: '/run/rpc',
+      metricsAddress: undefined,
     })
+    const { metricsAddress } = configFrom({ ...env, BMM_METRICS_ADDRESS: '[::1]:9464' })
+    expect(metricsAddress).toEqual({ hostname: '::1', port: 9464 })
   })
 })
 
@@ -52,6 +55,11 @@ for (const [name, value] of [
   ['BMM_PORT', 'http'],
   ['BMM_TRUSTED_PROXIES', 'proxy.local'],
   ['BMM_TRUSTED_PROXIES', '10.0.0.0/40'],
+  ['BMM_METRICS_ADDRESS', '0.0.0.0:9464'],
+  ['BMM_METRICS_ADDRESS', '[::]:9464'],
+  ['BMM_METRICS_ADDRESS', '9464'],
+  ['BMM_METRICS_ADDRESS', 'localhost:9464'],
+  ['BMM_METRICS_ADDRESS', '127.0.0.1:70000'],
   ['BMM_REDIS_URL', ''],
 ] as const) {
   test(`${name}=${value} is refused by name`, () => {

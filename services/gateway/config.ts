@@ -1,7 +1,12 @@
 /** The environment of the gateway, read once. */
+import { isIP } from 'node:net'
 import { type Env, publicUrlSchema, readEnv, serviceConfig, serviceEnv } from '@bmm/lib/env'
 import { z } from 'zod'
 import { trustedProxies } from './client-ip.ts'
+
+const MAX_PORT = 65_535
+const addressPattern = /^(?:(\d{1,3}(?:\.\d{1,3}){3})|\[([0-9a-f:.]+)\]):(\d{1,5})$/i
+const everywhere = new Set(['0.0.0.0', '::'])
 
 const shape = {
   ...serviceEnv,
@@ -10,11 +15,18 @@ const shape = {
   BMM_PUBLIC_URL: publicUrlSchema,
   /** Folder that development mail goes to, told to who waits for a mail; a path and no more. */
   BMM_MAILBOX_DIR: z.string().min(1).optional(),
-  BMM_PORT: z.coerce.number().int().min(0).max(65_535),
+  BMM_PORT: z.coerce.number().int().min(0).max(MAX_PORT),
   /** Addresses and ranges, parted by commas, whose `X-Forwarded-For` is believed. */
   BMM_TRUSTED_PROXIES: z.string().default('').refine(isProxyList, {
     error: 'must be IP addresses or ranges such as 10.0.0.0/8, parted by commas',
   }),
+  /** Where Prometheus may ask; nowhere unless set. */
+  BMM_METRICS_ADDRESS: z
+    .string()
+    .refine((text) => metricsAddress(text) !== undefined, {
+      error: 'must be one address and port such as 127.0.0.1:9464, not every address',
+    })
+    .optional(),
 }
 
 /** Throws ConfigError that names every fault. */
@@ -27,7 +39,17 @@ export function configFrom(env: Env = process.env) {
     port: vars.BMM_PORT,
     mailbox: vars.BMM_ENV === 'development' ? vars.BMM_MAILBOX_DIR : undefined,
     trusted: trustedProxies(entriesOf(vars.BMM_TRUSTED_PROXIES)),
+    metricsAddress: metricsAddress(vars.BMM_METRICS_ADDRESS ?? ''),
   }
+}
+
+/** Undefined where the text is no address that metrics may be given out at. */
+function metricsAddress(text: string): { hostname: string; port: number } | undefined {
+  const [, v4, v6, digits] = addressPattern.exec(text) ?? []
+  const hostname = v4 ?? v6 ?? ''
+  const port = Number(digits)
+  const isUsable = isIP(hostname) !== 0 && !everywhere.has(hostname) && port <= MAX_PORT
+  return isUsable ? { hostname, port } : undefined
 }
 
 function entriesOf(list: string): string[] {

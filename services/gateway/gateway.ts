@@ -6,6 +6,7 @@ import { createDeadlines } from '@bmm/lib/deadlines'
 import { channels, revokedKey } from '@bmm/lib/hints'
 import type { Identity, ServiceName } from '@bmm/lib/identity'
 import type { Log } from '@bmm/lib/log'
+import { type CollectMetrics, counter, gauge, tally } from '@bmm/lib/metrics'
 import { type Redis, subscribe } from '@bmm/lib/redis'
 import { SessionService } from '@bmm/proto/auth/v1/auth_service'
 import { OAuthService } from '@bmm/proto/auth/v1/oauth_service'
@@ -35,7 +36,7 @@ import { mcpDoor } from './mcp/door.ts'
 import { unreadAnswers } from './mcp/unread-answers.ts'
 import { oauthPlugin } from './oauth/plugin.ts'
 import { pagesPlugin } from './pages/plugin.ts'
-import { rateLimiter } from './rate-limit.ts'
+import { type RateLimit, rateLimiter } from './rate-limit.ts'
 import { openRevocations } from './revocation.ts'
 import { openRunnerLink } from './runner-link.ts'
 import { openServings } from './serving.ts'
@@ -66,6 +67,7 @@ export type Gateway = AsyncDisposable & {
   port: number
   /** By name of the dependency; empty when all is well. */
   checks: Checks
+  metrics: CollectMetrics
 }
 
 /** Asks for revocations and servings, then listens. Disposing lets answers under way finish for a moment. */
@@ -111,10 +113,14 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   })
   const fetchJwks = async () => (await oauth.getJwks({})).jwks
   const tokens = accessTokens({ issuer: publicUrl, keys: keySet({ fetchJwks }) })
-  const visitors = rateLimiter(pageLimit)
+  const tooOften = tally()
+  const refused = tally()
+  const limiter = (limit: RateLimit, what: string) =>
+    rateLimiter(limit, { onRefused: () => tooOften.add(what) })
+  const visitors = limiter(pageLimit, 'pages')
   const people = openPeople({
     ...{ sessions, publicUrl, arrivals },
-    strangers: rateLimiter(pageLimit),
+    strangers: limiter(pageLimit, 'rest'),
   })
   const checks: Checks = {
     auth: () => serviceFault(rpcDir, 'auth'),
@@ -130,14 +136,14 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   const door = mcpDoor({
     ...{ publicUrl, servings, listings, tokens, revocations, runner, log, inFlight: running },
     deadlines: createDeadlines(),
-    unread: unreadAnswers(),
+    ...{ unread: unreadAnswers(), refused },
     listeners: openListeners(redis),
-    strangers: rateLimiter(strangerLimit),
+    strangers: limiter(strangerLimit, 'mcp'),
     ...(options.callTimeoutMs === undefined ? {} : { callTimeoutMs: options.callTimeoutMs }),
   })
   const app = edge({ arrivals, log })
     .use(healthPlugin(checks))
-    .use(oauthPlugin({ ...shared, visitors: rateLimiter(tokenLimit) }))
+    .use(oauthPlugin({ ...shared, visitors: limiter(tokenLimit, 'tokens') }))
     .use(
       pagesPlugin({
         ...shared,
@@ -160,6 +166,20 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   return {
     port: listener.port,
     checks,
+    metrics: () => [
+      gauge('bmm_gateway_calls_in_flight', 'Calls that wait for their answer.', running.size()),
+      gauge('bmm_runner_connected', 'Whether calls reach a runner.', runner.isConnected() ? 1 : 0),
+      gauge('bmm_feed_age_seconds', 'Since a feed was last read.', [
+        [revocations.ageMs() / 1_000, { feed: 'revocations' }],
+        [servings.ageMs() / 1_000, { feed: 'servings' }],
+      ]),
+      counter('bmm_rate_limited_total', 'Requests that came too often.', tooOften.by('what')),
+      counter(
+        'bmm_mcp_refused_total',
+        'Requests to MCP endpoints that were refused before any message was looked at.',
+        refused.by('status'),
+      ),
+    ],
     async [Symbol.asyncDispose]() {
       await listener.stop(() => running.endAll())
       for (const resource of [...hints, runner, servings, revocations]) {

@@ -36,9 +36,18 @@ const server = serveRpc({
       ? undefined
       : faults.map(([name, why]) => `${name} ${why}`).join(', ')
   },
+  metrics: gateway.metrics,
 })
+/** Loaded only where somebody wants it: the library takes 15 MB. */
+const metrics =
+  config.metricsAddress === undefined
+    ? undefined
+    : (await import('./metrics-listener.ts')).listenForMetrics({
+        ...{ address: config.metricsAddress, rpcDir, log },
+      })
 
 await untilStopped(log)
+await metrics?.[Symbol.asyncDispose]()
 await gateway[Symbol.asyncDispose]()
 await server[Symbol.asyncDispose]()
 redis.disconnect()

@@ -21,7 +21,7 @@ export type RateLimiter = (key: string, how?: 'take' | 'look') => number
 /** The least recently used key is forgotten first, so memory is bounded whoever comes. */
 export function rateLimiter(
   limit: RateLimit,
-  options: { now?: () => number; maxBuckets?: number } = {},
+  options: { now?: () => number; maxBuckets?: number; onRefused?: () => void } = {},
 ): RateLimiter {
   const { now = Date.now, maxBuckets = MAX_BUCKETS } = options
   const buckets = new Map<string, Bucket>()
@@ -38,7 +38,9 @@ export function rateLimiter(
         break
       }
     }
-    return tokens >= 1 ? 0 : Math.max(1, Math.ceil(((1 - tokens) / limit.perMinute) * 60 - 1e-6))
+    if (tokens >= 1) return 0
+    options.onRefused?.()
+    return Math.max(1, Math.ceil(((1 - tokens) / limit.perMinute) * 60 - 1e-6))
   }
 }
 

@@ -23,6 +23,7 @@ export type Revocations = AsyncDisposable & {
   standing(grantId: string): Standing | Promise<Standing>
   /** False when the authorization server was not seen for ten seconds. */
   isFresh(): boolean
+  ageMs(): number
   /** Look again now. */
   hint(): Promise<void>
 }
@@ -80,6 +81,7 @@ export async function openRevocations(options: {
   return {
     isRevoked: (grantId) => revoked.has(grantId),
     isFresh,
+    ageMs: feed.ageMs,
     standing(grantId) {
       if (revoked.has(grantId)) return 'revoked'
       return isFresh() ? 'good' : askForMark(grantId)

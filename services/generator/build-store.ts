@@ -49,6 +49,15 @@ export async function countUnfinished(sql: Querying, orgId: string): Promise<num
   return row?.builds ?? 0
 }
 
+/** Builds of everybody that wait and that run. */
+export async function countQueue(sql: Querying): Promise<{ queued: number; running: number }> {
+  const [row] = await sql<{ queued: number; running: number }[]>`
+    select count(*) filter (where state = 'queued')::int as queued,
+      count(*) filter (where state = 'running')::int as running
+    from builds where state in ('queued', 'running')`
+  return row ?? { queued: 0, running: 0 }
+}
+
 export async function findBuild(
   sql: Querying,
   orgId: string,

@@ -1,5 +1,6 @@
 /** Working on builds: claim, keep the lease alive, run the pipeline, and write down how it ended. Safe to call twice for one build. */
 import type { Log } from '@bmm/lib/log'
+import { type Tally, tally } from '@bmm/lib/metrics'
 import { BuildFailure, BuildLetGo } from './build.ts'
 import { type PipelineOptions, runPipeline } from './build-pipeline.ts'
 import { type BuildRecord, buildRecord } from './build-record.ts'
@@ -33,12 +34,15 @@ export type BuildWorker = {
   work(buildId: string): Promise<void>
   /** Lets go of every build at once, for others to take. */
   stop(): void
+  /** How builds ended here. */
+  readonly outcomes: Tally
 }
 
 export function buildWorker(options: BuildWorkerOptions): BuildWorker {
   const { sql, hints, log } = options
   const times = { ...buildTimes, ...options.times }
   const stopping = new AbortController()
+  const outcomes = tally()
 
   async function work(buildId: string): Promise<void> {
     if (stopping.signal.aborted) return
@@ -53,6 +57,7 @@ export function buildWorker(options: BuildWorkerOptions): BuildWorker {
       await announce(build, record)
       await runPipeline(options, { build, owner, record, signal })
       log.info({ buildId, serverId: build.serverId }, 'a build succeeded')
+      outcomes.add('succeeded')
     } catch (error) {
       await settle(build, owner, record, error).catch((again: unknown) => {
         if (!(again instanceof BuildLetGo)) throw again
@@ -76,17 +81,21 @@ export function buildWorker(options: BuildWorkerOptions): BuildWorker {
     record: BuildRecord,
     error: unknown,
   ): Promise<void> {
+    const end = async (ended: Parameters<BuildRecord['end']>[0]) => {
+      await record.end(ended)
+      outcomes.add(ended.state)
+    }
     if (error instanceof BuildFailure) {
       log.info({ buildId: build.id, reason: error.reason }, 'a build failed')
-      return record.end({ state: 'failed', reason: error.reason, message: error.message })
+      return end({ state: 'failed', reason: error.reason, message: error.message })
     }
     if (!(error instanceof BuildLetGo)) throw error
     switch (error.why) {
       case 'cancelled':
-        return record.end({ state: 'cancelled', reason: 'cancelled', message: 'Cancelled.' })
+        return end({ state: 'cancelled', reason: 'cancelled', message: 'Cancelled.' })
       case 'timed_out': {
         const message = `The build took longer than ${times.timeoutMs / 1_000} s.`
-        return record.end({ state: 'failed', reason: 'build_timeout', message })
+        return end({ state: 'failed', reason: 'build_timeout', message })
       }
       case 'stopping':
         return store.releaseLease(sql, build.id, owner)
@@ -134,5 +143,5 @@ export function buildWorker(options: BuildWorkerOptions): BuildWorker {
     }
   }
 
-  return { work, stop: () => stopping.abort() }
+  return { work, outcomes, stop: () => stopping.abort() }
 }

@@ -18,6 +18,7 @@ import { configFrom } from './config.ts'
 import { documentSource } from './document-source.ts'
 import { statementCheck } from './downstream.ts'
 import { drafting } from './drafting.ts'
+import { generatorMetrics } from './generator-metrics.ts'
 import { openHints } from './hints.ts'
 import { generatorRoutes } from './service.ts'
 import { stopping } from './stopping.ts'
@@ -31,7 +32,6 @@ await using closing = new AsyncDisposableStack()
 const sql = openSql(config.databaseUrl, { schema: 'generator' })
 closing.defer(() => sql.end({ timeout: 5 }))
 await migrate(sql, 'generator', readMigrations(join(import.meta.dir, 'migrations')))
-
 const downstream = {
   statements: rpcClient(StatementService, { identity, rpcDir, to: 'secrets' }),
   secrets: rpcClient(SecretsService, { identity, rpcDir, to: 'secrets' }),
@@ -47,12 +47,12 @@ const stops = stopping(shared)
 const draft = drafting({ ...shared, fetchDocument: documentSource(targets, ownListeners) })
 const ending = new AbortController()
 const watch = buildWatch({ ...shared, ending: ending.signal })
+const worker = buildWorker({ ...shared, patienceMs: PATIENCE_MS })
+const metrics = generatorMetrics({ sql, ...worker })
+const fault = () => ping(sql).then(() => undefined)
 const routes = generatorRoutes({ ...shared, ...downstream, stopping: stops, draft, watch })
 const socket = join(rpcDir, 'generator', 'rpc.sock')
-closing.use(
-  serveRpc({ identity, socket, routes, log, fault: () => ping(sql).then(() => undefined) }),
-)
-const worker = buildWorker({ ...shared, patienceMs: PATIENCE_MS })
+closing.use(serveRpc({ identity, socket, routes, log, fault, metrics }))
 closing.use(openWorker(BUILD_QUEUE, redisUrl, log, BUILDS_AT_ONCE, worker.work))
 closing.use(startSweeping({ ...shared, stopping: stops }))
 closing.defer(worker.stop)

@@ -10,8 +10,9 @@ import { createFleet, type Fleet } from './fleet.ts'
 import { dialKeeper } from './keeper-link.ts'
 import { createLauncher, type Launcher } from './launch.ts'
 import { createPool, type Pool, type PoolBounds } from './pool.ts'
+import type { SandboxCounts } from './sandbox-counts.ts'
 import type { SandboxClass } from './sandbox-limits.ts'
-import { createSlotTable } from './slot-table.ts'
+import { createSlotTable, type SlotTable } from './slot-table.ts'
 
 const SANDBOX_CLASS: SandboxClass = 'standard'
 
@@ -28,6 +29,7 @@ export interface Engine {
   readonly fleet: Fleet
   readonly pool: Pool
   readonly launcher: Launcher
+  readonly slots: Pick<SlotTable, 'free' | 'taken'>
   /** What keeps sandboxes from starting, as a sentence; undefined when nothing does. */
   fault(): string | undefined
   stop(): Promise<void>
@@ -39,6 +41,7 @@ export function startEngine(options: {
   identity: Identity
   log: Log
   now: () => number
+  counts: SandboxCounts
   onEvent: (deployment: ServingDeployment, message: string) => void
   /** Both links are there and the pool fills. */
   onReady: () => void
@@ -91,12 +94,13 @@ export function startEngine(options: {
     ...{ now, log },
   })
   const fleet: Fleet = createFleet({
-    ...{ pool, broker, now, log, idleMs: config.idleMs, onEvent: options.onEvent },
+    ...{ pool, broker, now, log, idleMs: config.idleMs },
+    ...{ counts: options.counts, onEvent: options.onEvent },
     desk: createAdmissionDesk(config.admission, now),
   })
 
   return {
-    ...{ fleet, pool, launcher, fault },
+    ...{ fleet, pool, launcher, slots, fault },
     async stop() {
       await fleet.stop()
       pool.stop()

@@ -8,6 +8,7 @@ import { createCrashLoop } from './crash-loop.ts'
 import type { Deployment, ServingDeployment } from './deployment.ts'
 import type { Pool } from './pool.ts'
 import { LoadFailed, type Sandbox, type SandboxEnd } from './sandbox.ts'
+import type { SandboxCounts } from './sandbox-counts.ts'
 import { sandboxKey } from './sandbox-key.ts'
 
 /** From the question for a sandbox to `loaded`. */
@@ -51,7 +52,9 @@ export interface Fleet {
   makeRoom(orgId?: string): boolean
   /** Ends all of them; their calls fail with this. */
   endAll(failure: CallFailure): void
+  /** Awake or waking. */
   readonly size: number
+  readonly awake: number
   stop(): Promise<void>
 }
 
@@ -60,6 +63,7 @@ export interface FleetOptions {
   desk: AdmissionDesk
   broker: Pick<BrokerLink, 'connected' | 'assign'>
   idleMs: number
+  counts: SandboxCounts
   now: () => number
   log: Log
   /** Tells the server's people what happened to a sandbox. */
@@ -67,7 +71,7 @@ export interface FleetOptions {
 }
 
 export function createFleet(options: FleetOptions): Fleet {
-  const { pool, desk, broker, log, now } = options
+  const { pool, desk, broker, log, now, counts } = options
   const awake = new Map<string, Resident>()
   const waking = new Map<string, Waking>()
   /** Residents that the admission desk counts. */
@@ -152,6 +156,7 @@ export function createFleet(options: FleetOptions): Fleet {
       const failure = failureOf(thrown, mine.abort.signal)
       sandbox?.stop()
       desk.release(orgId)
+      counts.failedWakes.add(failure.code)
       if (sandbox !== undefined && failure.code === 'sandbox_failed') {
         crashLoop.crashed(key)
         options.onEvent(deployment, failure.message)
@@ -164,6 +169,7 @@ export function createFleet(options: FleetOptions): Fleet {
     void sandbox.gone.then((end) => onGone(resident, end))
     awake.set(key, resident)
     const wakeMs = Math.round((performance.now() - startedAt) * 10) / 10
+    counts.woken(wakeMs)
     log.debug({ key, wakeMs }, 'a sandbox was woken')
     options.onEvent(deployment, `A sandbox was woken in ${wakeMs} ms.`)
     return resident
@@ -192,6 +198,7 @@ export function createFleet(options: FleetOptions): Fleet {
     if (awake.get(key) === resident) awake.delete(key)
     release(resident)
     if (end.code === 'stopped') return
+    counts.ends.add(end.code)
     crashLoop.crashed(key)
     log.warn({ key, end }, 'a sandbox ended by itself')
     options.onEvent(deployment, end.message)
@@ -245,6 +252,9 @@ export function createFleet(options: FleetOptions): Fleet {
     makeRoom,
     get size() {
       return awake.size + waking.size
+    },
+    get awake() {
+      return awake.size
     },
     endAll,
     async stop() {

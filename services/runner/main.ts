@@ -30,6 +30,7 @@ const server = serveRpc({
   ...{ identity, log, routes: runner.routes },
   socket: join(rpcDir, 'runner', 'rpc.sock'),
   fault: async () => runner.fault(),
+  metrics: runner.metrics,
 })
 await runner.start()
 

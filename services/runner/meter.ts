@@ -36,9 +36,7 @@ export interface EndedCall {
 
 /** Since the process started, of all servers together. */
 export interface MeterTotals {
-  /** By ending. */
-  latency: Record<CallEnding, Latency>
-  msSum: Record<CallEnding, number>
+  endings: Record<CallEnding, { latency: Latency; msSum: number }>
   verdicts: Record<Verdict['verdict'], number>
   bytesIn: number
   bytesOut: number
@@ -108,8 +106,9 @@ export function createMeter(options: { now: () => number; maxRollups?: number })
       rollup.bytesOut += bytesOut
       if (ending !== 'answered') rollup[ending]++
       if (ending !== 'refused') add(rollup.latency, bucket)
-      add(totals.latency[ending], bucket)
-      totals.msSum[ending] += ms
+      const total = totals.endings[ending]
+      add(total.latency, bucket)
+      total.msSum += ms
       totals.bytesIn += bytesIn
       totals.bytesOut += bytesOut
     },
@@ -161,16 +160,15 @@ function add(latency: Latency, bucket: number): void {
 }
 
 function newTotals(): MeterTotals {
-  const each = <Value>(make: () => Value): Record<CallEnding, Value> => ({
-    answered: make(),
-    refused: make(),
-    overdue: make(),
-    cancelled: make(),
-    failed: make(),
-  })
+  const none = () => ({ latency: emptyLatency(), msSum: 0 })
   return {
-    latency: each(emptyLatency),
-    msSum: each(() => 0),
+    endings: {
+      answered: none(),
+      refused: none(),
+      overdue: none(),
+      cancelled: none(),
+      failed: none(),
+    },
     verdicts: { tool_error: 0, result_invalid: 0, refused: 0 },
     ...{ bytesIn: 0, bytesOut: 0 },
   }

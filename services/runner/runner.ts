@@ -4,6 +4,7 @@ import type { Verdict } from '@bmm/lib/call-frames'
 import { errorFrom } from '@bmm/lib/errors'
 import type { Identity } from '@bmm/lib/identity'
 import type { Log } from '@bmm/lib/log'
+import type { CollectMetrics } from '@bmm/lib/metrics'
 import type { Sql } from '@bmm/lib/sql'
 import { askStatementKeys, createStatementKeyring } from '@bmm/lib/statement-keys'
 import type { ServingService } from '@bmm/proto/generator/v1/generator_service'
@@ -28,6 +29,8 @@ import {
 import { openRollups } from './rollups.ts'
 import { createRunLines } from './run-lines.ts'
 import { createRunLog, type RunLine } from './run-log.ts'
+import { runnerMetrics } from './runner-metrics.ts'
+import { sandboxCounts } from './sandbox-counts.ts'
 import { runnerRoutes } from './service.ts'
 import type { ServiceLeg } from './service-leg.ts'
 import { servingFeed } from './serving-feed.ts'
@@ -42,6 +45,7 @@ export interface Runner {
   routes(router: ConnectRouter): void
   /** What keeps it from its work, as a sentence. */
   fault(): string | undefined
+  metrics: CollectMetrics
   /** Loads what was deployed, then takes calls. */
   start(): Promise<void>
   stop(): Promise<void>
@@ -78,10 +82,11 @@ export function openRunner(options: {
     runLog.write({ serverId, orgId, at: new Date(now()), ...line })
   }
 
+  const counts = sandboxCounts()
   const engine = startEngine({
     config: options.sandboxes,
     linkSocket: join(options.socketDir, 'link.sock'),
-    ...{ identity, log, now },
+    ...{ identity, log, now, counts },
     onEvent: (deployment, message) =>
       write(deployment, { level: 'platform', tool: '', message, requestId: '' }),
     onReady() {
@@ -141,6 +146,7 @@ export function openRunner(options: {
         return findOrgMonth(sql, orgId, month)
       },
     }),
+    metrics: runnerMetrics({ meter, engine, inFlight, counts, deployments }),
     fault: () => (calls === undefined ? 'The deployments are being loaded.' : engine.fault()),
     async start() {
       await load()

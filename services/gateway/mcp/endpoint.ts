@@ -2,6 +2,7 @@
 import type { Deadlines } from '@bmm/lib/deadlines'
 import { errorFrom } from '@bmm/lib/errors'
 import type { Log } from '@bmm/lib/log'
+import type { Tally } from '@bmm/lib/metrics'
 import { visitorOf } from '@bmm/lib/visitor'
 import { resourceMetadataUrl, slugPattern } from '@bmm/spec/resource-url'
 import { CALL_SCOPE } from '@bmm/spec/scope'
@@ -39,6 +40,8 @@ export type McpOptions = {
   listeners: Listeners
   /** Attempts without a good token, and questions for unknown servers, by visitor. */
   strangers: RateLimiter
+  /** Refusals by status. */
+  refused: Tally
   log: Log
   callTimeoutMs?: number
 }
@@ -87,6 +90,7 @@ export async function serveMcp(
     if (!(thrown instanceof Refusal)) {
       return withHeaders(answerBug(options.log, thrown, request, arrival.requestId), arrival)
     }
+    options.refused.add(String(thrown.status))
     const { status, code, message, headers } = thrown
     return json(faultText(null, { code, message }), arrival, { status, headers })
   }

@@ -5,6 +5,7 @@ import { openEgressPool } from '@bmm/lib/egress-pool'
 import { errorFrom } from '@bmm/lib/errors'
 import type { Identity } from '@bmm/lib/identity'
 import type { Log } from '@bmm/lib/log'
+import { type CollectMetrics, counter, gauge, tally } from '@bmm/lib/metrics'
 import type { Sql } from '@bmm/lib/sql'
 import { askStatementKeys, createStatementKeyring } from '@bmm/lib/statement-keys'
 import type { SecretsService, StatementService } from '@bmm/proto/secrets/v1/secrets_service'
@@ -34,6 +35,7 @@ export type Broker = AsyncDisposable & {
   routes(router: ConnectRouter): void
   /** What keeps it from its work, as a sentence. */
   fault(): string | undefined
+  metrics: CollectMetrics
   /** Sandboxes that are expected or connected. */
   readonly slots: number
 }
@@ -79,6 +81,9 @@ export async function openBroker(options: BrokerOptions): Promise<Broker> {
   /** Assigned slots by contract: the last one to go takes the opened secrets along. */
   const holders = new Map<Assignment['contract'], number>()
   let answerBytes = 0
+  let answered = 0
+  const refused = tally()
+  const failed = tally()
   const orgAnswerBytes = new Map<string, number>()
   let assignments = 0
 
@@ -115,9 +120,12 @@ export async function openBroker(options: BrokerOptions): Promise<Broker> {
           return outgoing.send(ask, assignment, { signal, reserve })
         }),
       )
+      answered++
     } catch (error) {
-      if (error instanceof FetchFailure) record(slot, ask.method, error)
-      else if (!signal.aborted) log.error({ err: errorFrom(error) }, 'a request failed')
+      if (error instanceof FetchFailure) {
+        ;(error.isRefusal ? refused : failed).add(error.code)
+        record(slot, ask.method, error)
+      } else if (!signal.aborted) log.error({ err: errorFrom(error) }, 'a request failed')
       throw error
     } finally {
       count(-reserved)
@@ -184,6 +192,13 @@ export async function openBroker(options: BrokerOptions): Promise<Broker> {
     get slots() {
       return desk.size
     },
+    metrics: () => [
+      counter('bmm_egress_answered_total', 'Requests of sandboxes that were answered.', answered),
+      counter('bmm_egress_refused_total', 'Requests that a rule refused.', refused.by('reason')),
+      counter('bmm_egress_failed_total', 'Requests that failed on the way.', failed.by('reason')),
+      gauge('bmm_egress_answer_bytes', 'Answers that no sandbox has taken yet.', answerBytes),
+      gauge('bmm_egress_slots', 'Sandboxes that are expected or connected.', desk.size),
+    ],
     async [Symbol.asyncDispose]() {
       link.stop()
       desk.releaseAll().forEach(forget)

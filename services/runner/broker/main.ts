@@ -31,6 +31,7 @@ const server = serveRpc({
     await ping(sql)
     return broker.fault()
   },
+  metrics: broker.metrics,
 })
 
 await untilStopped(log)

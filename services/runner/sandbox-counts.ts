@@ -1,0 +1,24 @@
+/** What happens to sandboxes, counted as it happens. */
+import { type Tally, tally } from '@bmm/lib/metrics'
+import { bucketOf, emptyLatency, type Latency } from './latency.ts'
+
+export interface SandboxCounts {
+  woken(ms: number): void
+  readonly wakes: { latency: Latency; msSum: number }
+  /** By code of the failure. */
+  readonly failedWakes: Tally
+  /** Those that nobody had asked to end, by code. */
+  readonly ends: Tally
+}
+
+export function sandboxCounts(): SandboxCounts {
+  const wakes = { latency: emptyLatency(), msSum: 0 }
+  return {
+    ...{ wakes, failedWakes: tally(), ends: tally() },
+    woken(ms) {
+      const bucket = bucketOf(ms)
+      wakes.latency[bucket] = (wakes.latency[bucket] ?? 0) + 1
+      wakes.msSum += ms
+    },
+  }
+}
