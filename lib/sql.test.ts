@@ -98,3 +98,21 @@ async function count(sql: Sql): Promise<number> {
   const [row] = await sql<{ n: number }[]>`select count(*)::int as n from things`
   return row?.n ?? -1
 }
+
+test('a migration that arrives after a later one is applied, and none is applied twice', async () => {
+  const pool = openSql(database.url, { schema: 'between', max: 1 })
+  const made = (name: string, text: string) => ({ name, text, checksum: name })
+  const first = made('0001-first.sql', 'create table things (id int);')
+  const second = made('0002-second.sql', 'insert into things values (2);')
+  const third = made('0003-third.sql', 'insert into things values (3);')
+  for (const present of [
+    [first, third],
+    [first, second, third],
+    [first, second, third],
+  ]) {
+    await migrate(pool, 'between', present)
+  }
+  const rows = await pool<{ id: number }[]>`select id from things order by id`
+  expect(rows.map((row) => row.id)).toEqual([2, 3])
+  await pool.end()
+})

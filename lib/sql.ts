@@ -113,7 +113,9 @@ async function migrateOnce(sql: Sql, schema: string, migrations: Migration[]): P
         throw new Error(`migration ${row.name} of ${schema} was applied and has changed since`)
       }
     }
-    for (const migration of migrations.slice(applied.length)) {
+    // By name, not by count: two that were written side by side may arrive in either order.
+    const old = new Set(applied.map(({ name }) => name))
+    for (const migration of migrations.filter(({ name }) => !old.has(name))) {
       await transaction.unsafe(migration.text)
       await transaction`
         insert into schema_migrations (name, checksum) values (${migration.name}, ${migration.checksum})`

@@ -84,6 +84,13 @@ describe('the doors', () => {
     expect(twice).toStartWith('HTTP/1.1 421 ')
   })
 
+  test('a person who came by another name is led to the right one', async () => {
+    const text = await rawAnswer('GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/html\r\n\r\n')
+    expect(text).toStartWith('HTTP/1.1 421 ')
+    expect(text).toContain(`<a class="button" href="${origin}">`)
+    expect(text).toContain("default-src 'none'")
+  })
+
   test('two ways to say where a body ends are refused', async () => {
     const text = await rawAnswer(
       `POST / HTTP/1.1\r\nHost: localhost:${listener.port}\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET / HTTP/1.1\r\n\r\n`,

@@ -5,7 +5,9 @@ import { newId } from '@bmm/lib/ids'
 import type { Log } from '@bmm/lib/log'
 import type { Server, ServerWebSocket } from 'bun'
 import type { Arrival, Arrivals, SocketEvents } from './arrival.ts'
+import { accepts } from './body.ts'
 import { clientIp } from './client-ip.ts'
+import { errorPage } from './pages/layout.ts'
 import { problemResponse } from './problem.ts'
 
 /** A connection that says nothing for this long is closed, unless its answer is under way. */
@@ -151,6 +153,11 @@ function refuseHost(request: Request, publicUrl: string, requestId: string): Res
   const address = URL.canParse(request.url) ? new URL(request.url) : undefined
   if (address?.pathname.startsWith('/health/')) return undefined
   const detail = `This address answers for ${publicUrl} only. Use exactly that.`
+  if (request.method === 'GET' && accepts(request, 'text/html')) {
+    return errorPage(421, 'Not by this name', detail, {
+      next: { href: publicUrl, label: `Go to ${publicUrl}` },
+    })
+  }
   return problemResponse({ status: 421, code: 'wrong_host', detail }, requestId)
 }
 

@@ -14,7 +14,7 @@ export type Listeners = {
 }
 
 export function openListeners(redis: Redis | undefined): Listeners {
-  const key = ({ grantId, serverId }: Listener) => `listening:${grantId}:${serverId}`
+  const key = ({ grantId, serverId }: Listener) => `bmm:listening:${grantId}:${serverId}`
   return {
     async set(listener, isListening) {
       if (isListening) await redis?.set(key(listener), '1', 'EX', KEPT_SECONDS)
