@@ -47,7 +47,7 @@ export function openNamed(key: Uint8Array, sealed: Uint8Array, name: string): Ui
 }
 
 /** Each part behind its length, so that no two lists of parts give the same bytes. */
-function boundBytes(binding: Binding): Uint8Array {
+export function boundBytes(binding: Binding): Uint8Array {
   const parts: Uint8Array[] = []
   for (const part of binding) {
     const bytes = Buffer.from(String(part), 'utf8')

@@ -68,7 +68,13 @@ export async function inTransaction<Result>(
   return result.value
 }
 
-export type Migration = { name: string; text: string; checksum: string }
+export type Migration = {
+  name: string
+  text: string
+  checksum: string
+  /** What SQL cannot do, in the same transaction. */
+  after?: (transaction: Transaction) => Promise<void>
+}
 
 /** The migrations of a folder in order: files `NNNN-name.sql`. Throws on any other file. */
 export function readMigrations(directory: string): Migration[] {
@@ -117,6 +123,7 @@ async function migrateOnce(sql: Sql, schema: string, migrations: Migration[]): P
     const old = new Set(applied.map(({ name }) => name))
     for (const migration of migrations.filter(({ name }) => !old.has(name))) {
       await transaction.unsafe(migration.text)
+      await migration.after?.(transaction)
       await transaction`
         insert into schema_migrations (name, checksum) values (${migration.name}, ${migration.checksum})`
     }

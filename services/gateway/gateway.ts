@@ -79,6 +79,7 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   const sessions = client(SessionService, 'auth')
   const serving = client(ServingService, 'generator')
   const secrets = client(SecretsService, 'secrets')
+  const statements = client(StatementService, 'secrets')
   const servers = client(ServerService, 'generator')
   const interval =
     options.feedIntervalMs === undefined ? {} : { intervalMs: options.feedIntervalMs }
@@ -94,7 +95,7 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   })
   const servings = await openServings({
     ...{ serving, publicUrl, log, ...interval },
-    statements: client(StatementService, 'secrets'),
+    statements,
   })
   const hints =
     redis === undefined
@@ -152,7 +153,7 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
     )
     .use(
       consolePlugin({
-        ...{ ...shared, people, secrets, servers },
+        ...{ ...shared, people, secrets, statements, servers },
         drafts: client(DraftService, 'generator'),
         builds: client(BuildService, 'generator'),
         logs: client(LogService, 'runner'),

@@ -132,8 +132,9 @@ describe('servers', () => {
     const confirmed = {
       specDigest: digest,
       resourceUrl: 'http://localhost/s/pets/mcp',
-      access: { kind: 'org' },
-    } as const
+      access: { kind: 'people' as const, people: ['usr_1'] },
+    }
+    // What was confirmed before, not what the generator says of the server now.
     expect(world.asked.confirmed).toEqual([confirmationDigest(confirmed)])
     const blind = await answer('/v1/servers/pets/resume', { method: 'POST', body: {} })
     expect(blind.status).toBe(400)

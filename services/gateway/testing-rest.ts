@@ -63,6 +63,13 @@ export type RestWorld = {
 
 export type RestRequest = { method?: string; body?: unknown; headers?: Record<string, string> }
 
+/** What the signer remembers; the generator's row of the same server says otherwise. */
+export const confirmedBefore = {
+  specDigest: digest,
+  resourceUrl: 'http://localhost/s/pets/mcp',
+  access: '{"kind":"people","people":["usr_1"]}',
+}
+
 export async function restWorld(): Promise<RestWorld> {
   const asked = nothingAsked()
   const failing: RestWorld['failing'] = { part: 'nothing' }
@@ -71,6 +78,7 @@ export async function restWorld(): Promise<RestWorld> {
     identities.mintUser({}, confirmDigest === '' ? {} : { confirmDigest })
   const gw = await testGateway({
     identities,
+    statements: { getConfirmed: () => confirmedBefore },
     routes(name, router) {
       if (name === 'auth') sessions(router, asked, mint)
       if (name === 'generator') generator(router, asked)

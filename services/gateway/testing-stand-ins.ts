@@ -44,6 +44,8 @@ export type World = {
 export type StandInOptions = {
   /** Further methods of the authorization server. */
   oauth?: Partial<ServiceImpl<typeof OAuthService>>
+  /** Further methods of the signer. */
+  statements?: Partial<ServiceImpl<typeof StatementService>>
   /** Further services, such as sessions, drafts and servers. */
   routes?: (name: 'auth' | 'generator' | 'secrets' | 'runner', router: ConnectRouter) => void
 }
@@ -79,6 +81,7 @@ export function serveStandIns(
   rpc.serve('secrets', (router) => {
     router.service(StatementService, {
       listStatementKeys: () => ({ keys: [{ keyId: 'key-1', publicKey: keys.statementKey }] }),
+      ...options.statements,
     })
     options.routes?.('secrets', router)
   })

@@ -41,6 +41,11 @@ export function contractFrom(input: {
   }
 }
 
+/** The contract in what was recorded. */
+export function contractOf(recorded: string): Contract {
+  return contractSchema.parse(JSON.parse(recorded))
+}
+
 /** The statement to sign for a recorded contract. */
 export function serveStatement(input: {
   serverId: string
@@ -63,7 +68,7 @@ export function serveStatement(input: {
     specDigest,
     moduleDigest,
     issuedAt: input.issuedAt.toISOString(),
-    ...contractSchema.parse(JSON.parse(input.contract)),
+    ...contractOf(input.contract),
   }
 }
 

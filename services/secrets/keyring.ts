@@ -8,7 +8,7 @@ import {
 } from 'node:crypto'
 import { ConfigError } from '@bmm/lib/env'
 import { KEY_BYTES, open, SealBroken, seal } from '@bmm/lib/envelope'
-import { inTransaction, type Sql } from '@bmm/lib/sql'
+import { inTransaction, type Querying, type Sql } from '@bmm/lib/sql'
 import { digestOf } from '@bmm/spec/digest'
 import type { StatementKeys } from '@bmm/spec/statement'
 import * as store from './store.ts'
@@ -25,6 +25,13 @@ export type Keyring = {
   signer: { keyId: string; key: KeyObject }
   /** Public keys that verify statements, newest first. */
   statementKeys: StatementKeys
+}
+
+/** Throws ConfigError when the stored data keys were wrapped by another key; without any, every key will do. */
+export async function checkKek(sql: Querying, kek: Uint8Array): Promise<void> {
+  for (const row of await store.listDataKeys(sql)) {
+    unwrap(kek, row.wrapped, ['data-key', row.version])
+  }
 }
 
 /**

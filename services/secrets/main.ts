@@ -4,9 +4,11 @@ import { openIdentity } from '@bmm/lib/identity'
 import { createLog } from '@bmm/lib/log'
 import { forbidInspection, untilStopped } from '@bmm/lib/process'
 import { serveRpc } from '@bmm/lib/server'
-import { migrate, openSql, ping, readMigrations } from '@bmm/lib/sql'
+import { migrate, openSql, ping } from '@bmm/lib/sql'
 import { configFrom } from './config.ts'
 import { openKeyring } from './keyring.ts'
+import { openLedger } from './ledger.ts'
+import { secretsMigrations } from './migration.ts'
 import { secretsRoutes } from './service.ts'
 
 forbidInspection()
@@ -18,13 +20,14 @@ const identity = await openIdentity({
   publicKeys: config.publicKeys,
 })
 const sql = openSql(config.databaseUrl, { schema: 'secrets' })
-await migrate(sql, 'secrets', readMigrations(join(import.meta.dir, 'migrations')))
+await migrate(sql, 'secrets', secretsMigrations(config.kek))
 const keyring = await openKeyring(sql, config.kek)
+const ledger = openLedger({ kek: config.kek, log })
 
 const server = serveRpc({
   identity,
   socket: join(config.rpcDir, 'secrets', 'rpc.sock'),
-  routes: secretsRoutes({ sql, keyring, now: () => new Date() }),
+  routes: secretsRoutes({ sql, keyring, ledger, now: () => new Date() }),
   log,
   fault: () => ping(sql).then(() => undefined),
 })

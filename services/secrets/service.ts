@@ -9,12 +9,19 @@ import type { StopStatement } from '@bmm/spec/statement'
 import { timestampFromDate } from '@bufbuild/protobuf/wkt'
 import type { ConnectRouter, ServiceImpl } from '@connectrpc/connect'
 import type { Keyring } from './keyring.ts'
+import type { Ledger } from './ledger.ts'
 import { type Destination, destinationFrom } from './secret.ts'
-import { deleteServerSecrets, recordConfirmation, signServe, signStop } from './signing.ts'
+import {
+  deleteServerSecrets,
+  getConfirmed,
+  recordConfirmation,
+  signServe,
+  signStop,
+} from './signing.ts'
 import * as store from './store.ts'
 import { getOwnServer, openSecrets, putSecret } from './vault.ts'
 
-export type Dependencies = { sql: Sql; keyring: Keyring; now: () => Date }
+export type Dependencies = { sql: Sql; keyring: Keyring; ledger: Ledger; now: () => Date }
 
 /** Registers both services. */
 export function secretsRoutes(dependencies: Dependencies) {
@@ -24,18 +31,19 @@ export function secretsRoutes(dependencies: Dependencies) {
   }
 }
 
-function secretsService({ sql, keyring }: Dependencies): ServiceImpl<typeof SecretsService> {
+function secretsService(dependencies: Dependencies): ServiceImpl<typeof SecretsService> {
+  const { sql, keyring, ledger } = dependencies
   return {
     async putSecret(request, context) {
       const user = userOf(context)
       const { serverId, name, value } = request
       const destination = decodeDestination(request.destination)
-      const row = await putSecret(sql, keyring, user, { serverId, name, value, destination })
+      const row = await putSecret(dependencies, user, { serverId, name, value, destination })
       return { secret: encodeSecret(row) }
     },
     async listSecrets({ serverId }, context) {
       const user = userOf(context)
-      await getOwnServer(sql, user, serverId)
+      await getOwnServer(ledger.findServer, sql, user, serverId)
       const rows = await store.listSecrets(sql, user.orgId, serverId)
       return { secrets: rows.map(encodeSecret) }
     },
@@ -47,10 +55,10 @@ function secretsService({ sql, keyring }: Dependencies): ServiceImpl<typeof Secr
       return {}
     },
     async deleteServerSecrets({ serverId }) {
-      return { deleted: await deleteServerSecrets(sql, keyring, serverId) }
+      return { deleted: await deleteServerSecrets(dependencies, serverId) }
     },
     async openSecrets({ statement }) {
-      const opened = await openSecrets(sql, keyring, signedOf(statement))
+      const opened = await openSecrets(dependencies, signedOf(statement))
       return {
         secrets: opened.map(({ name, value, destination }) => ({
           name,
@@ -70,21 +78,29 @@ function secretsService({ sql, keyring }: Dependencies): ServiceImpl<typeof Secr
 }
 
 function statementService(dependencies: Dependencies): ServiceImpl<typeof StatementService> {
-  const { sql, keyring, now } = dependencies
+  const { keyring, now } = dependencies
   return {
     async recordConfirmation(request, context) {
-      await recordConfirmation(sql, userOf(context), request)
+      await recordConfirmation(dependencies, userOf(context), request)
       return {}
     },
     async signServe({ confirmationId, version, moduleDigest }) {
       const input = { confirmationId, version, moduleDigest, now: now() }
-      const { statement, epoch } = await signServe(sql, keyring, input)
+      const { statement, epoch } = await signServe(dependencies, input)
       return { statement, epoch: BigInt(epoch) }
     },
     async signStop({ serverId, reason }, context) {
       const input = { serverId, reason: decodeReason(reason), now: now() }
-      const { statement, epoch } = await signStop(sql, keyring, userOf(context), input)
+      const { statement, epoch } = await signStop(dependencies, userOf(context), input)
       return { statement, epoch: BigInt(epoch) }
+    },
+    async getConfirmed({ serverId }, context) {
+      const { specDigest, resourceUrl, access } = await getConfirmed(
+        dependencies,
+        userOf(context),
+        serverId,
+      )
+      return { specDigest, resourceUrl, access: JSON.stringify(access) }
     },
     async listStatementKeys() {
       const keys = [...keyring.statementKeys]

@@ -9,17 +9,26 @@ import {
   type StopStatement,
   signStatement,
 } from '@bmm/spec/statement'
-import { contractFrom, serveStatement, stopStatement } from './confirmation.ts'
+import {
+  type Contract,
+  contractFrom,
+  contractOf,
+  serveStatement,
+  stopStatement,
+} from './confirmation.ts'
 import type { Keyring } from './keyring.ts'
+import type { Ledger } from './ledger.ts'
 import { isDeleted, refuseDeleted, standingOf } from './standing.ts'
 import * as store from './store.ts'
 import { getOwnServer } from './vault.ts'
+
+export type SigningOptions = { sql: Sql; keyring: Keyring; ledger: Ledger }
 
 export type Signed = { statement: SignedStatement; epoch: number }
 
 /** Records what the person of the user token confirmed. Throws `not_confirmed`, `spec_invalid`, `server_not_found`, `confirmation_exists`. */
 export async function recordConfirmation(
-  sql: Sql,
+  { sql, ledger }: SigningOptions,
   user: UserClaims,
   input: {
     confirmationId: string
@@ -37,11 +46,11 @@ export async function recordConfirmation(
     throw denied('not_confirmed', 'The person did not confirm this spec, address and access.')
   }
   await inTransaction(sql, async (transaction) => {
-    await store.ensureServer(transaction, serverId, user.orgId)
-    await getOwnServer(transaction, user, serverId)
+    await ledger.ensureServer(transaction, serverId, user.orgId)
+    await getOwnServer(ledger.findServer, transaction, user, serverId)
     const row = { id, serverId, userId: user.userId, specDigest, contract: made.contract }
-    await store.insertConfirmation(transaction, row)
-    const stored = await store.findConfirmation(transaction, id)
+    await ledger.insertConfirmation(transaction, { ...row, ...unused })
+    const stored = await ledger.findConfirmation(transaction, id)
     const same =
       stored?.serverId === serverId &&
       stored.userId === user.userId &&
@@ -51,18 +60,34 @@ export async function recordConfirmation(
   })
 }
 
+const unused = { version: null, moduleDigest: null, epoch: null }
+
+/** What the newest serve statement was signed for, from what the person confirmed then. Throws `nothing_confirmed`. */
+export async function getConfirmed(
+  { sql, ledger }: SigningOptions,
+  user: UserClaims,
+  serverId: string,
+): Promise<Contract & { specDigest: string }> {
+  await getOwnServer(ledger.findServer, sql, user, serverId)
+  const last = await ledger.findLastConfirmed(sql, serverId)
+  if (last === undefined) {
+    throw notFound('nothing_confirmed', 'Nothing was ever signed for this server.')
+  }
+  return { ...contractOf(last.contract), specDigest: last.specDigest }
+}
+
 /** Signs the statement of a confirmation at the server's next epoch, or returns the one it signed before. */
 export async function signServe(
-  sql: Sql,
-  keyring: Keyring,
+  options: SigningOptions,
   input: { confirmationId: string; version: number; moduleDigest: string; now: Date },
 ): Promise<Signed> {
+  const { sql, keyring, ledger } = options
   return inTransaction(sql, async (transaction) => {
-    const found = await store.findConfirmation(transaction, input.confirmationId)
+    const found = await ledger.findConfirmation(transaction, input.confirmationId)
     if (found === undefined) throw notFound('confirmation_not_found', 'Nothing was confirmed so.')
-    const server = await store.lockServer(transaction, found.serverId)
+    const server = await ledger.lockServer(transaction, found.serverId)
     // Read again behind the lock: another process may have used it meanwhile.
-    const confirmation = await store.findConfirmation(transaction, input.confirmationId)
+    const confirmation = await ledger.findConfirmation(transaction, input.confirmationId)
     if (server === undefined || confirmation === undefined) throw new Error('a locked row is gone')
     if (confirmation.epoch !== null) {
       const again = standingOf(server, keyring)
@@ -85,26 +110,23 @@ export async function signServe(
       contract: confirmation.contract,
       issuedAt: input.now,
     })
-    const signed = await signNext(transaction, keyring, statement)
+    const signed = await signNext(transaction, options, statement)
     const { version, moduleDigest } = input
-    await store.useConfirmation(transaction, input.confirmationId, {
-      version,
-      moduleDigest,
-      epoch: signed.epoch,
-    })
+    const used = { ...confirmation, version, moduleDigest, epoch: signed.epoch }
+    await ledger.useConfirmation(transaction, used)
     return signed
   })
 }
 
 /** Signs a stop. Repeating the reason that stands returns the same statement. Throws `server_not_found`, `server_deleted`. */
 export async function signStop(
-  sql: Sql,
-  keyring: Keyring,
+  options: SigningOptions,
   user: UserClaims,
   input: { serverId: string; reason: StopStatement['reason']; now: Date },
 ): Promise<Signed> {
+  const { sql, keyring, ledger } = options
   return inTransaction(sql, async (transaction) => {
-    const server = await getOwnServer(transaction, user, input.serverId, store.lockServer)
+    const server = await getOwnServer(ledger.lockServer, transaction, user, input.serverId)
     const standing = standingOf(server, keyring)
     if (standing?.statement.kind === 'stop' && standing.statement.reason === input.reason) {
       return { statement: standing.signed, epoch: server.epoch }
@@ -117,17 +139,16 @@ export async function signStop(
       reason: input.reason,
       issuedAt: input.now,
     })
-    return signNext(transaction, keyring, statement)
+    return signNext(transaction, options, statement)
   })
 }
 
 /** Deletes the secrets of a server whose newest statement says that it is deleted. Throws `server_not_deleted`. */
 export async function deleteServerSecrets(
-  sql: Sql,
-  keyring: Keyring,
+  { sql, keyring, ledger }: SigningOptions,
   serverId: string,
 ): Promise<number> {
-  const server = await store.findServer(sql, serverId)
+  const server = await ledger.findServer(sql, serverId)
   if (server === undefined) return 0
   if (!isDeleted(server, keyring)) {
     throw precondition('server_not_deleted', 'Only a deleted server loses its secrets.')
@@ -137,10 +158,14 @@ export async function deleteServerSecrets(
 
 async function signNext(
   transaction: Transaction,
-  keyring: Keyring,
+  { keyring, ledger }: SigningOptions,
   statement: Statement,
 ): Promise<Signed> {
+  const { serverId, orgId, epoch } = statement
   const signed = signStatement(statement, keyring.signer.key, keyring.signer.keyId)
-  await store.setStatement(transaction, statement.serverId, statement.epoch, signed)
-  return { statement: signed, epoch: statement.epoch }
+  const { bytes, signature, keyId } = signed
+  await ledger.setStatement(transaction, serverId, {
+    ...{ orgId, epoch, statement: bytes, signature, keyId },
+  })
+  return { statement: signed, epoch }
 }

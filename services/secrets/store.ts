@@ -62,41 +62,67 @@ export type ServerRow = {
   keyId: string | null
 }
 
-/** Makes the server known as this organisation's, unless it is known already. */
-export async function ensureServer(sql: Querying, serverId: string, orgId: string): Promise<void> {
+/** As stored: with the mark that says that this service wrote it. */
+export type MarkedServerRow = ServerRow & { mac: Uint8Array }
+
+/** Inserts unless the server is known. */
+export async function ensureServer(
+  sql: Querying,
+  serverId: string,
+  orgId: string,
+  mac: Uint8Array,
+): Promise<void> {
   await sql`
-    insert into servers (server_id, org_id) values (${serverId}, ${orgId})
+    insert into servers (server_id, org_id, mac) values (${serverId}, ${orgId}, ${Buffer.from(mac)})
     on conflict (server_id) do nothing`
 }
 
-export async function findServer(sql: Querying, serverId: string): Promise<ServerRow | undefined> {
-  const [row] = await sql<ServerRow[]>`
-    select org_id as "orgId", epoch::float8 as epoch, statement, signature, key_id as "keyId"
-    from servers where server_id = ${serverId}`
+const serverColumns = (sql: Querying) => sql`
+  org_id as "orgId", epoch::float8 as epoch, statement, signature, key_id as "keyId"`
+
+export async function findServer(
+  sql: Querying,
+  serverId: string,
+): Promise<MarkedServerRow | undefined> {
+  const [row] = await sql<MarkedServerRow[]>`
+    select ${serverColumns(sql)}, mac from servers where server_id = ${serverId}`
   return row
 }
 
-/** As findServer, locking the row so that epochs are given out one after another. */
-export async function lockServer(sql: Querying, serverId: string): Promise<ServerRow | undefined> {
-  const [row] = await sql<ServerRow[]>`
-    select org_id as "orgId", epoch::float8 as epoch, statement, signature, key_id as "keyId"
-    from servers where server_id = ${serverId} for update`
+export async function lockServer(
+  sql: Querying,
+  serverId: string,
+): Promise<MarkedServerRow | undefined> {
+  const [row] = await sql<MarkedServerRow[]>`
+    select ${serverColumns(sql)}, mac from servers where server_id = ${serverId} for update`
   return row
 }
 
 export async function setStatement(
   sql: Querying,
   serverId: string,
-  epoch: number,
-  signed: { bytes: Uint8Array; signature: Uint8Array; keyId: string },
+  row: MarkedServerRow,
 ): Promise<void> {
   await sql`
-    update servers set epoch = ${epoch}, statement = ${Buffer.from(signed.bytes)},
-      signature = ${Buffer.from(signed.signature)}, key_id = ${signed.keyId}
-    where server_id = ${serverId} and epoch < ${epoch}`
+    update servers set epoch = ${row.epoch}, statement = ${bytesOrNull(row.statement)},
+      signature = ${bytesOrNull(row.signature)}, key_id = ${row.keyId}, mac = ${Buffer.from(row.mac)}
+    where server_id = ${serverId} and epoch < ${row.epoch}`
+}
+
+export async function listUnmarkedServers(
+  sql: Querying,
+  limit: number,
+): Promise<(ServerRow & { serverId: string })[]> {
+  return sql<(ServerRow & { serverId: string })[]>`
+    select server_id as "serverId", ${serverColumns(sql)} from servers where mac = '' limit ${limit}`
+}
+
+export async function markServer(sql: Querying, serverId: string, mac: Uint8Array): Promise<void> {
+  await sql`update servers set mac = ${Buffer.from(mac)} where server_id = ${serverId}`
 }
 
 export type ConfirmationRow = {
+  id: string
   serverId: string
   userId: string
   specDigest: string
@@ -105,38 +131,58 @@ export type ConfirmationRow = {
   moduleDigest: string | null
   epoch: number | null
 }
+export type MarkedConfirmationRow = ConfirmationRow & { mac: Uint8Array }
 
 /** Inserts unless the id exists; the caller compares what is there. */
-export async function insertConfirmation(
-  sql: Querying,
-  row: { id: string } & Pick<ConfirmationRow, 'serverId' | 'userId' | 'specDigest' | 'contract'>,
-): Promise<void> {
+export async function insertConfirmation(sql: Querying, row: MarkedConfirmationRow): Promise<void> {
   await sql`
-    insert into confirmations (id, server_id, user_id, spec_digest, contract)
-    values (${row.id}, ${row.serverId}, ${row.userId}, ${row.specDigest}, ${row.contract})
+    insert into confirmations (id, server_id, user_id, spec_digest, contract, mac)
+    values (${row.id}, ${row.serverId}, ${row.userId}, ${row.specDigest}, ${row.contract},
+      ${Buffer.from(row.mac)})
     on conflict (id) do nothing`
 }
+
+const confirmationColumns = (sql: Querying) => sql`
+  id, server_id as "serverId", user_id as "userId", spec_digest as "specDigest", contract,
+  version, module_digest as "moduleDigest", epoch::float8 as epoch`
 
 export async function findConfirmation(
   sql: Querying,
   id: string,
-): Promise<ConfirmationRow | undefined> {
-  const [row] = await sql<ConfirmationRow[]>`
-    select server_id as "serverId", user_id as "userId", spec_digest as "specDigest", contract,
-      version, module_digest as "moduleDigest", epoch::float8 as epoch
-    from confirmations where id = ${id}`
+): Promise<MarkedConfirmationRow | undefined> {
+  const [row] = await sql<MarkedConfirmationRow[]>`
+    select ${confirmationColumns(sql)}, mac from confirmations where id = ${id}`
   return row
 }
 
-export async function useConfirmation(
+/** The one that was signed at the highest epoch. */
+export async function findLastConfirmed(
   sql: Querying,
-  id: string,
-  used: { version: number; moduleDigest: string; epoch: number },
-): Promise<void> {
+  serverId: string,
+): Promise<MarkedConfirmationRow | undefined> {
+  const [row] = await sql<MarkedConfirmationRow[]>`
+    select ${confirmationColumns(sql)}, mac from confirmations
+    where server_id = ${serverId} and epoch is not null order by epoch desc limit 1`
+  return row
+}
+
+export async function useConfirmation(sql: Querying, used: MarkedConfirmationRow): Promise<void> {
   await sql`
-    update confirmations
-    set version = ${used.version}, module_digest = ${used.moduleDigest}, epoch = ${used.epoch}
-    where id = ${id} and epoch is null`
+    update confirmations set version = ${used.version}, module_digest = ${used.moduleDigest},
+      epoch = ${used.epoch}, mac = ${Buffer.from(used.mac)}
+    where id = ${used.id} and epoch is null`
+}
+
+export async function listUnmarkedConfirmations(
+  sql: Querying,
+  limit: number,
+): Promise<ConfirmationRow[]> {
+  return sql<ConfirmationRow[]>`
+    select ${confirmationColumns(sql)} from confirmations where mac = '' limit ${limit}`
+}
+
+export async function markConfirmation(sql: Querying, id: string, mac: Uint8Array): Promise<void> {
+  await sql`update confirmations set mac = ${Buffer.from(mac)} where id = ${id}`
 }
 
 export type SecretRow = {
@@ -198,4 +244,8 @@ export async function deleteSecret(
 export async function deleteServerSecrets(sql: Querying, serverId: string): Promise<number> {
   const result = await sql`delete from secrets where server_id = ${serverId}`
   return result.count
+}
+
+function bytesOrNull(bytes: Uint8Array | null): Buffer | null {
+  return bytes === null ? null : Buffer.from(bytes)
 }

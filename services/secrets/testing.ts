@@ -5,7 +5,7 @@ import { asUser } from '@bmm/lib/client'
 import { reasonOf } from '@bmm/lib/errors'
 import type { ServiceName } from '@bmm/lib/identity'
 import { newId } from '@bmm/lib/ids'
-import { testDatabase, testIdentities, testRpc, testUser } from '@bmm/lib/testing'
+import { testDatabase, testIdentities, testLog, testRpc, testUser } from '@bmm/lib/testing'
 import { Scheme } from '@bmm/proto/secrets/v1/secret'
 import { SecretsService, StatementService } from '@bmm/proto/secrets/v1/secrets_service'
 import { confirmationDigest } from '@bmm/spec/confirmation'
@@ -13,6 +13,7 @@ import { digestOf } from '@bmm/spec/digest'
 import { type ServerSpec, serverSpecBytes } from '@bmm/spec/server-spec'
 import { accessSchema } from '@bmm/spec/statement'
 import { openKeyring } from './keyring.ts'
+import { openLedger } from './ledger.ts'
 import { secretsRoutes } from './service.ts'
 
 export const canary = 'sk-canary-0123456789abcdef'
@@ -39,8 +40,9 @@ export async function openTestVault() {
   const database = await testDatabase('secrets', join(import.meta.dir, 'migrations'))
   const identities = await testIdentities()
   const keyring = await openKeyring(database.sql, kek)
+  const ledger = openLedger({ kek, log: testLog })
   const rpc = testRpc(identities)
-  rpc.serve('secrets', secretsRoutes({ sql: database.sql, keyring, now: () => new Date() }))
+  rpc.serve('secrets', secretsRoutes({ sql: database.sql, keyring, ledger, now: () => new Date() }))
 
   const secrets = (from: ServiceName) => rpc.client(SecretsService, 'secrets', from)
   const statements = (from: ServiceName) => rpc.client(StatementService, 'secrets', from)

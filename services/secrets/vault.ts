@@ -2,10 +2,11 @@
 import { open, seal } from '@bmm/lib/envelope'
 import { invalid, limited, notFound, precondition } from '@bmm/lib/errors'
 import type { UserClaims } from '@bmm/lib/identity'
-import { inTransaction, type Sql } from '@bmm/lib/sql'
+import { inTransaction, type Querying, type Sql } from '@bmm/lib/sql'
 import { MAX_CREDENTIALS } from '@bmm/spec/server-spec'
 import { openStatement, type SignedStatement } from '@bmm/spec/statement'
 import type { Keyring } from './keyring.ts'
+import type { Ledger } from './ledger.ts'
 import {
   type Destination,
   destinationFault,
@@ -18,12 +19,13 @@ import {
 import { refuseDeleted } from './standing.ts'
 import * as store from './store.ts'
 
+export type VaultOptions = { sql: Sql; keyring: Keyring; ledger: Ledger }
+
 export type OpenedSecret = { name: string; value: Uint8Array; destination: Destination }
 
 /** Seals a value under the active key. Throws `server_not_found`, `server_deleted`, `destination_invalid`, `value_invalid`, `too_many_secrets`. */
 export async function putSecret(
-  sql: Sql,
-  keyring: Keyring,
+  { sql, keyring, ledger }: VaultOptions,
   user: UserClaims,
   input: { serverId: string; name: string; value: Uint8Array; destination: Destination },
 ): Promise<store.SecretRow> {
@@ -34,7 +36,7 @@ export async function putSecret(
   const destination = destinationText(input.destination)
   return inTransaction(sql, async (transaction) => {
     // Behind the lock: a value that comes while the server is deleted would outlive it.
-    refuseDeleted(await getOwnServer(transaction, user, serverId, store.lockServer), keyring)
+    refuseDeleted(await getOwnServer(ledger.lockServer, transaction, user, serverId), keyring)
     const rows = await store.listSecrets(transaction, user.orgId, serverId)
     const earlier = rows.find((row) => row.name === name)
     if (earlier === undefined && rows.length >= MAX_CREDENTIALS) {
@@ -63,8 +65,7 @@ export async function putSecret(
  * `statement_superseded`, `secret_unreadable`.
  */
 export async function openSecrets(
-  sql: Sql,
-  keyring: Keyring,
+  { sql, keyring, ledger }: VaultOptions,
   signed: SignedStatement,
 ): Promise<OpenedSecret[]> {
   const statement = openStatement(signed, keyring.statementKeys)
@@ -72,7 +73,7 @@ export async function openSecrets(
     throw precondition('statement_invalid', 'This is not a serve statement signed here.')
   }
   const { serverId, orgId, epoch } = statement
-  const server = await store.findServer(sql, serverId)
+  const server = await ledger.findServer(sql, serverId)
   if (server?.epoch !== epoch || server.orgId !== orgId) {
     throw precondition('statement_superseded', 'A newer statement of this server exists.')
   }
@@ -88,10 +89,10 @@ export async function openSecrets(
 
 /** The server when it is the person's organisation's; one of another organisation looks like none. */
 export async function getOwnServer(
-  sql: Parameters<typeof store.findServer>[0],
+  find: Ledger['findServer'],
+  sql: Querying,
   user: UserClaims,
   serverId: string,
-  find: typeof store.findServer = store.findServer,
 ): Promise<store.ServerRow> {
   const server = await find(sql, serverId)
   if (server?.orgId !== user.orgId) {

@@ -2,7 +2,7 @@
 import { errorFrom } from '@bmm/lib/errors'
 import type { Log } from '@bmm/lib/log'
 import type { DraftService, ServerService } from '@bmm/proto/generator/v1/generator_service'
-import type { SecretsService } from '@bmm/proto/secrets/v1/secrets_service'
+import type { SecretsService, StatementService } from '@bmm/proto/secrets/v1/secrets_service'
 import { confirmationDigest } from '@bmm/spec/confirmation'
 import { digestPattern } from '@bmm/spec/digest'
 import { resourceUrl } from '@bmm/spec/resource-url'
@@ -26,6 +26,7 @@ export type ServerRoutesOptions = {
   drafts: Client<typeof DraftService>
   servers: Client<typeof ServerService>
   secrets: Client<typeof SecretsService>
+  statements: Client<typeof StatementService>
   people: People
   /** Asked for changes before an answer, so that the endpoint acts at once on what was just done here. */
   servings: Pick<Servings, 'hint'>
@@ -52,7 +53,7 @@ const createBody = z.strictObject({
 const idempotencyKeySchema = z.string().min(1).max(200).optional()
 
 export function serverRoutes(options: ServerRoutesOptions) {
-  const { servers, people, servings } = options
+  const { servers, statements, people, servings } = options
   return new Elysia({ name: 'server-routes', prefix: '/v1', normalize: false })
     .post(
       '/servers',
@@ -145,12 +146,14 @@ export function serverRoutes(options: ServerRoutesOptions) {
     .post(
       '/servers/:server/resume',
       async ({ request, params, body }) => {
-        const reader = await people.as(request, ['generator'])
+        const reader = await people.as(request, ['generator', 'secrets'])
         const paused = present((await servers.getServer({ server: params.server }, reader)).server)
+        // Who may call is what was confirmed before, from the service that signs: no row of the generator's counts.
+        const before = await statements.getConfirmed({ serverId: paused.id }, reader)
         const confirmed = confirmationDigest({
           specDigest: body.specDigest,
-          resourceUrl: paused.resourceUrl,
-          access: accessSchema.parse(JSON.parse(paused.access)),
+          resourceUrl: before.resourceUrl,
+          access: accessSchema.parse(JSON.parse(before.access)),
         })
         const person = await people.as(request, ['generator', 'secrets'], confirmed)
         const { server } = await servers.resumeServer({ serverId: paused.id }, person)

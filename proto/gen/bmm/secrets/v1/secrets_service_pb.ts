@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file bmm/secrets/v1/secrets_service.proto.
  */
 export const file_bmm_secrets_v1_secrets_service: GenFile = /*@__PURE__*/
-  fileDesc("CiRibW0vc2VjcmV0cy92MS9zZWNyZXRzX3NlcnZpY2UucHJvdG8SDmJtbS5zZWNyZXRzLnYxIsYBChBQdXRTZWNyZXRSZXF1ZXN0EiwKCXNlcnZlcl9pZBgBIAEoCUIZukgWchQyEl5zcnZfWzAtOWEtel17MjZ9JBIrCgRuYW1lGAIgASgJQh26SBpyGDIWXltBLVpdW0EtWjAtOV9dezAsNjN9JBIdCgV2YWx1ZRgDIAEoDEIOgAEBukgIegYQARiAgAESOAoLZGVzdGluYXRpb24YBCABKAsyGy5ibW0uc2VjcmV0cy52MS5EZXN0aW5hdGlvbkIGukgDyAEBIjsKEVB1dFNlY3JldFJlc3BvbnNlEiYKBnNlY3JldBgBIAEoCzIWLmJtbS5zZWNyZXRzLnYxLlNlY3JldCJCChJMaXN0U2VjcmV0c1JlcXVlc3QSLAoJc2VydmVyX2lkGAEgASgJQhm6SBZyFDISXnNydl9bMC05YS16XXsyNn0kIj4KE0xpc3RTZWNyZXRzUmVzcG9uc2USJwoHc2VjcmV0cxgBIAMoCzIWLmJtbS5zZWNyZXRzLnYxLlNlY3JldCJwChNEZWxldGVTZWNyZXRSZXF1ZXN0EiwKCXNlcnZlcl9pZBgBIAEoCUIZukgWchQyEl5zcnZfWzAtOWEtel17MjZ9JBIrCgRuYW1lGAIgASgJQh26SBpyGDIWXltBLVpdW0EtWjAtOV9dezAsNjN9JCIWChREZWxldGVTZWNyZXRSZXNwb25zZSJKChpEZWxldGVTZXJ2ZXJTZWNyZXRzUmVxdWVzdBIsCglzZXJ2ZXJfaWQYASABKAlCGbpIFnIUMhJec3J2X1swLTlhLXpdezI2fSQiLgobRGVsZXRlU2VydmVyU2VjcmV0c1Jlc3BvbnNlEg8KB2RlbGV0ZWQYASABKA0iSAoST3BlblNlY3JldHNSZXF1ZXN0EjIKCXN0YXRlbWVudBgBIAEoCzIXLmJtbS52MS5TaWduZWRTdGF0ZW1lbnRCBrpIA8gBASJiCgxPcGVuZWRTZWNyZXQSDAoEbmFtZRgBIAEoCRISCgV2YWx1ZRgCIAEoDEIDgAEBEjAKC2Rlc3RpbmF0aW9uGAMgASgLMhsuYm1tLnNlY3JldHMudjEuRGVzdGluYXRpb24iRAoTT3BlblNlY3JldHNSZXNwb25zZRItCgdzZWNyZXRzGAEgAygLMhwuYm1tLnNlY3JldHMudjEuT3BlbmVkU2VjcmV0IhYKFFJvdGF0ZURhdGFLZXlSZXF1ZXN0Ij0KFVJvdGF0ZURhdGFLZXlSZXNwb25zZRIkCgNrZXkYASABKAsyFy5ibW0uc2VjcmV0cy52MS5EYXRhS2V5IhUKE0xpc3REYXRhS2V5c1JlcXVlc3QiPQoUTGlzdERhdGFLZXlzUmVzcG9uc2USJQoEa2V5cxgBIAMoCzIXLmJtbS5zZWNyZXRzLnYxLkRhdGFLZXkiiwIKGVJlY29yZENvbmZpcm1hdGlvblJlcXVlc3QSMgoPY29uZmlybWF0aW9uX2lkGAEgASgJQhm6SBZyFDISXmNuZl9bMC05YS16XXsyNn0kEiwKCXNlcnZlcl9pZBgCIAEoCUIZukgWchQyEl5zcnZfWzAtOWEtel17MjZ9JBIxCgtzcGVjX2RpZ2VzdBgDIAEoCUIcukgZchcyFV5zaGEyNTY6WzAtOWEtZl17NjR9JBIaCgRzcGVjGAQgASgMQgy6SAl6BxACGICAgAQSIAoMcmVzb3VyY2VfdXJsGAUgASgJQgq6SAdyBRABGNAPEhsKBmFjY2VzcxgGIAEoCUILukgIcgYQAhiAgAQiHAoaUmVjb3JkQ29uZmlybWF0aW9uUmVzcG9uc2UilQEKEFNpZ25TZXJ2ZVJlcXVlc3QSMgoPY29uZmlybWF0aW9uX2lkGAEgASgJQhm6SBZyFDISXmNuZl9bMC05YS16XXsyNn0kEhgKB3ZlcnNpb24YAiABKA1CB7pIBCoCIAASMwoNbW9kdWxlX2RpZ2VzdBgDIAEoCUIcukgZchcyFV5zaGEyNTY6WzAtOWEtZl17NjR9JCJOChFTaWduU2VydmVSZXNwb25zZRIqCglzdGF0ZW1lbnQYASABKAsyFy5ibW0udjEuU2lnbmVkU3RhdGVtZW50Eg0KBWVwb2NoGAIgASgEIncKD1NpZ25TdG9wUmVxdWVzdBIsCglzZXJ2ZXJfaWQYASABKAlCGbpIFnIUMhJec3J2X1swLTlhLXpdezI2fSQSNgoGcmVhc29uGAIgASgOMhouYm1tLnNlY3JldHMudjEuU3RvcFJlYXNvbkIKukgHggEEEAEgACJNChBTaWduU3RvcFJlc3BvbnNlEioKCXN0YXRlbWVudBgBIAEoCzIXLmJtbS52MS5TaWduZWRTdGF0ZW1lbnQSDQoFZXBvY2gYAiABKAQiGgoYTGlzdFN0YXRlbWVudEtleXNSZXF1ZXN0IjIKDFN0YXRlbWVudEtleRIOCgZrZXlfaWQYASABKAkSEgoKcHVibGljX2tleRgCIAEoDCJHChlMaXN0U3RhdGVtZW50S2V5c1Jlc3BvbnNlEioKBGtleXMYASADKAsyHC5ibW0uc2VjcmV0cy52MS5TdGF0ZW1lbnRLZXkqdAoKU3RvcFJlYXNvbhIbChdTVE9QX1JFQVNPTl9VTlNQRUNJRklFRBAAEhYKElNUT1BfUkVBU09OX1BBVVNFRBABEhcKE1NUT1BfUkVBU09OX0RFTEVURUQQAhIYChRTVE9QX1JFQVNPTl9UQUtFRE9XThADMuQFCg5TZWNyZXRzU2VydmljZRJbCglQdXRTZWNyZXQSIC5ibW0uc2VjcmV0cy52MS5QdXRTZWNyZXRSZXF1ZXN0GiEuYm1tLnNlY3JldHMudjEuUHV0U2VjcmV0UmVzcG9uc2UiCYq1GAUKAQcQBBJkCgtMaXN0U2VjcmV0cxIiLmJtbS5zZWNyZXRzLnYxLkxpc3RTZWNyZXRzUmVxdWVzdBojLmJtbS5zZWNyZXRzLnYxLkxpc3RTZWNyZXRzUmVzcG9uc2UiDJACAYq1GAUKAQcQAxJkCgxEZWxldGVTZWNyZXQSIy5ibW0uc2VjcmV0cy52MS5EZWxldGVTZWNyZXRSZXF1ZXN0GiQuYm1tLnNlY3JldHMudjEuRGVsZXRlU2VjcmV0UmVzcG9uc2UiCYq1GAUKAQcQBBJ3ChNEZWxldGVTZXJ2ZXJTZWNyZXRzEiouYm1tLnNlY3JldHMudjEuRGVsZXRlU2VydmVyU2VjcmV0c1JlcXVlc3QaKy5ibW0uc2VjcmV0cy52MS5EZWxldGVTZXJ2ZXJTZWNyZXRzUmVzcG9uc2UiB4q1GAMKAQMSYgoLT3BlblNlY3JldHMSIi5ibW0uc2VjcmV0cy52MS5PcGVuU2VjcmV0c1JlcXVlc3QaIy5ibW0uc2VjcmV0cy52MS5PcGVuU2VjcmV0c1Jlc3BvbnNlIgqQAgGKtRgDCgEFEmUKDVJvdGF0ZURhdGFLZXkSJC5ibW0uc2VjcmV0cy52MS5Sb3RhdGVEYXRhS2V5UmVxdWVzdBolLmJtbS5zZWNyZXRzLnYxLlJvdGF0ZURhdGFLZXlSZXNwb25zZSIHirUYAwoBCBJlCgxMaXN0RGF0YUtleXMSIy5ibW0uc2VjcmV0cy52MS5MaXN0RGF0YUtleXNSZXF1ZXN0GiQuYm1tLnNlY3JldHMudjEuTGlzdERhdGFLZXlzUmVzcG9uc2UiCpACAYq1GAMKAQgyuAMKEFN0YXRlbWVudFNlcnZpY2USdgoSUmVjb3JkQ29uZmlybWF0aW9uEikuYm1tLnNlY3JldHMudjEuUmVjb3JkQ29uZmlybWF0aW9uUmVxdWVzdBoqLmJtbS5zZWNyZXRzLnYxLlJlY29yZENvbmZpcm1hdGlvblJlc3BvbnNlIgmKtRgFCgEDEAISWQoJU2lnblNlcnZlEiAuYm1tLnNlY3JldHMudjEuU2lnblNlcnZlUmVxdWVzdBohLmJtbS5zZWNyZXRzLnYxLlNpZ25TZXJ2ZVJlc3BvbnNlIgeKtRgDCgEDElgKCFNpZ25TdG9wEh8uYm1tLnNlY3JldHMudjEuU2lnblN0b3BSZXF1ZXN0GiAuYm1tLnNlY3JldHMudjEuU2lnblN0b3BSZXNwb25zZSIJirUYBQoBAxACEncKEUxpc3RTdGF0ZW1lbnRLZXlzEiguYm1tLnNlY3JldHMudjEuTGlzdFN0YXRlbWVudEtleXNSZXF1ZXN0GikuYm1tLnNlY3JldHMudjEuTGlzdFN0YXRlbWVudEtleXNSZXNwb25zZSINkAIBirUYBgoEAwcEBWIGcHJvdG8z", [file_bmm_secrets_v1_secret, file_bmm_v1_options, file_bmm_v1_statement, file_buf_validate_validate]);
+  fileDesc("CiRibW0vc2VjcmV0cy92MS9zZWNyZXRzX3NlcnZpY2UucHJvdG8SDmJtbS5zZWNyZXRzLnYxIsYBChBQdXRTZWNyZXRSZXF1ZXN0EiwKCXNlcnZlcl9pZBgBIAEoCUIZukgWchQyEl5zcnZfWzAtOWEtel17MjZ9JBIrCgRuYW1lGAIgASgJQh26SBpyGDIWXltBLVpdW0EtWjAtOV9dezAsNjN9JBIdCgV2YWx1ZRgDIAEoDEIOgAEBukgIegYQARiAgAESOAoLZGVzdGluYXRpb24YBCABKAsyGy5ibW0uc2VjcmV0cy52MS5EZXN0aW5hdGlvbkIGukgDyAEBIjsKEVB1dFNlY3JldFJlc3BvbnNlEiYKBnNlY3JldBgBIAEoCzIWLmJtbS5zZWNyZXRzLnYxLlNlY3JldCJCChJMaXN0U2VjcmV0c1JlcXVlc3QSLAoJc2VydmVyX2lkGAEgASgJQhm6SBZyFDISXnNydl9bMC05YS16XXsyNn0kIj4KE0xpc3RTZWNyZXRzUmVzcG9uc2USJwoHc2VjcmV0cxgBIAMoCzIWLmJtbS5zZWNyZXRzLnYxLlNlY3JldCJwChNEZWxldGVTZWNyZXRSZXF1ZXN0EiwKCXNlcnZlcl9pZBgBIAEoCUIZukgWchQyEl5zcnZfWzAtOWEtel17MjZ9JBIrCgRuYW1lGAIgASgJQh26SBpyGDIWXltBLVpdW0EtWjAtOV9dezAsNjN9JCIWChREZWxldGVTZWNyZXRSZXNwb25zZSJKChpEZWxldGVTZXJ2ZXJTZWNyZXRzUmVxdWVzdBIsCglzZXJ2ZXJfaWQYASABKAlCGbpIFnIUMhJec3J2X1swLTlhLXpdezI2fSQiLgobRGVsZXRlU2VydmVyU2VjcmV0c1Jlc3BvbnNlEg8KB2RlbGV0ZWQYASABKA0iSAoST3BlblNlY3JldHNSZXF1ZXN0EjIKCXN0YXRlbWVudBgBIAEoCzIXLmJtbS52MS5TaWduZWRTdGF0ZW1lbnRCBrpIA8gBASJiCgxPcGVuZWRTZWNyZXQSDAoEbmFtZRgBIAEoCRISCgV2YWx1ZRgCIAEoDEIDgAEBEjAKC2Rlc3RpbmF0aW9uGAMgASgLMhsuYm1tLnNlY3JldHMudjEuRGVzdGluYXRpb24iRAoTT3BlblNlY3JldHNSZXNwb25zZRItCgdzZWNyZXRzGAEgAygLMhwuYm1tLnNlY3JldHMudjEuT3BlbmVkU2VjcmV0IhYKFFJvdGF0ZURhdGFLZXlSZXF1ZXN0Ij0KFVJvdGF0ZURhdGFLZXlSZXNwb25zZRIkCgNrZXkYASABKAsyFy5ibW0uc2VjcmV0cy52MS5EYXRhS2V5IhUKE0xpc3REYXRhS2V5c1JlcXVlc3QiPQoUTGlzdERhdGFLZXlzUmVzcG9uc2USJQoEa2V5cxgBIAMoCzIXLmJtbS5zZWNyZXRzLnYxLkRhdGFLZXkiiwIKGVJlY29yZENvbmZpcm1hdGlvblJlcXVlc3QSMgoPY29uZmlybWF0aW9uX2lkGAEgASgJQhm6SBZyFDISXmNuZl9bMC05YS16XXsyNn0kEiwKCXNlcnZlcl9pZBgCIAEoCUIZukgWchQyEl5zcnZfWzAtOWEtel17MjZ9JBIxCgtzcGVjX2RpZ2VzdBgDIAEoCUIcukgZchcyFV5zaGEyNTY6WzAtOWEtZl17NjR9JBIaCgRzcGVjGAQgASgMQgy6SAl6BxACGICAgAQSIAoMcmVzb3VyY2VfdXJsGAUgASgJQgq6SAdyBRABGNAPEhsKBmFjY2VzcxgGIAEoCUILukgIcgYQAhiAgAQiHAoaUmVjb3JkQ29uZmlybWF0aW9uUmVzcG9uc2UilQEKEFNpZ25TZXJ2ZVJlcXVlc3QSMgoPY29uZmlybWF0aW9uX2lkGAEgASgJQhm6SBZyFDISXmNuZl9bMC05YS16XXsyNn0kEhgKB3ZlcnNpb24YAiABKA1CB7pIBCoCIAASMwoNbW9kdWxlX2RpZ2VzdBgDIAEoCUIcukgZchcyFV5zaGEyNTY6WzAtOWEtZl17NjR9JCJOChFTaWduU2VydmVSZXNwb25zZRIqCglzdGF0ZW1lbnQYASABKAsyFy5ibW0udjEuU2lnbmVkU3RhdGVtZW50Eg0KBWVwb2NoGAIgASgEIncKD1NpZ25TdG9wUmVxdWVzdBIsCglzZXJ2ZXJfaWQYASABKAlCGbpIFnIUMhJec3J2X1swLTlhLXpdezI2fSQSNgoGcmVhc29uGAIgASgOMhouYm1tLnNlY3JldHMudjEuU3RvcFJlYXNvbkIKukgHggEEEAEgACJNChBTaWduU3RvcFJlc3BvbnNlEioKCXN0YXRlbWVudBgBIAEoCzIXLmJtbS52MS5TaWduZWRTdGF0ZW1lbnQSDQoFZXBvY2gYAiABKAQiQwoTR2V0Q29uZmlybWVkUmVxdWVzdBIsCglzZXJ2ZXJfaWQYASABKAlCGbpIFnIUMhJec3J2X1swLTlhLXpdezI2fSQiUQoUR2V0Q29uZmlybWVkUmVzcG9uc2USEwoLc3BlY19kaWdlc3QYASABKAkSFAoMcmVzb3VyY2VfdXJsGAIgASgJEg4KBmFjY2VzcxgDIAEoCSIaChhMaXN0U3RhdGVtZW50S2V5c1JlcXVlc3QiMgoMU3RhdGVtZW50S2V5Eg4KBmtleV9pZBgBIAEoCRISCgpwdWJsaWNfa2V5GAIgASgMIkcKGUxpc3RTdGF0ZW1lbnRLZXlzUmVzcG9uc2USKgoEa2V5cxgBIAMoCzIcLmJtbS5zZWNyZXRzLnYxLlN0YXRlbWVudEtleSp0CgpTdG9wUmVhc29uEhsKF1NUT1BfUkVBU09OX1VOU1BFQ0lGSUVEEAASFgoSU1RPUF9SRUFTT05fUEFVU0VEEAESFwoTU1RPUF9SRUFTT05fREVMRVRFRBACEhgKFFNUT1BfUkVBU09OX1RBS0VET1dOEAMy5AUKDlNlY3JldHNTZXJ2aWNlElsKCVB1dFNlY3JldBIgLmJtbS5zZWNyZXRzLnYxLlB1dFNlY3JldFJlcXVlc3QaIS5ibW0uc2VjcmV0cy52MS5QdXRTZWNyZXRSZXNwb25zZSIJirUYBQoBBxAEEmQKC0xpc3RTZWNyZXRzEiIuYm1tLnNlY3JldHMudjEuTGlzdFNlY3JldHNSZXF1ZXN0GiMuYm1tLnNlY3JldHMudjEuTGlzdFNlY3JldHNSZXNwb25zZSIMkAIBirUYBQoBBxADEmQKDERlbGV0ZVNlY3JldBIjLmJtbS5zZWNyZXRzLnYxLkRlbGV0ZVNlY3JldFJlcXVlc3QaJC5ibW0uc2VjcmV0cy52MS5EZWxldGVTZWNyZXRSZXNwb25zZSIJirUYBQoBBxAEEncKE0RlbGV0ZVNlcnZlclNlY3JldHMSKi5ibW0uc2VjcmV0cy52MS5EZWxldGVTZXJ2ZXJTZWNyZXRzUmVxdWVzdBorLmJtbS5zZWNyZXRzLnYxLkRlbGV0ZVNlcnZlclNlY3JldHNSZXNwb25zZSIHirUYAwoBAxJiCgtPcGVuU2VjcmV0cxIiLmJtbS5zZWNyZXRzLnYxLk9wZW5TZWNyZXRzUmVxdWVzdBojLmJtbS5zZWNyZXRzLnYxLk9wZW5TZWNyZXRzUmVzcG9uc2UiCpACAYq1GAMKAQUSZQoNUm90YXRlRGF0YUtleRIkLmJtbS5zZWNyZXRzLnYxLlJvdGF0ZURhdGFLZXlSZXF1ZXN0GiUuYm1tLnNlY3JldHMudjEuUm90YXRlRGF0YUtleVJlc3BvbnNlIgeKtRgDCgEIEmUKDExpc3REYXRhS2V5cxIjLmJtbS5zZWNyZXRzLnYxLkxpc3REYXRhS2V5c1JlcXVlc3QaJC5ibW0uc2VjcmV0cy52MS5MaXN0RGF0YUtleXNSZXNwb25zZSIKkAIBirUYAwoBCDKhBAoQU3RhdGVtZW50U2VydmljZRJ2ChJSZWNvcmRDb25maXJtYXRpb24SKS5ibW0uc2VjcmV0cy52MS5SZWNvcmRDb25maXJtYXRpb25SZXF1ZXN0GiouYm1tLnNlY3JldHMudjEuUmVjb3JkQ29uZmlybWF0aW9uUmVzcG9uc2UiCYq1GAUKAQMQAhJZCglTaWduU2VydmUSIC5ibW0uc2VjcmV0cy52MS5TaWduU2VydmVSZXF1ZXN0GiEuYm1tLnNlY3JldHMudjEuU2lnblNlcnZlUmVzcG9uc2UiB4q1GAMKAQMSWAoIU2lnblN0b3ASHy5ibW0uc2VjcmV0cy52MS5TaWduU3RvcFJlcXVlc3QaIC5ibW0uc2VjcmV0cy52MS5TaWduU3RvcFJlc3BvbnNlIgmKtRgFCgEDEAISZwoMR2V0Q29uZmlybWVkEiMuYm1tLnNlY3JldHMudjEuR2V0Q29uZmlybWVkUmVxdWVzdBokLmJtbS5zZWNyZXRzLnYxLkdldENvbmZpcm1lZFJlc3BvbnNlIgyQAgGKtRgFCgEHEAESdwoRTGlzdFN0YXRlbWVudEtleXMSKC5ibW0uc2VjcmV0cy52MS5MaXN0U3RhdGVtZW50S2V5c1JlcXVlc3QaKS5ibW0uc2VjcmV0cy52MS5MaXN0U3RhdGVtZW50S2V5c1Jlc3BvbnNlIg2QAgGKtRgGCgQDBwQFYgZwcm90bzM", [file_bmm_secrets_v1_secret, file_bmm_v1_options, file_bmm_v1_statement, file_buf_validate_validate]);
 
 /**
  * Request of PutSecret; the organisation is that of the user token.
@@ -548,6 +548,62 @@ export const SignStopResponseSchema: GenMessage<SignStopResponse> = /*@__PURE__*
   messageDesc(file_bmm_secrets_v1_secrets_service, 20);
 
 /**
+ * Request of GetConfirmed; the organisation is that of the user token.
+ *
+ * @generated from message bmm.secrets.v1.GetConfirmedRequest
+ */
+export type GetConfirmedRequest = Message<"bmm.secrets.v1.GetConfirmedRequest"> & {
+  /**
+   * The server.
+   *
+   * @generated from field: string server_id = 1;
+   */
+  serverId: string;
+};
+
+/**
+ * Describes the message bmm.secrets.v1.GetConfirmedRequest.
+ * Use `create(GetConfirmedRequestSchema)` to create a new message.
+ */
+export const GetConfirmedRequestSchema: GenMessage<GetConfirmedRequest> = /*@__PURE__*/
+  messageDesc(file_bmm_secrets_v1_secrets_service, 21);
+
+/**
+ * Response of GetConfirmed.
+ *
+ * @generated from message bmm.secrets.v1.GetConfirmedResponse
+ */
+export type GetConfirmedResponse = Message<"bmm.secrets.v1.GetConfirmedResponse"> & {
+  /**
+   * `sha256:…` of the spec's bytes.
+   *
+   * @generated from field: string spec_digest = 1;
+   */
+  specDigest: string;
+
+  /**
+   * The server's canonical URL.
+   *
+   * @generated from field: string resource_url = 2;
+   */
+  resourceUrl: string;
+
+  /**
+   * JSON of the access rule (spec/statement.ts, accessSchema).
+   *
+   * @generated from field: string access = 3;
+   */
+  access: string;
+};
+
+/**
+ * Describes the message bmm.secrets.v1.GetConfirmedResponse.
+ * Use `create(GetConfirmedResponseSchema)` to create a new message.
+ */
+export const GetConfirmedResponseSchema: GenMessage<GetConfirmedResponse> = /*@__PURE__*/
+  messageDesc(file_bmm_secrets_v1_secrets_service, 22);
+
+/**
  * Request of ListStatementKeys.
  *
  * @generated from message bmm.secrets.v1.ListStatementKeysRequest
@@ -560,7 +616,7 @@ export type ListStatementKeysRequest = Message<"bmm.secrets.v1.ListStatementKeys
  * Use `create(ListStatementKeysRequestSchema)` to create a new message.
  */
 export const ListStatementKeysRequestSchema: GenMessage<ListStatementKeysRequest> = /*@__PURE__*/
-  messageDesc(file_bmm_secrets_v1_secrets_service, 21);
+  messageDesc(file_bmm_secrets_v1_secrets_service, 23);
 
 /**
  * A public key of the statement signer.
@@ -588,7 +644,7 @@ export type StatementKey = Message<"bmm.secrets.v1.StatementKey"> & {
  * Use `create(StatementKeySchema)` to create a new message.
  */
 export const StatementKeySchema: GenMessage<StatementKey> = /*@__PURE__*/
-  messageDesc(file_bmm_secrets_v1_secrets_service, 22);
+  messageDesc(file_bmm_secrets_v1_secrets_service, 24);
 
 /**
  * Response of ListStatementKeys.
@@ -609,7 +665,7 @@ export type ListStatementKeysResponse = Message<"bmm.secrets.v1.ListStatementKey
  * Use `create(ListStatementKeysResponseSchema)` to create a new message.
  */
 export const ListStatementKeysResponseSchema: GenMessage<ListStatementKeysResponse> = /*@__PURE__*/
-  messageDesc(file_bmm_secrets_v1_secrets_service, 23);
+  messageDesc(file_bmm_secrets_v1_secrets_service, 25);
 
 /**
  * Why a server stops.
@@ -694,7 +750,7 @@ export const SecretsService: GenService<{
   },
   /**
    * Opens the secrets that a current serve statement names, each with the destination that it was stored with: the
-   * broker sends it nowhere else. Reasons: `statement_invalid`, `statement_superseded`, `secret_unreadable`.
+   * broker sends it nowhere else. Reasons: `statement_invalid`, `statement_superseded`, `secret_unreadable`, `row_tampered`.
    *
    * @generated from rpc bmm.secrets.v1.SecretsService.OpenSecrets
    */
@@ -748,7 +804,7 @@ export const StatementService: GenService<{
   /**
    * Signs a serve statement for a recorded confirmation at the server's next epoch. Each confirmation signs once;
    * repeating it with the same module and version returns the same statement.
-   * Reasons: `confirmation_not_found`, `confirmation_used`, `server_deleted`.
+   * Reasons: `confirmation_not_found`, `confirmation_used`, `server_deleted`, `row_tampered`.
    *
    * @generated from rpc bmm.secrets.v1.StatementService.SignServe
    */
@@ -759,7 +815,7 @@ export const StatementService: GenService<{
   },
   /**
    * Signs a stop at the server's next epoch. After `deleted` nothing more is signed for that server.
-   * Reasons: `server_not_found`, `server_deleted`.
+   * Reasons: `server_not_found`, `server_deleted`, `row_tampered`.
    *
    * @generated from rpc bmm.secrets.v1.StatementService.SignStop
    */
@@ -767,6 +823,17 @@ export const StatementService: GenService<{
     methodKind: "unary";
     input: typeof SignStopRequestSchema;
     output: typeof SignStopResponseSchema;
+  },
+  /**
+   * What a person confirmed for the newest serve statement of a server, whatever the generator's rows say now: a resume
+   * confirms it again. Reasons: `server_not_found`, `nothing_confirmed`, `row_tampered`.
+   *
+   * @generated from rpc bmm.secrets.v1.StatementService.GetConfirmed
+   */
+  getConfirmed: {
+    methodKind: "unary";
+    input: typeof GetConfirmedRequestSchema;
+    output: typeof GetConfirmedResponseSchema;
   },
   /**
    * The public keys that verify statements.
