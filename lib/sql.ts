@@ -1,7 +1,4 @@
-/**
- * Postgres: pools, transactions and forward-only migrations. `lib/patches` mends the client, whose lost connections
- * ended the process, hung or, under a transaction, went on to carry its statements outside of it (its issues 1066, 1208).
- */
+/** Postgres: pools, transactions and forward-only migrations; `lib/patches` mends what the client did with lost connections. */
 import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'

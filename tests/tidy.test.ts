@@ -141,7 +141,7 @@ function mayImport(workspace: string, from: string, name: string, to: string): b
   if (workspace === 'tests' && /^@bmm\/(generator\/openapi|runner\/guest)\//.test(to)) return true
   // A guest is a program of its own that ships one file: it may take pure modules only.
   if (from.startsWith('services/runner/guest/') && !from.endsWith('.test.ts')) {
-    return name === '@bmm/spec' || to.startsWith('@bmm/lib/frame')
+    return name === '@bmm/spec' || /^@bmm\/lib\/(frame|deadlines$)/.test(to)
   }
   return shared.includes(name)
 }
