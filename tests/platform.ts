@@ -7,7 +7,6 @@ import { authorize } from './mcp-client.ts'
 import { magicLink, type Stack } from './stack.ts'
 
 const BUILD_TIMEOUT_MS = 30_000
-const POLL_MS = 5
 const redirectUri = 'http://127.0.0.1:33418/callback'
 
 const sessionSchema = z.object({ session: z.string() })
@@ -75,15 +74,11 @@ export async function openPlatform(stack: Stack, email: string): Promise<Platfor
           bearer,
         ),
       )
-      const deadline = Date.now() + BUILD_TIMEOUT_MS
-      while (Date.now() < deadline) {
-        const answer = await fetch(`${gateway}/v1/builds/${build.id}`, { headers: bearer })
-        const { state, message } = buildSchema.parse(await answer.json())
-        if (state === 'succeeded') return server.url
-        if (state !== 'queued' && state !== 'running') throw new Error(`${slug}: ${message}`)
-        await Bun.sleep(POLL_MS)
-      }
-      throw new Error(`${slug} was not built in time`)
+      await untilEnded(`${gateway}/v1/builds/${build.id}/events`, bearer)
+      const answer = await fetch(`${gateway}/v1/builds/${build.id}`, { headers: bearer })
+      const { state, message } = buildSchema.parse(await answer.json())
+      if (state !== 'succeeded') throw new Error(`${slug}: ${state} ${message}`)
+      return server.url
     },
     async token(serverUrl, { email, browser }) {
       const verifier = randomBytes(32).toString('base64url')
@@ -115,6 +110,17 @@ export async function openPlatform(stack: Stack, email: string): Promise<Platfor
       return tokenSchema.parse(await answered(answer)).access_token
     },
   }
+}
+
+/** Follows a build over its WebSocket, as the commands do. */
+async function untilEnded(url: string, headers: Record<string, string>): Promise<void> {
+  const closed = Promise.withResolvers<void>()
+  const socket = new WebSocket(url.replace(/^http/, 'ws'), { headers })
+  socket.onclose = () => closed.resolve()
+  socket.onerror = () => closed.resolve()
+  const timer = setTimeout(() => socket.close(), BUILD_TIMEOUT_MS)
+  await closed.promise
+  clearTimeout(timer)
 }
 
 async function post(url: string, body: unknown, headers: Record<string, string> = {}) {

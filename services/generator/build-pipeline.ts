@@ -5,13 +5,8 @@ import type { ServeStatement, SignedStatement } from '@bmm/spec/statement'
 import { BuildFailure, BuildLetGo, type BuildStep } from './build.ts'
 import type { BuildRecord } from './build-record.ts'
 import { type BuildRow, beginDeploy } from './build-store.ts'
-import {
-  CodeError,
-  compileSpecBytes,
-  type Resolved,
-  resolveSpecBytes,
-  scanSpecBytes,
-} from './code/code.ts'
+import { buildSpecBytes, CodeError, type Resolved, type SpecBuild } from './code/code.ts'
+import type { StartChild } from './disposable.ts'
 import {
   type Downstream,
   insist,
@@ -34,6 +29,8 @@ export type PipelineOptions = {
   check: StatementCheck
   /** How long a step waits for a service that is away. */
   patienceMs: number
+  /** Where the children come from that read the spec. */
+  startCodeChild: StartChild
 }
 
 export type Pipeline = {
@@ -45,32 +42,57 @@ export type Pipeline = {
 
 type Signed = { statement: SignedStatement; epoch: bigint }
 
+type Found = { version: VersionRow; spec: SpecBuild }
+/** Tells something of the step under way; it stands below the step once that has succeeded. */
+type Say = (line: string) => void
+
 /** Runs what is left of a build to its success. Throws BuildFailure or BuildLetGo. */
 export async function runPipeline(options: PipelineOptions, pipeline: Pipeline): Promise<void> {
   const { record } = pipeline
-  const version = await step(pipeline, 'resolve', () => resolve(options, pipeline))
-  await step(pipeline, 'scan', () => scan(pipeline, version))
-  const module = await step(pipeline, 'compile', () => compile(options, pipeline, version))
-  if (!record.isDone('try')) {
-    await step(pipeline, 'try', () => tryVersion(options, pipeline, version, module))
+  const reading = new AbortController()
+  const signal = AbortSignal.any([pipeline.signal, reading.signal])
+  try {
+    const { version, spec } = await step(pipeline, 'resolve', (say) =>
+      resolve(options, { ...pipeline, signal }, say),
+    )
+    await step(pipeline, 'scan', (say) => scan(pipeline, spec, say))
+    const module = await step(pipeline, 'compile', (say) => compile(options, version, spec, say))
+    if (!record.isDone('try')) {
+      await step(pipeline, 'try', (say) => tryVersion(options, pipeline, version, module, say))
+    }
+    const signed = await step(pipeline, 'sign', (say) =>
+      sign(options, pipeline, version, module, say),
+    )
+    await deploy(options, pipeline, version, module, signed)
+  } finally {
+    // A build that failed leaves no child at work.
+    reading.abort()
   }
-  const signed = await step(pipeline, 'sign', () => sign(options, pipeline, version, module))
-  await deploy(options, pipeline, version, module, signed)
+}
+
+const nextSteps: Partial<Record<BuildStep, BuildStep>> = {
+  resolve: 'scan',
+  scan: 'compile',
+  compile: 'try',
+  try: 'sign',
 }
 
 /** A step that an earlier worker finished is repeated without a word: its result is needed again. */
 async function step<Result>(
   { record, signal }: Pipeline,
   name: BuildStep,
-  work: () => Promise<Result>,
+  work: (say: Say) => Promise<Result>,
 ): Promise<Result> {
   signal.throwIfAborted()
   const isRepeated = record.isDone(name)
-  if (!isRepeated) await record.begin(name)
+  if (!isRepeated && record.step() !== name) await record.begin(name)
+  const lines: string[] = []
   try {
-    const result = await work()
+    const result = await work((line) => lines.push(line))
     signal.throwIfAborted()
-    if (!isRepeated) await record.succeed(name)
+    const next = nextSteps[name]
+    const begun = next === undefined || record.isDone(next) ? undefined : next
+    if (!isRepeated) await record.succeed(name, lines, begun)
     return result
   } catch (error) {
     signal.throwIfAborted()
@@ -87,17 +109,18 @@ const codeReasons: Partial<Record<BuildStep, string>> = {
 }
 
 async function resolve(
-  { sql }: PipelineOptions,
-  { build, record, signal }: Pipeline,
-): Promise<VersionRow> {
+  { sql, startCodeChild }: PipelineOptions,
+  { build, signal }: Pipeline,
+  say: Say,
+): Promise<Found> {
   const version = await findVersion(sql, build.serverId, build.version)
   if (version === undefined) throw new BuildFailure('server_deleted', 'The server was deleted.')
   if (digestOf(version.spec) !== version.specDigest) {
     throw new BuildFailure('version_tampered', 'The stored spec is not the one that was confirmed.')
   }
-  const resolved = await resolveSpecBytes(version.spec, { signal })
-  if (!record.isDone('resolve')) await record.line(described(resolved))
-  return version
+  const spec = buildSpecBytes(version.spec, { signal, start: startCodeChild })
+  say(described(await spec.resolved()))
+  return { version, spec }
 }
 
 function described({ tools, codeTools, origins, credentials }: Resolved): string {
@@ -106,8 +129,8 @@ function described({ tools, codeTools, origins, credentials }: Resolved): string
   return `${tools} tools (${codeTools} with code), reaching ${reach}; credentials: ${needs}`
 }
 
-async function scan({ record, signal }: Pipeline, { spec }: VersionRow): Promise<void> {
-  const findings = await scanSpecBytes(spec, { signal })
+async function scan({ record }: Pipeline, spec: SpecBuild, say: Say): Promise<void> {
+  const findings = await spec.findings()
   const refusal = refusalOf(findings)
   if (refusal !== undefined) {
     for (const { rule, path, message } of findings.slice(0, 20)) {
@@ -116,20 +139,19 @@ async function scan({ record, signal }: Pipeline, { spec }: VersionRow): Promise
     const { path, message } = refusal.finding
     throw new BuildFailure(refusal.reason, `${path}: ${message}`)
   }
-  if (!record.isDone('scan')) await record.line('nothing found')
+  say('nothing found')
 }
 
 async function compile(
   { sql }: PipelineOptions,
-  { record, signal }: Pipeline,
-  { serverId, spec }: VersionRow,
+  { serverId }: VersionRow,
+  spec: SpecBuild,
+  say: Say,
 ): Promise<Uint8Array> {
-  const module = await compileSpecBytes(spec, { signal })
+  const module = await spec.module()
   await putModule(sql, serverId, digestOf(module), module)
-  if (!record.isDone('compile')) {
-    const size = module.length === 0 ? 'every tool is an operation' : `${module.length} bytes`
-    await record.line(`${size}, ${digestOf(module)}`)
-  }
+  const size = module.length === 0 ? 'every tool is an operation' : `${module.length} bytes`
+  say(`${size}, ${digestOf(module)}`)
   return module
 }
 
@@ -138,13 +160,14 @@ async function tryVersion(
   pipeline: Pipeline,
   { spec }: VersionRow,
   module: Uint8Array,
+  say: Say,
 ): Promise<void> {
   const { signal } = pipeline
   const answer = await asked('The runner', pipeline, patienceMs, () =>
     downstream.deployments.tryVersion({ spec, module }, { signal, timeoutMs: TRY_TIMEOUT_MS }),
   )
   if (!answer.ok) throw new BuildFailure('try_failed', answer.message)
-  await pipeline.record.line(`every tool was found in ${answer.elapsedMs} ms`)
+  say(`every tool was found in ${answer.elapsedMs} ms`)
 }
 
 async function sign(
@@ -152,8 +175,9 @@ async function sign(
   pipeline: Pipeline,
   version: VersionRow,
   module: Uint8Array,
+  say: Say,
 ): Promise<Signed> {
-  const { build, record, signal } = pipeline
+  const { build, signal } = pipeline
   const moduleDigest = digestOf(module)
   const { confirmationId, version: number } = version
   const answer = await asked('The signer', pipeline, patienceMs, () =>
@@ -169,7 +193,7 @@ async function sign(
   if (opened === undefined || !says(opened, build.orgId, expected)) {
     throw new BuildFailure('version_tampered', 'The signed statement is not about this version.')
   }
-  if (!record.isDone('sign')) await record.line(`statement of epoch ${answer.epoch}`)
+  say(`statement of epoch ${answer.epoch}`)
   return { statement, epoch: answer.epoch }
 }
 
@@ -211,8 +235,7 @@ async function deploy(
       { signal, timeoutMs: DEPLOY_TIMEOUT_MS },
     ),
   )
-  await record.line('deployed')
-  await record.succeedBuild(async (transaction) => {
+  await record.succeedBuild(['deployed'], async (transaction) => {
     const { serverId, version: number, name } = version
     if (!(await setLive(transaction, serverId, ['building', 'live', 'failed'], number, name))) {
       throw new BuildFailure('server_stopped', 'The server was paused or deleted meanwhile.')

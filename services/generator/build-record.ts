@@ -20,13 +20,17 @@ export type BuildRecord = {
   /** Whether an earlier worker finished the step. */
   isDone(step: BuildStep): boolean
   begin(step: BuildStep): Promise<void>
-  succeed(step: BuildStep): Promise<void>
+  /** Ends the step under way, with what there is to tell of it, and begins another one if one is named, all or nothing. */
+  succeed(step: BuildStep, lines: readonly string[], next?: BuildStep): Promise<void>
   /** A log line of the step under way. */
   line(text: string): Promise<void>
   /** Ends the build in failure or cancellation. */
   end(end: BuildEnd): Promise<void>
   /** Ends it in success together with what `publish` does, all or nothing. */
-  succeedBuild(publish: (transaction: Transaction) => Promise<void>): Promise<void>
+  succeedBuild(
+    lines: readonly string[],
+    publish: (transaction: Transaction) => Promise<void>,
+  ): Promise<void>
 }
 
 export type RecordOptions = {
@@ -57,31 +61,39 @@ export function buildRecord({ sql, hints, build, owner, steps }: RecordOptions):
     await store.appendEvent(transaction, build.id, { step: current, state, elapsedMs })
   }
 
+  async function open(transaction: Transaction, step: BuildStep): Promise<void> {
+    await store.startStep(transaction, build.id, step)
+    await store.appendEvent(transaction, build.id, { step, state: 'running', elapsedMs: 0 })
+  }
+
+  async function append(
+    transaction: Transaction,
+    step: BuildStep | '',
+    texts: readonly string[],
+  ): Promise<void> {
+    for (const text of texts) {
+      if (++lines > MAX_LINES) return
+      await store.appendEvent(transaction, build.id, { step, line: text.slice(0, MAX_LINE) })
+    }
+  }
+
   return {
     step: () => current,
     isDone: (step) => done.has(step),
     async begin(step) {
       current = step
+      await write((transaction) => open(transaction, step))
+    },
+    async succeed(step, lines, next) {
       await write(async (transaction) => {
-        await store.startStep(transaction, build.id, step)
-        const event = { step, state: 'running', elapsedMs: 0 } as const
-        await store.appendEvent(transaction, build.id, event)
+        await closeStep(transaction, 'succeeded')
+        await append(transaction, step, lines)
+        if (next !== undefined) await open(transaction, next)
       })
-    },
-    async succeed(step) {
-      await write((transaction) => closeStep(transaction, 'succeeded'))
       done.add(step)
-      current = undefined
+      current = next
     },
-    async line(text) {
-      if (++lines > MAX_LINES) return
-      await write((transaction) =>
-        store.appendEvent(transaction, build.id, {
-          step: current ?? '',
-          line: text.slice(0, MAX_LINE),
-        }),
-      )
-    },
+    line: (text) => write((transaction) => append(transaction, current ?? '', [text])),
     async end({ state, reason, message }) {
       await write(async (transaction) => {
         await closeStep(transaction, state)
@@ -91,10 +103,12 @@ export function buildRecord({ sql, hints, build, owner, steps }: RecordOptions):
       })
       hints.serverUpdated(build.serverId)
     },
-    async succeedBuild(publish) {
+    async succeedBuild(lines, publish) {
       await write(async (transaction) => {
         await publish(transaction)
+        const deployed = current ?? ''
         await closeStep(transaction, 'succeeded')
+        await append(transaction, deployed, lines)
         await store.appendEvent(transaction, build.id, { state: 'succeeded' })
         const end = { state: 'succeeded', reason: '', message: '' } as const
         await store.finishBuild(transaction, build.id, owner, end)

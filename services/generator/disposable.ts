@@ -32,22 +32,42 @@ const HARD_CPU_FACTOR = 2
 /** Near its data limit the engine collects garbage all the time: at twice the memory, work took three times as long. */
 const HARD_DATA_FACTOR = 8
 
-/**
- * Runs a program of ours in a child without environment, working directory or descriptors but its pipes.
- * Rejects only when `signal` aborts; the child is gone when this settles.
- */
-export async function runDisposable(
-  program: string,
-  args: readonly string[],
+export type RunOptions = {
+  signal?: AbortSignal | undefined
+  /** Gets the output as it comes, and all of it again at the end. */
+  onOutput?: ((chunk: Uint8Array) => void) | undefined
+}
+
+/** A child that has loaded its program, or is about to, and waits for its input. It takes one and ends. */
+export type DisposableChild = {
+  /** Rejects only when the signal aborts; the child is gone when this settles. */
+  run(input: Uint8Array, options?: RunOptions): Promise<ChildEnding>
+  isAlive(): boolean
+  kill(): void
+}
+
+export type StartChild = () => DisposableChild
+
+/** Starts a program of ours in a child without environment, working directory or descriptors but its pipes. */
+export function startDisposable(program: string, limits: ChildLimits): DisposableChild {
+  const child = Bun.spawn([...kernelLimits(limits), process.execPath, ...bunFlags, program], {
+    ...{ stdin: 'pipe', stdout: 'pipe', stderr: 'pipe', env: {}, cwd: '/' },
+  })
+  return {
+    run: (input, options = {}) => run(child, input, limits, options),
+    isAlive: () => child.exitCode === null && child.signalCode === null,
+    kill: () => child.kill('SIGKILL'),
+  }
+}
+
+type Child = Bun.Subprocess<'pipe', 'pipe', 'pipe'>
+
+async function run(
+  child: Child,
   input: Uint8Array,
   limits: ChildLimits,
-  signal?: AbortSignal,
+  { signal, onOutput }: RunOptions,
 ): Promise<ChildEnding> {
-  signal?.throwIfAborted()
-  const child = Bun.spawn(
-    [...kernelLimits(limits), process.execPath, ...bunFlags, program, ...args],
-    { stdin: 'pipe', stdout: 'pipe', stderr: 'pipe', env: {}, cwd: '/' },
-  )
   let over: string | undefined
   const end = (sentence: string) => {
     over ??= sentence
@@ -63,11 +83,12 @@ export async function runDisposable(
       end(`It needed more than ${Math.round(limits.memoryBytes / 1024 / 1024)} MB of memory.`)
     }
   }, WATCH_MS)
+  const tooMuch = () =>
+    end(`It gave more than ${Math.round(limits.outputBytes / 1024 / 1024)} MB of output.`)
   try {
+    signal?.throwIfAborted()
     const [output, notes] = await Promise.all([
-      capped(child.stdout, limits.outputBytes, () =>
-        end(`It gave more than ${Math.round(limits.outputBytes / 1024 / 1024)} MB of output.`),
-      ),
+      capped(child.stdout, limits.outputBytes, tooMuch, onOutput),
       capped(child.stderr, MAX_NOTES, () => child.kill('SIGKILL')),
       feed(child.stdin, input),
     ])
@@ -136,6 +157,7 @@ async function capped(
   stream: ReadableStream<Uint8Array>,
   limit: number,
   onOver: () => void,
+  onChunk?: (chunk: Uint8Array) => void,
 ): Promise<Uint8Array> {
   const parts: Uint8Array[] = []
   let size = 0
@@ -146,6 +168,7 @@ async function capped(
       return new Uint8Array()
     }
     parts.push(chunk)
+    onChunk?.(chunk)
   }
   return Buffer.concat(parts)
 }

@@ -1,9 +1,11 @@
 /** Calling the services that a build depends on: their clients, patience while they are away, and what they sign. */
+import { rpcClient } from '@bmm/lib/client'
 import { reasonOf } from '@bmm/lib/errors'
+import type { Identity } from '@bmm/lib/identity'
 import { askStatementKeys, createStatementKeyring } from '@bmm/lib/statement-keys'
-import type { OAuthService } from '@bmm/proto/auth/v1/oauth_service'
-import type { DeploymentService } from '@bmm/proto/runner/v1/runner_service'
-import type { SecretsService, StatementService } from '@bmm/proto/secrets/v1/secrets_service'
+import { OAuthService } from '@bmm/proto/auth/v1/oauth_service'
+import { DeploymentService } from '@bmm/proto/runner/v1/runner_service'
+import { SecretsService, StatementService } from '@bmm/proto/secrets/v1/secrets_service'
 import type { SignedStatement as SignedStatementMessage } from '@bmm/proto/v1/statement'
 import { openStatement, type ServeStatement, type SignedStatement } from '@bmm/spec/statement'
 import { type Client, Code, ConnectError } from '@connectrpc/connect'
@@ -13,6 +15,15 @@ export type Downstream = {
   secrets: Client<typeof SecretsService>
   deployments: Client<typeof DeploymentService>
   grants: Client<typeof OAuthService>
+}
+
+export function openDownstream(own: { identity: Identity; rpcDir: string }): Downstream {
+  return {
+    statements: rpcClient(StatementService, { ...own, to: 'secrets' }),
+    secrets: rpcClient(SecretsService, { ...own, to: 'secrets' }),
+    deployments: rpcClient(DeploymentService, { ...own, to: 'runner' }),
+    grants: rpcClient(OAuthService, { ...own, to: 'auth' }),
+  }
 }
 
 const FIRST_PAUSE_MS = 250

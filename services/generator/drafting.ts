@@ -7,6 +7,7 @@ import { inTransaction, type Sql } from '@bmm/lib/sql'
 import { digestOf } from '@bmm/spec/digest'
 import { parseServerSpec, type ServerSpec, serverSpecBytes } from '@bmm/spec/server-spec'
 import { CodeError, readSpecBytes, scanSpecBytes } from './code/code.ts'
+import type { StartChild } from './disposable.ts'
 import type { DocumentSource } from './document-source.ts'
 import * as store from './draft-store.ts'
 import { importDocument } from './openapi/import-document.ts'
@@ -50,19 +51,26 @@ export type DraftingOptions = {
   fetchDocument: DocumentSource
   log: Log
   now: () => Date
+  /** Where the children come from that read documents and specs. */
+  startImportChild: StartChild
+  startCodeChild: StartChild
 }
 
+type Children = Pick<DraftingOptions, 'startImportChild' | 'startCodeChild'>
+
 /** Throws `document_invalid`, `document_too_large`, `nothing_selected`, `option_invalid`, `spec_invalid`, `fetch_refused`, `fetch_failed`, `too_many_drafts`. */
-export function drafting({ sql, fetchDocument, log, now }: DraftingOptions): Drafting {
+export function drafting(options: DraftingOptions): Drafting {
+  const { sql, log, now } = options
   const turn = turnstile(MAX_AT_ONCE, MAX_WAITING, MAX_OF_ORG)
   return async (user, wish, signal) => {
     const { spec, notes, tags } = await turn(user.orgId, async () => {
       signal.throwIfAborted()
       return wish.source.kind === 'spec'
-        ? fromSpec(wish.source.spec, signal)
-        : fromDocument(wish, user.orgId, fetchDocument, signal)
+        ? fromSpec(wish.source.spec, signal, options)
+        : fromDocument(wish, user.orgId, signal, options)
     })
-    const scanned = await turn(user.orgId, () => scannedContent(spec, signal, log))
+    const scanning = { signal, log, start: options.startCodeChild }
+    const scanned = await turn(user.orgId, () => scannedContent(spec, scanning))
     const { bytes, shown } = scanned
     const draft: store.DraftRow = {
       id: newId('dft'),
@@ -87,20 +95,21 @@ export function drafting({ sql, fetchDocument, log, now }: DraftingOptions): Dra
 async function fromDocument(
   wish: DraftWish,
   orgId: string,
-  fetchDocument: DocumentSource,
   signal: AbortSignal,
+  { fetchDocument, startImportChild }: DraftingOptions,
 ): Promise<Content> {
   const fetched =
     wish.source.kind === 'url' ? await fetchDocument(wish.source.url, orgId, signal) : undefined
   const document =
     fetched?.document ?? (wish.source.kind === 'document' ? wish.source.document : new Uint8Array())
   try {
-    const draft = await importDocument(document, {
+    const options = {
       documentUrl: fetched?.url,
       baseUrl: wish.baseUrl === '' ? undefined : wish.baseUrl,
       name: wish.name === '' ? undefined : wish.name,
       only: wish.only.length === 0 ? undefined : wish.only,
-    })
+    }
+    const draft = await importDocument(document, options, { start: startImportChild })
     return {
       spec: draft.spec,
       notes: [
@@ -118,9 +127,14 @@ async function fromDocument(
   }
 }
 
-async function fromSpec(bytes: Uint8Array, signal: AbortSignal): Promise<Content> {
+async function fromSpec(
+  bytes: Uint8Array,
+  signal: AbortSignal,
+  { startCodeChild: start }: Children,
+): Promise<Content> {
   try {
-    return { spec: parseServerSpec(await readSpecBytes(bytes, { signal })), notes: [], tags: [] }
+    const shown = await readSpecBytes(bytes, { signal, start })
+    return { spec: parseServerSpec(shown), notes: [], tags: [] }
   } catch (error) {
     if (!(error instanceof CodeError)) throw error
     const { path, message } = error
@@ -128,18 +142,19 @@ async function fromSpec(bytes: Uint8Array, signal: AbortSignal): Promise<Content
   }
 }
 
+type Scanning = { signal: AbortSignal; log: Log; start: StartChild }
 type Scanned = { bytes: Uint8Array; shown: ServerSpec; notes: store.DraftNote[] }
 
 /** The bytes to show, without invisible characters, and what a build would be refused for, told early. */
-async function scannedContent(spec: ServerSpec, signal: AbortSignal, log: Log): Promise<Scanned> {
+async function scannedContent(spec: ServerSpec, scanning: Scanning): Promise<Scanned> {
   const bytes = boundedBytes(spec)
-  const findings = await findingsIn(bytes, signal, log)
+  const findings = await findingsIn(bytes, scanning)
   if (!findings.some(({ rule }) => rule === 'hidden_unicode')) {
     return { bytes, shown: spec, notes: findings.map((finding) => noteOf(spec, finding)) }
   }
   const { spec: shown, changed } = cleanSpec(spec)
   const cleaned = boundedBytes(shown)
-  const left = await findingsIn(cleaned, signal, log)
+  const left = await findingsIn(cleaned, scanning)
   return {
     bytes: cleaned,
     shown,
@@ -161,11 +176,10 @@ type NoteFinding = Pick<Finding, 'path' | 'message'> & { rule?: Finding['rule'] 
 /** A scan that fails is told as well: the build scans again. */
 async function findingsIn(
   bytes: Uint8Array,
-  signal: AbortSignal,
-  log: Log,
+  { log, ...children }: Scanning,
 ): Promise<readonly NoteFinding[]> {
   try {
-    return await scanSpecBytes(bytes, { signal })
+    return await scanSpecBytes(bytes, children)
   } catch (error) {
     if (!(error instanceof CodeError)) throw error
     log.warn({ fault: error.message }, 'a draft could not be scanned')

@@ -7,20 +7,18 @@ import { createLog } from '@bmm/lib/log'
 import { forbidInspection, untilStopped } from '@bmm/lib/process'
 import { serveRpc } from '@bmm/lib/server'
 import { migrate, openSql, ping, readMigrations } from '@bmm/lib/sql'
-import { OAuthService } from '@bmm/proto/auth/v1/oauth_service'
 import { TargetService } from '@bmm/proto/broker/v1/broker_service'
-import { DeploymentService } from '@bmm/proto/runner/v1/runner_service'
-import { SecretsService, StatementService } from '@bmm/proto/secrets/v1/secrets_service'
 import { BUILD_QUEUE, BUILDS_AT_ONCE } from './build-queue.ts'
 import { buildWatch } from './build-watch.ts'
 import { buildWorker, PATIENCE_MS } from './build-worker.ts'
 import { configFrom } from './config.ts'
 import { documentSource } from './document-source.ts'
-import { statementCheck } from './downstream.ts'
+import { openDownstream, statementCheck } from './downstream.ts'
 import { drafting } from './drafting.ts'
 import { generatorMetrics } from './generator-metrics.ts'
 import { openHints } from './hints.ts'
 import { generatorRoutes } from './service.ts'
+import { openSpareChildren } from './spare-children.ts'
 import { stopping } from './stopping.ts'
 import { startSweeping } from './sweep.ts'
 
@@ -32,17 +30,13 @@ await using closing = new AsyncDisposableStack()
 const sql = openSql(config.databaseUrl, { schema: 'generator' })
 closing.defer(() => sql.end({ timeout: 5 }))
 await migrate(sql, 'generator', readMigrations(join(import.meta.dir, 'migrations')))
-const downstream = {
-  statements: rpcClient(StatementService, { identity, rpcDir, to: 'secrets' }),
-  secrets: rpcClient(SecretsService, { identity, rpcDir, to: 'secrets' }),
-  deployments: rpcClient(DeploymentService, { identity, rpcDir, to: 'runner' }),
-  grants: rpcClient(OAuthService, { identity, rpcDir, to: 'auth' }),
-}
+const downstream = openDownstream({ identity, rpcDir })
 const targets = rpcClient(TargetService, { identity, rpcDir, to: 'broker' })
 const hints = closing.use(openHints(redisUrl, log))
 const builds = closing.use(openQueue(BUILD_QUEUE, redisUrl, log))
 const check = statementCheck(downstream.statements)
-const shared = { sql, hints, log, now: () => new Date(), downstream, check, builds, publicUrl }
+const parts = { sql, hints, log, now: () => new Date(), downstream, check, builds, publicUrl }
+const shared = { ...parts, ...closing.use(openSpareChildren()) }
 const stops = stopping(shared)
 const draft = drafting({ ...shared, fetchDocument: documentSource(targets, ownListeners) })
 const ending = new AbortController()

@@ -9,6 +9,7 @@ import { digestOf } from '@bmm/spec/digest'
 import { accessSchema } from '@bmm/spec/statement'
 import { says } from './build-pipeline.ts'
 import { compileSpecBytes } from './code/code.ts'
+import type { StartChild } from './disposable.ts'
 import { type Downstream, refusalReason, type StatementCheck, signedOf } from './downstream.ts'
 import type { Hints } from './hints.ts'
 import { findServer, findVersion, putModule, type ServerRow, setLive } from './server-store.ts'
@@ -23,11 +24,12 @@ export type ResumingOptions = {
   check: StatementCheck
   stopping: Stopping
   hints: Hints
+  startCodeChild: StartChild
 }
 
 /** Throws `server_not_found`, `server_not_paused`, `not_confirmed`, `stop_unfinished`, `version_tampered`. */
 export async function resumeServer(
-  { sql, downstream, check, stopping, hints }: ResumingOptions,
+  { sql, downstream, check, stopping, hints, startCodeChild }: ResumingOptions,
   user: UserClaims,
   serverId: string,
   signal: AbortSignal,
@@ -40,7 +42,7 @@ export async function resumeServer(
   if (version === undefined) throw serverNotFound()
   if (digestOf(version.spec) !== version.specDigest) throw tampered()
   // Compiled again: a stored module was never confirmed by anybody.
-  const module = await compileSpecBytes(version.spec, { signal })
+  const module = await compileSpecBytes(version.spec, { signal, start: startCodeChild })
   const moduleDigest = digestOf(module)
   await putModule(sql, serverId, moduleDigest, module)
   const confirmationId = newId('cnf')

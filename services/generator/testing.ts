@@ -20,16 +20,16 @@ import {
 import { OAuthService } from '@bmm/proto/auth/v1/oauth_service'
 import { TargetService } from '@bmm/proto/broker/v1/broker_service'
 import { DeploymentService } from '@bmm/proto/runner/v1/runner_service'
-import { SecretsService, StatementService } from '@bmm/proto/secrets/v1/secrets_service'
 import type { CallOptions } from '@connectrpc/connect'
 import { BUILD_QUEUE } from './build-queue.ts'
 import { buildWatch } from './build-watch.ts'
 import { type BuildTimes, buildWorker } from './build-worker.ts'
 import { documentSource } from './document-source.ts'
-import { type Downstream, signedOf, statementCheck } from './downstream.ts'
+import { type Downstream, openDownstream, signedOf, statementCheck } from './downstream.ts'
 import { drafting } from './drafting.ts'
 import { type Hints, openHints } from './hints.ts'
 import { generatorRoutes } from './service.ts'
+import { openSpareChildren } from './spare-children.ts'
 import { type Stopping, stopping } from './stopping.ts'
 import { type SweepOptions, sweepOnce } from './sweep.ts'
 
@@ -223,19 +223,15 @@ export async function openTestGenerator(options: TestGeneratorOptions): Promise<
   const identity = identities.of('generator')
   const { rpcDir } = rpc
   const log = testLog
-  const downstream: Downstream = {
-    statements: rpcClient(StatementService, { identity, rpcDir, to: 'secrets' }),
-    secrets: rpcClient(SecretsService, { identity, rpcDir, to: 'secrets' }),
-    deployments: rpcClient(DeploymentService, { identity, rpcDir, to: 'runner' }),
-    grants: rpcClient(OAuthService, { identity, rpcDir, to: 'auth' }),
-  }
+  const downstream = openDownstream({ identity, rpcDir })
   const targets = rpcClient(TargetService, { identity, rpcDir, to: 'broker' })
   const hints = stack.use(openHints(redis.url, log))
   const builds = stack.use(openQueue(BUILD_QUEUE, redis.url, log))
   const check = statementCheck(downstream.statements)
   const now = () => new Date()
   const publicUrl = testPublicUrl
-  const shared = { sql, hints, log, now, downstream, check, builds, publicUrl }
+  const parts = { sql, hints, log, now, downstream, check, builds, publicUrl }
+  const shared = { ...parts, ...stack.use(openSpareChildren()) }
   const stops = stopping(shared)
   const patienceMs = options.patienceMs ?? 20_000
   const newWorker = (times: Partial<BuildTimes> = {}) =>

@@ -1,12 +1,20 @@
-/** The disposable child for specs: bytes on stdin, what the task asks for on stdout. */
-import { MAX_BUILD_TOOLS, parseServerSpec, serverSpecBytes } from '@bmm/spec/server-spec'
+/** The disposable child for specs: a task and the bytes on stdin, what the task asks for on stdout. */
+import { writeSync } from 'node:fs'
+import {
+  MAX_BUILD_TOOLS,
+  parseServerSpec,
+  type ServerSpec,
+  serverSpecBytes,
+} from '@bmm/spec/server-spec'
 import { ZodError } from 'zod'
 import { REFUSED } from '../disposable.ts'
 import { jsonNestingOf } from '../scan/nesting.ts'
 import { scanSpec } from '../scan/scan-spec.ts'
 import { consistencyFault } from '../spec-consistency.ts'
+import { REFUSAL_MARK } from './answers.ts'
 import { CompileError, compileModule } from './compile.ts'
 
+const STDOUT = 1
 const MAX_SPEC_NESTING = 200
 
 /** A fault of the spec itself: told to the person with its place. */
@@ -21,28 +29,39 @@ class Refusal extends Error {
 
 if (import.meta.main) {
   const input = new Uint8Array(await Bun.stdin.arrayBuffer())
+  const end = input.indexOf(0x0a)
   try {
-    await Bun.write(Bun.stdout, answer(process.argv[2] ?? '', input))
+    say(answer(new TextDecoder().decode(input.subarray(0, end)), input.subarray(end + 1)))
   } catch (error) {
     if (!(error instanceof Refusal) && !(error instanceof CompileError)) throw error
-    await Bun.write(Bun.stdout, JSON.stringify({ path: error.path, message: error.message }))
+    say(`${REFUSAL_MARK}${JSON.stringify({ path: error.path, message: error.message })}`)
     process.exitCode = REFUSED
   }
 }
 
-function answer(task: string, input: Uint8Array): string | Uint8Array {
+/** In: one line that names the task, then the spec. Out: a line of JSON for each question, bytes for what is made. */
+function answer(task: string, bytes: Uint8Array): string | Uint8Array {
+  const spec = read(bytes)
   switch (task) {
     case 'read':
-      return serverSpecBytes(read(input))
-    case 'resolve':
-      return JSON.stringify(resolve(input))
+      return serverSpecBytes(spec)
     case 'scan':
-      return JSON.stringify(scanSpec(read(input), onTool))
+      return JSON.stringify(scanSpec(spec, onTool))
     case 'compile':
-      return compileModule(read(input), onTool)
+      return compileModule(spec, onTool)
+    case 'build':
+      // Each answer leaves before the next question: a crash belongs to the step that it happens in.
+      say(`${JSON.stringify(resolve(spec))}\n`)
+      say(`${JSON.stringify(scanSpec(spec, onTool))}\n`)
+      return compileModule(spec, onTool)
     default:
       throw new Error(`no task ${task}`)
   }
+}
+
+function say(output: string | Uint8Array): void {
+  const bytes = Buffer.from(output)
+  for (let at = 0; at < bytes.length; ) at += writeSync(STDOUT, bytes, at)
 }
 
 /** Written at once, so that the parent knows which tool a crash belongs to. */
@@ -68,8 +87,7 @@ function read(input: Uint8Array) {
 }
 
 /** What a build is about, or why there is nothing to build. */
-function resolve(input: Uint8Array) {
-  const spec = read(input)
+function resolve(spec: ServerSpec) {
   const count = spec.tools.length
   if (count === 0) throw new Refusal('/tools', 'The spec has no tools.')
   if (count > MAX_BUILD_TOOLS) {

@@ -4,8 +4,15 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type ServerSpec, serverSpecBytes } from '@bmm/spec/server-spec'
-import { runDisposable } from '../disposable.ts'
-import { CodeError, codeLimits, compileSpecBytes, scanSpecBytes } from './code.ts'
+import { startDisposable } from '../disposable.ts'
+import {
+  buildSpecBytes,
+  CodeError,
+  codeLimits,
+  compileSpecBytes,
+  scanSpecBytes,
+  startCodeChild,
+} from './code.ts'
 
 const annotations = {
   readOnlyHint: true,
@@ -123,8 +130,8 @@ describe('scanning', () => {
     })
   })
   test('a child over its time is ended', async () => {
-    const limits = { ...codeLimits, timeoutMs: 1 }
-    const failed = scanSpecBytes(specOf({ a: 'return 1' }), { limits })
+    const start = () => startCodeChild({ ...codeLimits, timeoutMs: 1 })
+    const failed = scanSpecBytes(specOf({ a: 'return 1' }), { start })
     await expect(failed).rejects.toBeInstanceOf(CodeError)
   })
   test('a cancelled scan rejects with the reason of its signal', async () => {
@@ -135,6 +142,33 @@ describe('scanning', () => {
   })
 })
 
+describe('one child for a build', () => {
+  test('answers what it would build, what is found and the module', async () => {
+    const bytes = specOf({ fine: 'return 1' })
+    const build = buildSpecBytes(bytes)
+    expect(await build.resolved()).toMatchObject({ tools: 1, codeTools: 1 })
+    expect(await build.findings()).toEqual([])
+    expect(await build.module()).toEqual(await compileSpecBytes(bytes))
+  })
+  test('answers what it found although the rest crashes it twice', async () => {
+    const build = buildSpecBytes(specOf({ deep: `return ${'a=>'.repeat(20_000)}1` }))
+    expect(await build.resolved()).toMatchObject({ tools: 1 })
+    const message = 'Scanning the spec crashed twice. It is not tried again.'
+    await expect(build.findings()).rejects.toMatchObject({
+      path: '/tools/0/implementation',
+      message,
+    })
+    await expect(build.module()).rejects.toMatchObject({ message })
+  })
+  test('says no in the place of the answer that it cannot give', async () => {
+    const empty = buildSpecBytes(specOf({}))
+    await expect(empty.resolved()).rejects.toMatchObject({ message: 'The spec has no tools.' })
+    const broken = buildSpecBytes(specOf({ a: 'return eval("1")' }))
+    expect(await broken.findings()).toMatchObject([{ path: '/tools/0/implementation' }])
+    await expect(broken.module()).rejects.toBeInstanceOf(CodeError)
+  })
+})
+
 describe('a disposable child', () => {
   const run = async (code: string, limits = {}) => {
     const folder = mkdtempSync(join(tmpdir(), 'bmm-child-'))
@@ -142,7 +176,7 @@ describe('a disposable child', () => {
     writeFileSync(program, code)
     try {
       const all = { timeoutMs: 20_000, memoryBytes: 300e6, outputBytes: 1_000, ...limits }
-      return await runDisposable(program, [], new Uint8Array([1]), all)
+      return await startDisposable(program, all).run(new Uint8Array([1]))
     } finally {
       rmSync(folder, { recursive: true })
     }

@@ -1,19 +1,26 @@
 /** Scanning and compiling specs as the service does it: in a disposable child, crashed ones tried once more. */
 import { z } from 'zod'
-import { type ChildEnding, type ChildLimits, runDisposable } from '../disposable.ts'
+import { type ChildLimits, type StartChild, startDisposable } from '../disposable.ts'
 import { codeRules, type Finding, textRules } from '../scan/finding.ts'
+import { afterLines, firstLines, REFUSAL_MARK, refusalIn, textOf } from './answers.ts'
 import { MAX_MODULE_BYTES } from './compile.ts'
 
 const program = new URL('child.ts', import.meta.url).pathname
 const ATTEMPTS = 2
-const doing = { read: 'Reading', resolve: 'Resolving', scan: 'Scanning', compile: 'Compiling' }
-type Task = 'read' | 'resolve' | 'scan' | 'compile'
+const verbs = { read: 'Reading', resolve: 'Resolving', scan: 'Scanning', compile: 'Compiling' }
+type Doing = keyof typeof verbs
+type Task = 'read' | 'scan' | 'compile' | 'build'
 const MAX_REPORT_BYTES = 1024 * 1024
 
 export const codeLimits: ChildLimits = {
   timeoutMs: 30_000,
   memoryBytes: 768 * 1024 * 1024,
   outputBytes: MAX_MODULE_BYTES + MAX_REPORT_BYTES,
+}
+
+/** A child that waits for a spec. Tests give other limits. */
+export function startCodeChild(limits = codeLimits) {
+  return startDisposable(program, limits)
 }
 
 /** The spec cannot be scanned or compiled; the message is for the person who wrote it. */
@@ -33,9 +40,6 @@ const findingsSchema: z.ZodType<Finding[]> = z.array(
   z.object({ rule: z.enum([...codeRules, ...textRules]), path: z.string(), message: z.string() }),
 )
 const refusalSchema = z.object({ path: z.string(), message: z.string() })
-
-export type CodeOptions = { signal?: AbortSignal | undefined; limits?: ChildLimits }
-
 const resolvedSchema = z.object({
   tools: z.number(),
   codeTools: z.number(),
@@ -44,21 +48,15 @@ const resolvedSchema = z.object({
 })
 export type Resolved = z.infer<typeof resolvedSchema>
 
-/** The spec of hostile bytes as the bytes to show: well formed, bounded in depth. Throws CodeError. */
-export async function readSpecBytes(
-  bytes: Uint8Array,
-  options: CodeOptions = {},
-): Promise<Uint8Array> {
-  return (await attempt('read', bytes, options)).output
+export type CodeOptions = {
+  signal?: AbortSignal | undefined
+  /** Where the children come from. */
+  start?: StartChild | undefined
 }
 
-/** What a spec would build. Throws CodeError when it contradicts itself or is out of bounds. */
-export async function resolveSpecBytes(
-  spec: Uint8Array,
-  options: CodeOptions = {},
-): Promise<Resolved> {
-  const { output } = await attempt('resolve', spec, options)
-  return resolvedSchema.parse(JSON.parse(Buffer.from(output).toString('utf8')))
+/** The spec of hostile bytes as the bytes to show: well formed, bounded in depth. Throws CodeError. */
+export function readSpecBytes(bytes: Uint8Array, options: CodeOptions = {}): Promise<Uint8Array> {
+  return ask({ task: 'read', doing: () => 'read' }, bytes, options)
 }
 
 /** What the scan finds in a spec. Throws CodeError when it cannot be scanned. */
@@ -66,36 +64,82 @@ export async function scanSpecBytes(
   spec: Uint8Array,
   options: CodeOptions = {},
 ): Promise<Finding[]> {
-  const ending = await attempt('scan', spec, options)
-  return findingsSchema.parse(JSON.parse(Buffer.from(ending.output).toString('utf8')))
+  const output = await ask({ task: 'scan', doing: () => 'scan' }, spec, options)
+  return findingsSchema.parse(JSON.parse(textOf(output)))
 }
 
 /** The module of a spec; zero bytes when no tool has code. Throws CodeError. */
-export async function compileSpecBytes(
-  spec: Uint8Array,
-  options: CodeOptions = {},
-): Promise<Uint8Array> {
-  return (await attempt('compile', spec, options)).output
+export function compileSpecBytes(spec: Uint8Array, options: CodeOptions = {}): Promise<Uint8Array> {
+  return ask({ task: 'compile', doing: () => 'compile' }, spec, options)
 }
 
-async function attempt(
-  task: Task,
+/** The three questions of a build, asked of one child; each answer is there as soon as the child has it. */
+export type SpecBuild = {
+  /** What the spec would build. Rejects with CodeError when it contradicts itself or is out of bounds. */
+  resolved(): Promise<Resolved>
+  findings(): Promise<Finding[]>
+  module(): Promise<Uint8Array>
+}
+
+/** Starts at once. What goes wrong is told by the first answer that is missing, and by all after it. */
+export function buildSpecBytes(spec: Uint8Array, options: CodeOptions = {}): SpecBuild {
+  const lines = [Promise.withResolvers<string>(), Promise.withResolvers<string>()] as const
+  const module = Promise.withResolvers<Uint8Array>()
+  const steps = ['resolve', 'scan', 'compile'] as const
+  let answered = 0
+  const asking: Asking = {
+    task: 'build',
+    doing: () => steps[answered] ?? 'compile',
+    listen: () =>
+      firstLines(lines.length, (line, index) => {
+        if (line.startsWith(REFUSAL_MARK)) return
+        answered = Math.max(answered, index + 1)
+        lines[index]?.resolve(line)
+      }),
+  }
+  ask(asking, spec, options).then(
+    (output) => module.resolve(afterLines(output, lines.length)),
+    (error: unknown) => {
+      for (const { reject } of [...lines, module]) reject(error)
+    },
+  )
+  // Not everybody waits for every answer.
+  for (const { promise } of [...lines, module]) promise.catch(() => undefined)
+  const [resolved, findings] = lines
+  return {
+    resolved: async () => resolvedSchema.parse(JSON.parse(await resolved.promise)),
+    findings: async () => findingsSchema.parse(JSON.parse(await findings.promise)),
+    module: () => module.promise,
+  }
+}
+
+type Asking = {
+  task: Task
+  /** What the child is at, for the sentence about its end. */
+  doing: () => Doing
+  /** Makes a listener to one child's output. */
+  listen?: () => (chunk: Uint8Array) => void
+}
+
+async function ask(
+  { task, doing, listen }: Asking,
   spec: Uint8Array,
-  { signal, limits = codeLimits }: CodeOptions,
-): Promise<Extract<ChildEnding, { kind: 'done' }>> {
+  { signal, start = startCodeChild }: CodeOptions,
+): Promise<Uint8Array> {
+  const input = Buffer.concat([Buffer.from(`${task}\n`), spec])
   let note = ''
   for (let turn = 1; turn <= ATTEMPTS; turn++) {
-    const ending = await runDisposable(program, [task], spec, limits, signal)
+    signal?.throwIfAborted()
+    const ending = await start().run(input, { signal, onOutput: listen?.() })
     switch (ending.kind) {
       case 'done':
-        return ending
+        return ending.output
       case 'refused': {
-        const text = Buffer.from(ending.output).toString('utf8')
-        const { path, message } = refusalSchema.parse(JSON.parse(text))
+        const { path, message } = refusalSchema.parse(refusalIn(ending.output))
         throw new CodeError(path, message)
       }
       case 'over':
-        throw new CodeError('', `${doing[task]} the spec was stopped. ${ending.sentence}`)
+        throw new CodeError('', `${verbs[doing()]} the spec was stopped. ${ending.sentence}`)
       case 'crashed':
         note = ending.note
         break
@@ -103,5 +147,5 @@ async function attempt(
         ending satisfies never
     }
   }
-  throw new CodeError(note, `${doing[task]} the spec crashed twice. It is not tried again.`)
+  throw new CodeError(note, `${verbs[doing()]} the spec crashed twice. It is not tried again.`)
 }

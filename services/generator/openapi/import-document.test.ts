@@ -3,8 +3,9 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { ChildLimits, StartChild } from '../disposable.ts'
 import { draftFromOpenApi } from './draft.ts'
-import { importDocument } from './import-document.ts'
+import { importDocument, startImportChild } from './import-document.ts'
 import { ImportError } from './import-error.ts'
 
 const fixture = readFileSync(new URL('fixtures/library-openapi-3.0.json', import.meta.url), 'utf8')
@@ -17,11 +18,11 @@ beforeAll(() => {
 })
 afterAll(() => rmSync(directory, { recursive: true }))
 
-/** A stand-in for the child's program. */
-function program(name: string, code: string): string {
+/** Starts children with a stand-in for the program. */
+function program(name: string, code: string, some: Partial<ChildLimits> = {}): StartChild {
   const path = join(directory, `${name}.ts`)
   writeFileSync(path, code)
-  return path
+  return () => startImportChild({ ...limits, ...some }, path)
 }
 
 async function faultOf(work: Promise<unknown>): Promise<ImportError> {
@@ -80,8 +81,8 @@ describe('the real child', () => {
         schemas: { S: { type: 'object', properties: wide, required: Object.keys(wide) } },
       },
     }
-    const short = { ...limits, timeoutMs: 3_000 }
-    const ended = await importDocument(JSON.stringify(bomb), {}, { limits: short }).then(
+    const short = () => startImportChild({ ...limits, timeoutMs: 3_000 })
+    const ended = await importDocument(JSON.stringify(bomb), {}, { start: short }).then(
       ({ spec }) => spec.tools.length,
       (error) => (error instanceof ImportError ? error.code : error),
     )
@@ -90,7 +91,10 @@ describe('the real child', () => {
 
   test('is not started for more bytes than an import takes', async () => {
     const large = new Uint8Array(64 * MB + 1)
-    const fault = await faultOf(importDocument(large, {}, { program: '/nonexistent' }))
+    const never = () => {
+      throw new Error('a child was started')
+    }
+    const fault = await faultOf(importDocument(large, {}, { start: never }))
     expect(fault.code).toBe('document_too_large')
   })
 })
@@ -104,7 +108,7 @@ describe('a child that misbehaves', () => {
        process.kill(process.pid, 'SIGSEGV')
        await Bun.sleep(60_000)`,
     )
-    const fault = await faultOf(importDocument(fixture, {}, { limits, program: crash }))
+    const fault = await faultOf(importDocument(fixture, {}, { start: crash }))
     expect(fault.code).toBe('import_failed')
     expect(fault.message).toContain('crash twice')
     expect(readFileSync(log, 'utf8')).toBe('xx')
@@ -119,20 +123,19 @@ describe('a child that misbehaves', () => {
        if (fs.readFileSync(${JSON.stringify(log)}, 'utf8') === 'x') process.exit(7)
        process.stdout.write('{"tools":[],"draft":{"tags":[]}}')`,
     )
-    const draft: unknown = await importDocument(fixture, {}, { limits, program: flaky })
+    const draft: unknown = await importDocument(fixture, {}, { start: flaky })
     expect(draft).toEqual({ tags: [], spec: { tools: [] } })
   })
 
   test('that says half a sentence has crashed', async () => {
     const half = program('half', `process.stdout.write('{"draft":{')`)
-    const fault = await faultOf(importDocument(fixture, {}, { limits, program: half }))
+    const fault = await faultOf(importDocument(fixture, {}, { start: half }))
     expect(fault.message).toContain('crash twice')
   })
 
   test('is killed at its deadline', async () => {
-    const spin = program('spin', 'for (;;) {}')
-    const slow = { limits: { ...limits, timeoutMs: 400 }, program: spin }
-    const fault = await faultOf(importDocument(fixture, {}, slow))
+    const spin = program('spin', 'for (;;) {}', { timeoutMs: 400 })
+    const fault = await faultOf(importDocument(fixture, {}, { start: spin }))
     expect(fault).toMatchObject({ code: 'import_failed' })
     expect(fault.message).toContain('longer than 0.4 s')
   })
@@ -142,9 +145,9 @@ describe('a child that misbehaves', () => {
       'hog',
       `const all = []
        for (;;) { all.push(new Uint8Array(8 * 1024 * 1024).fill(1)); await Bun.sleep(1) }`,
+      { memoryBytes: 256 * MB },
     )
-    const small = { limits: { ...limits, memoryBytes: 256 * MB }, program: hog }
-    const fault = await faultOf(importDocument(fixture, {}, small))
+    const fault = await faultOf(importDocument(fixture, {}, { start: hog }))
     expect(fault.message).toContain('more than 256 MB of memory')
   })
 
@@ -154,14 +157,14 @@ describe('a child that misbehaves', () => {
       `const line = new Uint8Array(65536).fill(120)
        for (;;) { await Bun.write(Bun.stdout, line) }`,
     )
-    const fault = await faultOf(importDocument(fixture, {}, { limits, program: flood }))
+    const fault = await faultOf(importDocument(fixture, {}, { start: flood }))
     expect(fault.message).toContain('more than 8 MB of output')
   })
 
   test('is ended when nobody waits for it any more', async () => {
     const sleep = program('sleep', 'await Bun.sleep(60_000)')
     const signal = AbortSignal.timeout(300)
-    const work = importDocument(fixture, {}, { signal, limits, program: sleep })
+    const work = importDocument(fixture, {}, { signal, start: sleep })
     expect(await work.catch((error: unknown) => error)).toBe(signal.reason)
   })
 
@@ -173,7 +176,7 @@ describe('a child that misbehaves', () => {
        const files = open.filter((path) => path.startsWith('/') && !/^\\/(proc|dev)\\//.test(path))
        process.stdout.write(JSON.stringify({ fault: { code: 'import_failed', message: JSON.stringify({ env: process['env'], files, cwd: process.cwd() }) } }))`,
     )
-    const fault = await faultOf(importDocument(fixture, {}, { limits, program: look }))
+    const fault = await faultOf(importDocument(fixture, {}, { start: look }))
     expect(JSON.parse(fault.message)).toEqual({ env: {}, files: [], cwd: '/' })
   })
 })

@@ -1,6 +1,6 @@
 /** The import as services use it: the document is parsed in a disposable child with limits. */
 import { join } from 'node:path'
-import { type ChildLimits, runDisposable } from '../disposable.ts'
+import { type ChildLimits, type StartChild, startDisposable } from '../disposable.ts'
 import { MAX_DOCUMENT_BYTES } from './document.ts'
 import type { Draft, DraftHead, ImportOptions } from './draft.ts'
 import { ImportError, type ImportFault } from './import-error.ts'
@@ -8,9 +8,8 @@ import { ImportError, type ImportFault } from './import-error.ts'
 export type ImportRun = {
   /** Ends the child; the import then rejects with the signal's reason. */
   signal?: AbortSignal | undefined
-  limits?: ChildLimits | undefined
-  /** The child's program; tests give one that misbehaves. */
-  program?: string | undefined
+  /** Where its children come from. */
+  start?: StartChild | undefined
 }
 
 const importLimits: ChildLimits = {
@@ -19,6 +18,14 @@ const importLimits: ChildLimits = {
   outputBytes: 96 * 1024 * 1024,
 }
 const ATTEMPTS = 2
+
+/** A child that waits for a document. Tests give other limits, and a program that misbehaves. */
+export function startImportChild(
+  limits = importLimits,
+  program = join(import.meta.dir, 'child.ts'),
+) {
+  return startDisposable(program, limits)
+}
 
 type ChildAnswer = { fault: ImportFault } | { draft: DraftHead; tools: Draft['spec']['tools'] }
 
@@ -29,11 +36,12 @@ type ChildAnswer = { fault: ImportFault } | { draft: DraftHead; tools: Draft['sp
 export async function importDocument(
   document: string | Uint8Array,
   options: ImportOptions = {},
-  { signal, limits = importLimits, program = join(import.meta.dir, 'child.ts') }: ImportRun = {},
+  { signal, start = startImportChild }: ImportRun = {},
 ): Promise<Draft> {
   const input = inputOf(document, options)
   for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
-    const ending = await runDisposable(program, [], input, limits, signal)
+    signal?.throwIfAborted()
+    const ending = await start().run(input, { signal })
     if (ending.kind === 'over') {
       throw failed(`The import was stopped. ${ending.sentence} Import a part of the API.`)
     }
