@@ -47,9 +47,13 @@ export function buildRecord({ sql, hints, build, owner, steps }: RecordOptions):
   let lines = 0
 
   /** One transaction in which the lease is ours, and a hint after it. */
-  async function write(work: (transaction: Transaction) => Promise<void>): Promise<void> {
+  async function write(
+    what: 'progress' | 'outcome',
+    work: (transaction: Transaction) => Promise<void>,
+  ): Promise<void> {
     await inTransaction(sql, async (transaction) => {
-      if (!(await store.holdLease(transaction, build.id, owner))) throw new BuildLetGo('lease_lost')
+      const isHeld = await store.holdLease(transaction, build.id, owner, what)
+      if (!isHeld) throw new BuildLetGo('lease_lost')
       await work(transaction)
     })
     hints.buildStep(build.id)
@@ -82,10 +86,10 @@ export function buildRecord({ sql, hints, build, owner, steps }: RecordOptions):
     isDone: (step) => done.has(step),
     async begin(step) {
       current = step
-      await write((transaction) => open(transaction, step))
+      await write('progress', (transaction) => open(transaction, step))
     },
     async succeed(step, lines, next) {
-      await write(async (transaction) => {
+      await write('progress', async (transaction) => {
         await closeStep(transaction, 'succeeded')
         await append(transaction, step, lines)
         if (next !== undefined) await open(transaction, next)
@@ -93,9 +97,9 @@ export function buildRecord({ sql, hints, build, owner, steps }: RecordOptions):
       done.add(step)
       current = next
     },
-    line: (text) => write((transaction) => append(transaction, current ?? '', [text])),
+    line: (text) => write('progress', (transaction) => append(transaction, current ?? '', [text])),
     async end({ state, reason, message }) {
-      await write(async (transaction) => {
+      await write('outcome', async (transaction) => {
         await closeStep(transaction, state)
         await store.appendEvent(transaction, build.id, { state, line: message.slice(0, MAX_LINE) })
         await store.finishBuild(transaction, build.id, owner, { state, reason, message })
@@ -104,7 +108,7 @@ export function buildRecord({ sql, hints, build, owner, steps }: RecordOptions):
       hints.serverUpdated(build.serverId)
     },
     async succeedBuild(lines, publish) {
-      await write(async (transaction) => {
+      await write('outcome', async (transaction) => {
         await publish(transaction)
         const deployed = current ?? ''
         await closeStep(transaction, 'succeeded')

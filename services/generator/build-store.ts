@@ -198,14 +198,21 @@ export async function appendEvent(
     from numbered`
 }
 
-/** Whether `owner` holds the build, kept true to the end of the transaction. */
+/**
+ * Whether `owner` holds the build, kept true to the end of the transaction. What only tells of progress need not wait
+ * for the disk: a machine that loses its power repeats the steps that were not written yet.
+ */
 export async function holdLease(
-  transaction: Transaction,
+  sql: Transaction,
   id: string,
   owner: string,
+  writes: 'progress' | 'outcome',
 ): Promise<boolean> {
-  const rows = await transaction`
-    select 1 from builds where id = ${id} and lease_owner = ${owner} and state = 'running' for update`
+  const waits =
+    writes === 'progress' ? sql`set_config('synchronous_commit', 'off', true)` : sql`null`
+  const rows = await sql`
+    select ${waits}
+    from builds where id = ${id} and lease_owner = ${owner} and state = 'running' for update`
   return rows.length > 0
 }
 
