@@ -6,7 +6,7 @@ import { failed, misused } from './fault.ts'
 import { parseJson } from './json.ts'
 import { print, printFault, printJson } from './output.ts'
 import { serverOf } from './servers.ts'
-import { type SignedIn, signedIn } from './session.ts'
+import { type SignedIn, signedInPerson } from './session.ts'
 import { dataOption } from './up.ts'
 
 const PROTOCOL_VERSION = '2026-07-28'
@@ -46,7 +46,7 @@ export function addCallCommands(program: Command): void {
 
 async function call(slug: string, tool: string, text: string, options: Common): Promise<void> {
   const args = parseArguments(text)
-  const access = signedIn(options.data)
+  const access = signedInPerson(options.data)
   const url = await liveUrl(slug, access)
   const { access_token } = await accessToken(url, access)
   const result = await callTool(url, access_token, tool, args)
@@ -60,7 +60,7 @@ async function call(slug: string, tool: string, text: string, options: Common): 
 }
 
 async function token(slug: string, options: Common): Promise<void> {
-  const access = signedIn(options.data)
+  const access = signedInPerson(options.data)
   const url = await liveUrl(slug, access)
   const { access_token, expires_in } = await accessToken(url, access)
   if (options.json === true) printJson({ token: access_token, expiresInSeconds: expires_in, url })

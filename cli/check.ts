@@ -1,6 +1,7 @@
 /** `check`: all that is checked without running the product, in one command. */
 import { join } from 'node:path'
-import { accessTable } from '@bmm/lib/contracts'
+import { accessTable, externalTable } from '@bmm/lib/contracts'
+import { scopeFor } from '@bmm/lib/permission'
 import { Permission } from '@bmm/proto/v1/options'
 import type { Command } from 'commander'
 import { checkout } from './config.ts'
@@ -39,10 +40,14 @@ async function check(options: { json?: boolean }): Promise<void> {
   const broken = outcomes.filter((outcome) => !outcome.ok)
   if (options.json === true) {
     const failed = broken.map((outcome) => outcome.name)
-    printJson({ ok: broken.length === 0, failed, access: accessRules() })
+    printJson({ ok: broken.length === 0, failed, access: accessRules(), external: externalRules() })
   } else {
     const rules = accessRules()
     print(table(rules.map((rule) => [rule.rpc, rule.callers.join(', '), rule.permission])))
+    print(
+      '\nOn the gRPC port, with a service token that has the scope; everything else is refused there:',
+    )
+    print(table(externalRules().map((rule) => [rule.rpc, rule.scope])))
   }
   if (broken.length > 0) {
     throw failed('check_failed', `${broken.length} of ${outcomes.length} checks failed.`)
@@ -55,6 +60,14 @@ function accessRules() {
     rpc: path,
     callers,
     permission: permission === Permission.UNSPECIFIED ? '' : Permission[permission],
+  }))
+}
+
+/** What strangers may call, and the least scope that permits it. */
+function externalRules() {
+  return externalTable().map(({ path, permission }) => ({
+    rpc: path,
+    scope: scopeFor(permission) ?? '',
   }))
 }
 

@@ -18,3 +18,8 @@ export function environment(): CliEnv {
 export function installsForbidden(env: CliEnv = environment()): boolean {
   return env.BMM_NO_INSTALL === '1'
 }
+
+/** The service token to act by instead of a session, when there is one. */
+export function serviceToken(env: CliEnv = environment()): string | undefined {
+  return env.BMM_TOKEN === '' ? undefined : env.BMM_TOKEN
+}

@@ -16,7 +16,13 @@ import { signIn } from './login.ts'
 import { allowTarget } from './operator.ts'
 import { note, print, printJson, table } from './output.ts'
 import { createServer } from './server-creation.ts'
-import { findSession, type LocalStack, localStack, type SignedIn, signedIn } from './session.ts'
+import {
+  findSession,
+  type LocalStack,
+  localStack,
+  type SignedIn,
+  signedInPerson,
+} from './session.ts'
 import { anyFreePort } from './stack/settings.ts'
 import { dataOption, joinStack } from './up.ts'
 
@@ -147,7 +153,7 @@ async function ensureSession(data: string): Promise<SignedIn> {
       'Mail is really sent here: sign in first (./bmm login), then try again.',
     )
   }
-  return signedIn(data)
+  return signedInPerson(data)
 }
 
 /** The server of an earlier demo, or a new one: a slug is never given away twice. */

@@ -6,7 +6,7 @@ import { z } from 'zod'
 import { ask, send } from './api.ts'
 import { CommandFault, failed, misused } from './fault.ts'
 import { note, print, printJson } from './output.ts'
-import { findSession, forgetSession, localStack, saveSession, signedIn } from './session.ts'
+import { findSession, forgetSession, localStack, saveSession, signedInPerson } from './session.ts'
 import { dataOption } from './up.ts'
 
 const MAIL_TIMEOUT_MS = 30_000
@@ -143,7 +143,7 @@ async function logout(options: Common): Promise<void> {
 }
 
 async function whoami(options: Common): Promise<void> {
-  const { gateway, session } = signedIn(options.data)
+  const { gateway, session } = signedInPerson(options.data)
   const me = await ask(gateway, '/v1/me', meSchema, { session })
   if (options.json === true) {
     printJson(me)

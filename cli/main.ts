@@ -16,6 +16,7 @@ import { note } from './output.ts'
 import { addServerCommands } from './servers.ts'
 import { addStatsCommand } from './stats.ts'
 import { addTestCommand } from './test.ts'
+import { addTokenCommands } from './tokens.ts'
 import { addStackCommands } from './up.ts'
 
 const program = new Command('bmm')
@@ -35,6 +36,7 @@ addCredentialCommands(program)
 addBuildCommands(program)
 addCallCommands(program)
 addStatsCommand(program)
+addTokenCommands(program)
 addOperatorCommands(program)
 addClientCommands(program)
 addTestCommand(program)

@@ -2,6 +2,7 @@
 import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
+import { serviceToken } from './config.ts'
 import { failed } from './fault.ts'
 import { findStackPaths, type StackPaths } from './stack/paths.ts'
 import { type Report, stackState } from './stack/report.ts'
@@ -41,8 +42,19 @@ export function forgetSession(paths: StackPaths): void {
 
 export type SignedIn = LocalStack & Session & { gateway: string }
 
-/** The running stack and the session on it; throws CommandFault with what to do when one is missing. */
+/**
+ * The running stack and what a command acts by: the service token of BMM_TOKEN, for CI jobs, else the session.
+ * Throws CommandFault with what to do when one is missing.
+ */
 export function signedIn(data: string): SignedIn {
+  const session = serviceToken()
+  if (session === undefined) return signedInPerson(data)
+  const stack = localStack(data)
+  return { ...stack, session, email: 'a service token', gateway: stack.report.gateway }
+}
+
+/** The same for what only a person may do. */
+export function signedInPerson(data: string): SignedIn {
   const stack = localStack(data)
   const session = findSession(stack.paths)
   if (session === undefined) {

@@ -32,7 +32,8 @@ async function test(paths: string[], options: { json?: boolean }): Promise<void>
     )
   }
   const files = await findTestFiles(paths)
-  await installPrograms({ redis: true, bwrap: 'needed' }, note)
+  const pythonGrpc = files.some((file) => file.endsWith('/grpc.journey.test.ts'))
+  await installPrograms({ redis: true, bwrap: 'needed', pythonGrpc }, note)
   await installTestPackages(files, { root: checkout, forbidden: installsForbidden(), say: note })
   const results: FileResult[] = []
   const startedAt = performance.now()

@@ -173,12 +173,13 @@ function requireSamePort(options: UpOptions, paths: StackPaths): void {
 }
 
 function printReport(report: Report, options: UpOptions): void {
-  const { gateway, mailbox, data, driver, why } = report
+  const { gateway, grpc, mailbox, data, driver, why } = report
   if (options.json === true) {
-    printJson({ gateway, mailbox, data, driver })
+    printJson({ gateway, grpc, mailbox, data, driver })
     return
   }
   print(`gateway  ${gateway}`)
+  print(`grpc     ${grpc}`)
   if (mailbox !== null) print(`mailbox  ${mailbox}`)
   print(`data     ${data}`)
   print(`driver   ${driver} (${why})`)

@@ -8,6 +8,7 @@ import {
   ConnectError,
   createClient,
   type Interceptor,
+  type Transport,
 } from '@connectrpc/connect'
 import { createConnectTransport } from '@connectrpc/connect-web'
 import { errorFrom } from './errors.ts'
@@ -30,6 +31,11 @@ export function rpcClient<Desc extends DescService>(
   service: Desc,
   options: RpcClientOptions,
 ): Client<Desc> {
+  return createClient(service, rpcTransport(options))
+}
+
+/** What carries the calls of any client of that service. */
+export function rpcTransport(options: RpcClientOptions): Transport {
   const { identity, rpcDir, to } = options
   const unix = join(rpcDir, to, 'rpc.sock')
   const signing: Interceptor = (next) => async (request) => {
@@ -37,14 +43,13 @@ export function rpcClient<Desc extends DescService>(
     request.header.set('authorization', `Bearer ${token}`)
     return next(request)
   }
-  const transport = createConnectTransport({
+  return createConnectTransport({
     baseUrl: 'http://rpc.localhost',
     useBinaryFormat: true,
     defaultTimeoutMs: options.timeoutMs ?? DEFAULT_TIMEOUT_MS,
     interceptors: [signing],
     fetch: unixFetch(unix, to),
   })
-  return createClient(service, transport)
 }
 
 /** Call options that put a person (and the request's id) behind a call. */

@@ -31,7 +31,10 @@ export type UserClaims = {
   userId: string
   orgId: string
   role: string
+  /** `ses_…`, or `tok_…` where a service token stands behind the call. */
   sessionId: string
+  /** Present for a service token: then only what its scopes permit is allowed, whatever the role. */
+  scopes?: readonly string[]
   /** `sha256:…` of the bytes that the person just confirmed. */
   confirmDigest?: string
   /** The token itself, for forwarding. */
@@ -123,7 +126,7 @@ export async function openIdentity(options: IdentityOptions): Promise<Identity> 
       const parsed = userClaimsSchema.safeParse(claims)
       if (!parsed.success)
         throw unauthenticated('user_token_invalid', 'The user token is malformed.')
-      const { sub, org, role, sid, cnf } = parsed.data
+      const { sub, org, role, sid, cnf, scp } = parsed.data
       return {
         userId: sub,
         orgId: org,
@@ -131,6 +134,7 @@ export async function openIdentity(options: IdentityOptions): Promise<Identity> 
         sessionId: sid,
         token,
         ...(cnf === undefined ? {} : { confirmDigest: cnf }),
+        ...(scp === undefined ? {} : { scopes: scp }),
       }
     },
   }
@@ -142,6 +146,7 @@ const userClaimsSchema = z.object({
   role: z.string(),
   sid: z.string(),
   cnf: z.string().optional(),
+  scp: z.array(z.string()).optional(),
 })
 
 export const callerKey = createContextKey<Caller | undefined>(undefined)

@@ -10,7 +10,7 @@ import { denied, errorFrom, invalid, isDeliberate, unauthenticated, unavailable 
 import { callerKey, type Identity, type ServiceName, USER_HEADER } from './identity.ts'
 import type { Log } from './log.ts'
 import { isOutage } from './outage.ts'
-import { roleHas } from './permission.ts'
+import { roleHas, scopeFor, scopesHave } from './permission.ts'
 
 export const REQUEST_ID_HEADER = 'bmm-request-id'
 const MAX_REQUEST_ID = 64
@@ -24,17 +24,34 @@ export function methodPath(method: DescMethod): string {
 }
 
 /** Whether a repetition is harmless, by the RPC's own declaration. */
-function isReadOnly(method: DescMethod): boolean {
+export function isReadOnly(method: DescMethod): boolean {
   return method.idempotency === MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS
 }
 
-/** The services that an RPC's `allow` option names, and the permission that it needs. */
-export function accessRule(method: DescMethod): { callers: ServiceName[]; permission: Permission } {
-  const rule = getOption(method, allow)
-  return { callers: rule.callers.map(serviceName), permission: rule.permission }
+export type AccessRule = {
+  callers: ServiceName[]
+  permission: Permission
+  /** Whether strangers may call it through the gateway's gRPC port, with a service token. */
+  external: boolean
+  /** Further services that see the person's token behind an external call. */
+  forwardsTo: ServiceName[]
 }
 
-/** Refuses every caller that the RPC's option does not name, and every person whose role lacks the permission. */
+/** What an RPC's `allow` option says. */
+export function accessRule(method: DescMethod): AccessRule {
+  const rule = getOption(method, allow)
+  return {
+    callers: rule.callers.map(serviceName),
+    permission: rule.permission,
+    external: rule.external,
+    forwardsTo: rule.forwardsTo.map(serviceName),
+  }
+}
+
+/**
+ * Refuses every caller that the RPC's option does not name, every person whose role lacks the permission, and every
+ * service token whose scopes lack it; an RPC that names no permission takes no service token at all.
+ */
 export function accessInterceptor(identity: Identity): Interceptor {
   return (next) => async (request) => {
     const { callers, permission } = accessRule(request.method)
@@ -61,9 +78,22 @@ export function accessInterceptor(identity: Identity): Interceptor {
         throw denied('permission_missing', `The role ${user.role} does not permit this.`)
       }
     }
+    if (user?.scopes !== undefined) requireScope(user.scopes, permission)
     request.contextValues.set(callerKey, user === undefined ? { service } : { service, user })
     return next(request)
   }
+}
+
+/** Throws `scope_missing` unless a service token with these scopes may do that. */
+export function requireScope(scopes: readonly string[], permission: Permission): void {
+  if (scopesHave(scopes, permission)) return
+  const needed = scopeFor(permission)
+  throw denied(
+    'scope_missing',
+    needed === undefined
+      ? 'Service tokens are not taken here: sign in.'
+      : `The service token lacks the scope ${needed}. Make one that has it.`,
+  )
 }
 
 // Every pattern in the contracts is our own, so the platform's engine is safe here and 1 MB smaller.

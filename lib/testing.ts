@@ -82,7 +82,13 @@ export type TestIdentities = {
   /** A user token as `auth` mints it: for all services unless told otherwise. */
   mintUser(
     user?: Partial<TestUser>,
-    options?: { confirmDigest?: string; audiences?: ServiceName[]; expiresInSeconds?: number },
+    options?: {
+      confirmDigest?: string
+      audiences?: ServiceName[]
+      expiresInSeconds?: number
+      /** As for a service token. */
+      scopes?: string[]
+    },
   ): Promise<string>
 }
 
@@ -120,6 +126,7 @@ export async function testIdentities(now: () => number = Date.now): Promise<Test
         role: claims.role,
         sid: claims.sessionId,
         ...(options.confirmDigest === undefined ? {} : { cnf: options.confirmDigest }),
+        ...(options.scopes === undefined ? {} : { scp: options.scopes }),
       })
         .setProtectedHeader({ alg: 'EdDSA', typ: 'bmm-user+jwt' })
         .setIssuer('auth')

@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { join } from 'node:path'
-import { accessTable, contracts } from '@bmm/lib/contracts'
+import { accessTable, contracts, externalTable } from '@bmm/lib/contracts'
 import { type ServiceName, serviceNames } from '@bmm/lib/identity'
+import { scopeFor, scopeNames, scopesHave } from '@bmm/lib/permission'
 import { type TestIdentities, type TestRpc, testIdentities, testRpc } from '@bmm/lib/testing'
 import { Permission } from '@bmm/proto/v1/options'
 import { create, toBinary } from '@bufbuild/protobuf'
@@ -19,6 +20,32 @@ beforeAll(async () => {
   }
 })
 afterAll(() => rpc[Symbol.asyncDispose]())
+
+test('strangers may call what says so, and each of it needs a permission that a scope gives', () => {
+  expect(externalTable().map(({ path }) => path)).toEqual([
+    '/bmm.generator.v1.DraftService/CreateDraft',
+    '/bmm.generator.v1.DraftService/GetDraft',
+    '/bmm.generator.v1.ServerService/CreateServer',
+    '/bmm.generator.v1.ServerService/GetServer',
+    '/bmm.generator.v1.ServerService/ListServers',
+    '/bmm.generator.v1.ServerService/GetServerSpec',
+    '/bmm.generator.v1.ServerService/PauseServer',
+    '/bmm.generator.v1.ServerService/ResumeServer',
+    '/bmm.generator.v1.ServerService/DeleteServer',
+    '/bmm.generator.v1.BuildService/GetBuild',
+    '/bmm.generator.v1.BuildService/CancelBuild',
+    '/bmm.generator.v1.BuildService/RetryBuild',
+    '/bmm.generator.v1.BuildService/WatchBuild',
+    '/bmm.runner.v1.LogService/ListLogs',
+    '/bmm.runner.v1.LogService/WatchLogs',
+    '/bmm.runner.v1.StatsService/GetCallStats',
+    '/bmm.runner.v1.StatsService/GetUsage',
+    '/bmm.broker.v1.RefusalService/ListRefusals',
+    '/bmm.gateway.v1.ToolService/ListTools',
+    '/bmm.gateway.v1.ToolService/CallTool',
+  ])
+  for (const row of externalTable()) expect(scopeFor(row.permission)).toBeDefined()
+})
 
 describe.each(accessTable())('$path', ({ process, method, path, callers, permission }) => {
   test('names at least one caller', () => expect(callers.length).toBeGreaterThan(0))
@@ -42,6 +69,23 @@ describe.each(accessTable())('$path', ({ process, method, path, callers, permiss
     expect((await post(process, path, await token())).status).toBe(401)
     const nobody = await identities.mintUser({ role: 'stranger' })
     expect((await post(process, path, await token(), nobody)).status).toBe(403)
+  })
+
+  test('is refused to a service token without a scope for it, and to all of them where none is meant', async () => {
+    const [from] = callers
+    if (from === undefined) throw new Error('no caller')
+    const needed = scopeFor(permission)
+    const others = scopeNames.filter((scope) => !scopesHave([scope], permission))
+    const token = () => identities.of(from).sign(process as ServiceName, path)
+    const lacking = await identities.mintUser({}, { scopes: [...others, 'root', 'constructor'] })
+    const refused = await post(process, path, await token(), lacking)
+    expect([refused.status, refused.text]).toEqual([
+      403,
+      expect.stringMatching(/scope_missing|service token/i),
+    ])
+    if (needed === undefined) return
+    const having = await identities.mintUser({}, { scopes: [needed] })
+    expect((await post(process, path, await token(), having)).status).not.toBe(403)
   })
 
   async function post(to: string, at: string, token?: string, user?: string) {

@@ -9,6 +9,7 @@ const checkout = join(import.meta.dir, '..')
 const MAIL_TIMEOUT_MS = 10_000
 const upSchema = z.object({
   gateway: z.string(),
+  grpc: z.string(),
   mailbox: z.string(),
   data: z.string(),
   driver: z.string(),
@@ -39,6 +40,8 @@ export async function bmm(
 export type Stack = AsyncDisposable & {
   /** `http://localhost:PORT`. */
   gateway: string
+  /** `localhost:PORT`. */
+  grpc: string
   data: string
   mailbox: string
   /** Each slot has a user of its own; they are numbered from this one. */
@@ -73,10 +76,11 @@ export async function startStack(
     rmSync(data, { recursive: true, force: true })
     throw new Error(`up failed: ${started.stdout}${started.stderr}`)
   }
-  const { gateway, mailbox } = upSchema.parse(JSON.parse(started.stdout))
+  const { gateway, grpc, mailbox } = upSchema.parse(JSON.parse(started.stdout))
   const attempt = (...words: string[]) => bmm([...words, '--data', data])
   return {
     gateway,
+    grpc,
     data,
     mailbox,
     firstSlotUser: statSync(join(dirname(mailbox), 'slots', '0', 'c')).gid,

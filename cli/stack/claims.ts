@@ -5,7 +5,7 @@ import { waitForLock } from './lock.ts'
 import { stateRoot } from './paths.ts'
 
 export type Claiming = {
-  kind: 'uids' | 'ports'
+  kind: 'uids' | 'ports' | 'grpc-ports'
   /** The data directory. */
   data: string
   /** Chooses one that nobody else has; may throw. */

@@ -9,8 +9,8 @@ const OTHERS_READ = 0o004
 /** Where Debian's packages have their programs. */
 const PROGRAM_FOLDERS = ['usr/sbin', 'usr/bin', 'sbin', 'bin']
 
-/** One program under any of its names, and the Debian package that brings it. */
-type Program = { names: string[]; debian: string; purpose: string }
+/** One program under any of its names, and the Debian package that brings it; a library is known by its file. */
+type Program = { names: string[]; debian: string; purpose: string; file?: string }
 
 const sandboxTool = { names: ['bwrap'], debian: 'bubblewrap', purpose: 'sandboxes' }
 /**
@@ -22,6 +22,23 @@ const redis = {
   debian: 'redis-tools',
   purpose: 'Redis',
 }
+/** A gRPC client that is not of our making, and what makes its stubs of the contracts. */
+const pythonGrpc: Program[] = [
+  {
+    names: [],
+    file: '/usr/lib/python3/dist-packages/grpc/__init__.py',
+    debian: 'python3-grpcio',
+    purpose: 'gRPC of Python',
+  },
+  {
+    names: [],
+    file: '/usr/include/google/protobuf/descriptor.proto',
+    debian: 'libprotobuf-dev',
+    purpose: 'stubs for Python',
+  },
+  { names: ['protoc'], debian: 'protobuf-compiler', purpose: 'stubs for Python' },
+  { names: ['grpc_python_plugin'], debian: 'protobuf-compiler-grpc', purpose: 'stubs for Python' },
+]
 const base = [
   { names: ['setpriv'], debian: 'util-linux', purpose: 'dropping privileges' },
   { names: ['unshare'], debian: 'util-linux', purpose: 'namespaces' },
@@ -33,13 +50,14 @@ const base = [
  * wanted, a machine that cannot install it goes on without.
  */
 export async function installPrograms(
-  options: { redis: boolean; bwrap: 'needed' | 'wanted' | 'no' },
+  options: { redis: boolean; bwrap: 'needed' | 'wanted' | 'no'; pythonGrpc?: boolean },
   say: (line: string) => void,
 ): Promise<void> {
   const needed = [
     ...base,
     ...(options.bwrap === 'needed' ? [sandboxTool] : []),
     ...(options.redis ? [redis] : []),
+    ...(options.pythonGrpc === true ? pythonGrpc : []),
   ].filter(isMissing)
   const wanted = [...(options.bwrap === 'wanted' ? [sandboxTool] : [])].filter(isMissing)
   const missing = [...needed, ...wanted]
@@ -121,8 +139,8 @@ function installFault(missing: Program[]): { code: string; message: string } | u
   return { code: 'program_missing', message: `${what} Install ${names} with your package manager.` }
 }
 
-function isMissing(program: Program): boolean {
-  return findProgram(program.names) === undefined
+function isMissing({ names, file }: Program): boolean {
+  return file === undefined ? findProgram(names) === undefined : !existsSync(file)
 }
 
 function packagesOf(programs: Program[]): string[] {
@@ -130,7 +148,9 @@ function packagesOf(programs: Program[]): string[] {
 }
 
 function purposesOf(programs: Program[]): string {
-  return programs.map((program) => `${program.names[0]} (${program.purpose})`).join(', ')
+  return programs
+    .map((program) => `${program.names[0] ?? program.debian} (${program.purpose})`)
+    .join(', ')
 }
 
 /** Services run as users of their own: throws CommandFault when a strict umask has closed the checkout to them. */

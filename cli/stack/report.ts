@@ -6,6 +6,7 @@ import type { StackPaths } from './paths.ts'
 
 const reportSchema = z.object({
   gateway: z.string(),
+  grpc: z.string(),
   mailbox: z.string().nullable(),
   data: z.string(),
   driver: z.string(),

@@ -32,6 +32,7 @@ export type StackFacts = {
   paths: StackPaths
   users: UserIds
   port: number
+  grpcPort: number
   publicUrl: string
   mode: 'development' | 'production'
   /** Folder of development mail; undefined when mail is really sent. */
@@ -137,8 +138,9 @@ export const services: readonly Service[] = [
     main: 'services/gateway/main.ts',
     after: ['auth', 'generator', 'runner', 'broker'],
     redis: true,
-    env: ({ port, mailbox }) => ({
+    env: ({ port, grpcPort, mailbox }) => ({
       BMM_PORT: String(port),
+      BMM_GRPC_PORT: String(grpcPort),
       ...(mailbox === undefined ? {} : { BMM_MAILBOX_DIR: mailbox }),
     }),
     passes: ['BMM_TRUSTED_PROXIES', 'BMM_METRICS_ADDRESS'],
@@ -190,10 +192,12 @@ export function serviceSpec(service: Service, facts: StackFacts): ChildSpec {
 }
 
 /** The gateway, by its addresses here and by the name that people reach; and where it gives out metrics. */
-function ownListeners({ port, publicUrl, passed }: StackFacts): string {
+function ownListeners({ port, grpcPort, publicUrl, passed }: StackFacts): string {
   const { protocol, hostname, port: publicPort } = new URL(publicUrl)
   const reached = `${hostname}:${publicPort || (protocol === 'https:' ? '443' : '80')}`
-  const hosts = ['localhost', '127.0.0.1', '[::1]'].map((host) => `${host}:${port}`)
+  const hosts = ['localhost', '127.0.0.1', '[::1]'].flatMap((host) =>
+    [port, grpcPort].map((each) => `${host}:${each}`),
+  )
   const metrics = passed.BMM_METRICS_ADDRESS
   const metricsHosts =
     metrics === undefined

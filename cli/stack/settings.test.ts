@@ -32,6 +32,17 @@ test('the port of the first start stays', () => {
   expect(openSettings(data, port, own).port).toBe(port)
 })
 
+test('the gRPC port is another one, stays too, and is chosen for data that had none', () => {
+  const data = mkdtempSync(join(folder, 'grpc-'))
+  const { port, grpcPort } = openSettings(data, 0, own)
+  expect([grpcPort > 1023, grpcPort === port]).toEqual([true, false])
+  expect(openSettings(data, undefined, own)).toEqual({ ...own, port, grpcPort })
+  writeFileSync(join(data, 'config.json'), JSON.stringify({ port, ...own }))
+  const chosen = openSettings(data, undefined, own)
+  expect([chosen.port, chosen.grpcPort > 1023]).toEqual([port, true])
+  expect(openSettings(data, undefined, own)).toEqual(chosen)
+})
+
 test('another port for the same data is refused with the reason', () => {
   const data = mkdtempSync(join(folder, 'other-'))
   const { port } = openSettings(data, 0, own)

@@ -1,4 +1,4 @@
-/** What a data directory keeps about its stack: the port, and so the issuer, never changes by itself. */
+/** What a data directory keeps about its stack: its ports, and so the issuer, never change by themselves. */
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
@@ -6,19 +6,23 @@ import { failed } from '../fault.ts'
 import { claimNumber } from './claims.ts'
 
 const DEFAULT_PORT = 8787
+const DEFAULT_GRPC_PORT = 9787
 const PORTS_TRIED = 100
 const LOOPBACKS = ['127.0.0.1', '::1']
 
 const settingsSchema = z.object({
   port: z.number().int().min(1).max(65535),
+  /** Absent in data of a version that had no gRPC port. */
+  grpcPort: z.number().int().min(1).max(65535).optional(),
   postgres: z.enum(['embedded', 'external']),
   redis: z.enum(['own', 'external']),
 })
-export type Settings = z.infer<typeof settingsSchema>
+type Kept = z.infer<typeof settingsSchema>
+export type Settings = Kept & { grpcPort: number }
 type Origins = Pick<Settings, 'postgres' | 'redis'>
 
 /**
- * The settings of a data directory, made at its first start. `wantedPort` 0 means any free one.
+ * The settings of a data directory, made at its first start. `wantedPort` 0 means any free ones.
  * Throws CommandFault where what is asked for would silently leave the old data or change the issuer.
  */
 export function openSettings(
@@ -28,10 +32,9 @@ export function openSettings(
 ): Settings {
   const kept = findSettings(data)
   if (kept === undefined) {
-    const settings = { port: claimPort(data, wantedPort), ...origins }
-    writeFileSync(`${settingsFile(data)}.new`, `${JSON.stringify(settings)}\n`, { mode: 0o600 })
-    renameSync(`${settingsFile(data)}.new`, settingsFile(data))
-    return settings
+    const port = claimPort(data, wantedPort)
+    const grpcPort = claimGrpcPort(data, port, wantedPort === 0)
+    return keep(data, { port, grpcPort }, origins)
   }
   if (wantedPort !== undefined && wantedPort !== 0 && wantedPort !== kept.port) {
     throw failed(
@@ -41,17 +44,36 @@ export function openSettings(
   }
   requireOrigin('DATABASE_URL', kept.postgres, origins.postgres, data)
   requireOrigin('REDIS_URL', kept.redis, origins.redis, data)
-  if (!isFree(kept.port)) {
-    throw failed(
-      'port_taken',
-      `Port ${kept.port} belongs to the data in ${data} and another program listens on it: stop that program.`,
-    )
+  requireFree(kept.port, data)
+  const { grpcPort } = kept
+  if (grpcPort === undefined) {
+    return keep(data, { port: kept.port, grpcPort: claimGrpcPort(data, kept.port, false) }, origins)
   }
-  return kept
+  requireFree(grpcPort, data)
+  return { ...kept, grpcPort }
+}
+
+function requireFree(port: number, data: string): void {
+  if (isFree(port)) return
+  throw failed(
+    'port_taken',
+    `Port ${port} belongs to the data in ${data} and another program listens on it: stop that program.`,
+  )
+}
+
+function keep(
+  data: string,
+  ports: Pick<Settings, 'port' | 'grpcPort'>,
+  origins: Origins,
+): Settings {
+  const settings = { ...ports, ...origins }
+  writeFileSync(`${settingsFile(data)}.new`, `${JSON.stringify(settings)}\n`, { mode: 0o600 })
+  renameSync(`${settingsFile(data)}.new`, settingsFile(data))
+  return settings
 }
 
 /** The kept settings, or undefined before the first start. */
-export function findSettings(data: string): Settings | undefined {
+export function findSettings(data: string): Kept | undefined {
   if (!existsSync(settingsFile(data))) return undefined
   const parsed = settingsSchema.safeParse(JSON.parse(readFileSync(settingsFile(data), 'utf8')))
   if (!parsed.success) {
@@ -76,11 +98,18 @@ function requireOrigin(variable: string, kept: string, given: string, data: stri
 
 /** A port that no other data directory has, whether its stack runs now or not: its tokens contain it. */
 function claimPort(data: string, wanted: number | undefined): number {
-  const choose = (taken: ReadonlySet<number>) => choosePort(wanted, taken)
+  const choose = (taken: ReadonlySet<number>) => choosePort(wanted, taken, DEFAULT_PORT)
   return claimNumber({ kind: 'ports', data, choose, keep: false })
 }
 
-function choosePort(wanted: number | undefined, taken: ReadonlySet<number>): number {
+/** The same for gRPC, whose clients are configured with it. */
+function claimGrpcPort(data: string, port: number, any: boolean): number {
+  const choose = (taken: ReadonlySet<number>) =>
+    choosePort(any ? 0 : undefined, new Set([...taken, port]), DEFAULT_GRPC_PORT)
+  return claimNumber({ kind: 'grpc-ports', data, choose, keep: false })
+}
+
+function choosePort(wanted: number | undefined, taken: ReadonlySet<number>, first: number): number {
   if (wanted === 0) {
     for (let attempt = 0; attempt < PORTS_TRIED; attempt++) {
       const port = anyFreePort()
@@ -93,7 +122,7 @@ function choosePort(wanted: number | undefined, taken: ReadonlySet<number>): num
       : 'Another program listens on'
     throw failed('port_taken', `${owner} port ${wanted}: choose another --port.`)
   } else {
-    for (let port = DEFAULT_PORT; port < DEFAULT_PORT + PORTS_TRIED; port++) {
+    for (let port = first; port < first + PORTS_TRIED; port++) {
       if (!taken.has(port) && isFree(port)) return port
     }
   }

@@ -79,6 +79,7 @@ async function startStores(
     paths,
     users,
     port: settings.port,
+    grpcPort: settings.grpcPort,
     publicUrl: options.publicUrl ?? `http://localhost:${settings.port}`,
     mode: options.mode,
     mailbox:

@@ -45,6 +45,7 @@ async function supervise(options: DecidedOptions): Promise<void> {
     )
     const report: Report = {
       gateway: stack.facts.publicUrl,
+      grpc: `localhost:${stack.facts.grpcPort}`,
       mailbox: stack.facts.mailbox ?? null,
       data: paths.data,
       driver: options.chosen.driver,

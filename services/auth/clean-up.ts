@@ -16,6 +16,7 @@ const keptForMs: Record<Leftover, number> = {
   magic_links: DAY_MS,
   consent_requests: DAY_MS,
   sessions: DAY_MS,
+  service_tokens: DAY_MS,
   grants: DAY_MS,
   refresh_tokens: DAY_MS,
   revocations: DAY_MS,

@@ -35,6 +35,7 @@ const server = serveRpc({
     session: { sql, sendMail, publicUrl, log, userTokenKey, now },
     oauth: { sql, issuer: publicUrl, keys, successorKey: successorKey(kek), revoker, now },
     clients: { sql, revoker, now },
+    tokens: { sql, userTokenKey, revoker, log, now },
   }),
   log,
   fault: () => ping(sql).then(() => undefined),

@@ -33,13 +33,13 @@ function chosenGrants(sql: Querying, choice: GrantChoice) {
  */
 export async function createRevocations(
   sql: Querying,
-  grantIds: readonly string[],
+  endedIds: readonly string[],
   now: Date,
 ): Promise<void> {
   await sql`select pg_advisory_xact_lock(hashtext('bmm-auth-revocations'))`
   await sql`
     insert into revocations (grant_id, revoked_at)
-    select id, ${now} from unnest(${[...grantIds]}::text[]) as id
+    select id, ${now} from unnest(${[...endedIds]}::text[]) as id
     on conflict (grant_id) do nothing`
 }
 
@@ -66,7 +66,14 @@ export async function lastRevocationPosition(sql: Querying): Promise<bigint> {
 }
 
 /** Tables whose rows are over once `expires_at` has passed; deleting a grant takes its tokens along. */
-const expiring = ['rate_counts', 'magic_links', 'consent_requests', 'sessions', 'grants'] as const
+const expiring = [
+  'rate_counts',
+  'magic_links',
+  'consent_requests',
+  'sessions',
+  'service_tokens',
+  'grants',
+] as const
 
 export type Leftover =
   | (typeof expiring)[number]

@@ -1,4 +1,4 @@
-/** Ending grants: in Postgres and in Redis before anybody is answered, so that access tokens die at once. */
+/** Ending grants and service tokens: in Postgres and in Redis before anybody is answered, so that access tokens die at once. */
 import { errorFrom } from '@bmm/lib/errors'
 import { channels, revokedKey } from '@bmm/lib/hints'
 import type { Log } from '@bmm/lib/log'
@@ -14,6 +14,7 @@ import {
   listRevocations,
   type RevocationRow,
 } from './revocation-store.ts'
+import { revokeServiceToken } from './service-token-store.ts'
 
 /** Three lives of an access token: clocks differ, and a gateway may have been away. */
 const REVOKED_TTL_SECONDS = (3 * ACCESS_TOKEN_TTL_MS) / 1000
@@ -36,6 +37,8 @@ export type Revoker = {
   end(choice: GrantChoice, because: EndReason): Promise<number>
   /** Ends all grants of a client of the operator's and forgets it; undefined when there is no such client. */
   endClient(id: string): Promise<number | undefined>
+  /** Ends a service token in the same way; false when there is no such live one. */
+  endServiceToken(of: { id: string; orgId: string; userId?: string }): Promise<boolean>
 }
 
 export function openRevoker(options: {
@@ -77,6 +80,16 @@ export function openRevoker(options: {
       if (ended !== undefined) log.info({ client: id, grants: ended.length }, 'a client ended')
       return ended?.length
     },
+    async endServiceToken(of) {
+      const ended = await inTransaction(sql, async (transaction) => {
+        const at = new Date(now())
+        const revoked = await revokeServiceToken(transaction, of, at)
+        if (revoked) await createRevocations(transaction, [of.id], at)
+        return revoked
+      })
+      if (ended) await announce(redis, log, [of.id])
+      return ended
+    },
   }
 }
 
@@ -113,6 +126,6 @@ async function announce(redis: Redis, log: Log, grantIds: readonly string[]): Pr
     const failed = replies?.find(([error]) => error !== null)?.[0]
     if (failed) throw failed
   } catch (thrown) {
-    log.warn({ fault: errorFrom(thrown).message }, 'Redis was not told of ended grants')
+    log.warn({ fault: errorFrom(thrown).message }, 'Redis was not told of what ended')
   }
 }

@@ -2,9 +2,11 @@
 import { SessionService } from '@bmm/proto/auth/v1/auth_service'
 import { ClientService } from '@bmm/proto/auth/v1/client_service'
 import { OAuthService } from '@bmm/proto/auth/v1/oauth_service'
+import { ServiceTokenService } from '@bmm/proto/auth/v1/service_token_service'
 import type { ConnectRouter } from '@connectrpc/connect'
 import { type ClientServiceOptions, clientService } from './client-service.ts'
 import { type OAuthServiceOptions, oauthService } from './oauth-service.ts'
+import { type ServiceTokenOptions, serviceTokenService } from './service-token-service.ts'
 import { type SessionServiceOptions, sessionService } from './session-service.ts'
 
 /** Registers all services. */
@@ -12,10 +14,12 @@ export function authRoutes(options: {
   session: SessionServiceOptions
   oauth: OAuthServiceOptions
   clients: ClientServiceOptions
+  tokens: ServiceTokenOptions
 }) {
   return (router: ConnectRouter): void => {
     router.service(SessionService, sessionService(options.session))
     router.service(OAuthService, oauthService(options.oauth))
     router.service(ClientService, clientService(options.clients))
+    router.service(ServiceTokenService, serviceTokenService(options.tokens))
   }
 }

@@ -15,6 +15,7 @@ import {
 import { SessionService } from '@bmm/proto/auth/v1/auth_service'
 import { ClientService } from '@bmm/proto/auth/v1/client_service'
 import { OAuthService } from '@bmm/proto/auth/v1/oauth_service'
+import { ServiceTokenService } from '@bmm/proto/auth/v1/service_token_service'
 import type { Client } from '@connectrpc/connect'
 import { z } from 'zod'
 import type { Resource } from './authorization-request.ts'
@@ -42,6 +43,7 @@ export type TestAuth = AsyncDisposable & {
   mails: Mail[]
   sessions: Client<typeof SessionService>
   oauth: Client<typeof OAuthService>
+  tokens: Client<typeof ServiceTokenService>
   generator: Client<typeof OAuthService>
   operator: Client<typeof OAuthService>
   clients: Client<typeof ClientService>
@@ -71,6 +73,7 @@ export async function testAuth(): Promise<TestAuth> {
       session: { sql, sendMail, publicUrl: issuer, log: testLog, userTokenKey: key, now },
       oauth: { sql, issuer, keys, successorKey: successorKey(kek), revoker, now },
       clients: { sql, revoker, now },
+      tokens: { sql, userTokenKey: key, revoker, log: testLog, now },
     }),
   )
   return {
@@ -83,6 +86,7 @@ export async function testAuth(): Promise<TestAuth> {
     mails,
     sessions: rpc.client(SessionService, 'auth', 'gateway'),
     oauth: rpc.client(OAuthService, 'auth', 'gateway'),
+    tokens: rpc.client(ServiceTokenService, 'auth', 'gateway'),
     generator: rpc.client(OAuthService, 'auth', 'generator'),
     operator: rpc.client(OAuthService, 'auth', 'operator'),
     clients: rpc.client(ClientService, 'auth', 'operator'),

@@ -2,7 +2,6 @@
 import { createPrivateKey, type KeyObject } from 'node:crypto'
 import type { ServiceName } from '@bmm/lib/identity'
 import { SignJWT } from 'jose'
-import type { Session } from './session.ts'
 
 const USER_TOKEN_TTL_MS = 5 * 60_000
 
@@ -21,25 +20,36 @@ export type UserTokenOptions = {
   now: number
 }
 
-/** A token for a live session: five minutes, less when the session ends before. */
+/** A session, or a service token with its scopes. */
+export type Bearer = {
+  id: string
+  userId: string
+  orgId: string
+  role: string
+  expiresAt: Date
+  scopes?: readonly string[]
+}
+
+/** A token for a live bearer: five minutes, less when the bearer ends before. */
 export async function signUserToken(
-  session: Session,
+  bearer: Bearer,
   options: UserTokenOptions,
 ): Promise<{ token: string; expiresAt: Date }> {
   const { audiences, confirmDigest, key, now } = options
   const seconds = Math.floor(now / 1000)
   const endSeconds = Math.floor(
-    Math.min(now + USER_TOKEN_TTL_MS, session.expiresAt.getTime()) / 1000,
+    Math.min(now + USER_TOKEN_TTL_MS, bearer.expiresAt.getTime()) / 1000,
   )
   const token = await new SignJWT({
-    org: session.orgId,
-    role: session.role,
-    sid: session.id,
+    org: bearer.orgId,
+    role: bearer.role,
+    sid: bearer.id,
     ...(confirmDigest === '' ? {} : { cnf: confirmDigest }),
+    ...(bearer.scopes === undefined ? {} : { scp: bearer.scopes }),
   })
     .setProtectedHeader({ alg: 'EdDSA', typ: 'bmm-user+jwt' })
     .setIssuer('auth')
-    .setSubject(session.userId)
+    .setSubject(bearer.userId)
     .setAudience(audiences)
     .setIssuedAt(seconds)
     .setExpirationTime(endSeconds)

@@ -38,7 +38,8 @@ function fits(bits: number, family: number): boolean {
   return bits >= 0 && bits <= (family === 6 ? 128 : 32)
 }
 
-function isTrusted(address: string, trusted: BlockList): boolean {
+/** Whether the peer itself is one of the proxies. */
+export function isTrusted(address: string, trusted: BlockList): boolean {
   const family = isIP(address)
   return family !== 0 && trusted.check(address, family === 6 ? 'ipv6' : 'ipv4')
 }

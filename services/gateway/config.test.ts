@@ -18,6 +18,7 @@ function withFiles(run: (env: Record<string, string>) => void): void {
       BMM_REDIS_URL: 'redis://localhost',
       BMM_PUBLIC_URL: 'http://localhost:4000',
       BMM_PORT: '4000',
+      BMM_GRPC_PORT: '4001',
     })
   } finally {
     rmSync(folder, { recursive: true })
@@ -53,6 +54,7 @@ for (const [name, value] of [
   ['BMM_PUBLIC_URL', 'nonsense'],
   ['BMM_PORT', '70000'],
   ['BMM_PORT', 'http'],
+  ['BMM_GRPC_PORT', '70000'],
   ['BMM_TRUSTED_PROXIES', 'proxy.local'],
   ['BMM_TRUSTED_PROXIES', '10.0.0.0/40'],
   ['BMM_METRICS_ADDRESS', '0.0.0.0:9464'],

@@ -16,6 +16,7 @@ const shape = {
   /** Folder that development mail goes to, told to who waits for a mail; a path and no more. */
   BMM_MAILBOX_DIR: z.string().min(1).optional(),
   BMM_PORT: z.coerce.number().int().min(0).max(MAX_PORT),
+  BMM_GRPC_PORT: z.coerce.number().int().min(0).max(MAX_PORT),
   /** Addresses and ranges, parted by commas, whose `X-Forwarded-For` is believed. */
   BMM_TRUSTED_PROXIES: z.string().default('').refine(isProxyList, {
     error: 'must be IP addresses or ranges such as 10.0.0.0/8, parted by commas',
@@ -38,6 +39,7 @@ export function configFrom(env: Env = process.env) {
     publicUrl: vars.BMM_PUBLIC_URL,
     port: vars.BMM_PORT,
     mailbox: vars.BMM_ENV === 'development' ? vars.BMM_MAILBOX_DIR : undefined,
+    grpcPort: vars.BMM_GRPC_PORT,
     trusted: trustedProxies(entriesOf(vars.BMM_TRUSTED_PROXIES)),
     metricsAddress: metricsAddress(vars.BMM_METRICS_ADDRESS ?? ''),
   }

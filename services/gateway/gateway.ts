@@ -1,7 +1,7 @@
 /** The whole gateway from its connections to its listeners, without the environment. */
 import type { BlockList } from 'node:net'
 import { join } from 'node:path'
-import { rpcClient } from '@bmm/lib/client'
+import { rpcClient, rpcTransport } from '@bmm/lib/client'
 import { createDeadlines } from '@bmm/lib/deadlines'
 import { channels, revokedKey } from '@bmm/lib/hints'
 import type { Identity, ServiceName } from '@bmm/lib/identity'
@@ -10,6 +10,7 @@ import { type CollectMetrics, counter, gauge, tally } from '@bmm/lib/metrics'
 import { type Redis, subscribe } from '@bmm/lib/redis'
 import { SessionService } from '@bmm/proto/auth/v1/auth_service'
 import { OAuthService } from '@bmm/proto/auth/v1/oauth_service'
+import { ServiceTokenService } from '@bmm/proto/auth/v1/service_token_service'
 import { RefusalService } from '@bmm/proto/broker/v1/broker_service'
 import {
   BuildService,
@@ -23,9 +24,13 @@ import { SecretsService, StatementService } from '@bmm/proto/secrets/v1/secrets_
 import type { DescService } from '@bufbuild/protobuf'
 import { accessTokens } from './access-token.ts'
 import { openArrivals } from './arrival.ts'
+import { isTrusted } from './client-ip.ts'
 import { openPeople } from './console/person.ts'
 import { consolePlugin } from './console/plugin.ts'
 import { edge } from './edge.ts'
+import { confirmations } from './grpc/confirmed.ts'
+import { openGrpcPort } from './grpc/port.ts'
+import { grpcHandler } from './grpc/routes.ts'
 import { type Checks, healthPlugin, serviceFault } from './health.ts'
 import { inFlight } from './in-flight.ts'
 import { keySet } from './key-set.ts'
@@ -39,12 +44,17 @@ import { pagesPlugin } from './pages/plugin.ts'
 import { type RateLimit, rateLimiter } from './rate-limit.ts'
 import { openRevocations } from './revocation.ts'
 import { openRunnerLink } from './runner-link.ts'
+import { serviceTokens } from './service-token.ts'
 import { openServings } from './serving.ts'
 
 const pageLimit = { burst: 120, perMinute: 240 }
 /** Many clients refresh their tokens behind one address. */
 const tokenLimit = { burst: 300, perMinute: 600 }
 const strangerLimit = { burst: 60, perMinute: 60 }
+/** One service token, over REST and gRPC together. */
+const programLimit = { burst: 300, perMinute: 1_200 }
+/** Calls through the gRPC port that one person's programs have open at a time. */
+const MAX_GRPC_PER_USER = 64
 const MAX_SERVINGS_AGE_MS = 30_000
 
 export type GatewayOptions = {
@@ -53,6 +63,8 @@ export type GatewayOptions = {
   redis?: Redis
   publicUrl: string
   port: number
+  /** Of the second listener, for gRPC; 0 for any free one. */
+  grpcPort: number
   trusted: BlockList
   log: Log
   /** The folder that mail goes to instead of to people, in development. */
@@ -65,6 +77,7 @@ export type GatewayOptions = {
 
 export type Gateway = AsyncDisposable & {
   port: number
+  grpcPort: number
   /** By name of the dependency; empty when all is well. */
   checks: Checks
   metrics: CollectMetrics
@@ -85,10 +98,14 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
     options.feedIntervalMs === undefined ? {} : { intervalMs: options.feedIntervalMs }
 
   const running = inFlight()
+  const programCalls = inFlight({ maxPerUser: MAX_GRPC_PER_USER })
   const arrivals = openArrivals()
   const revocations = await openRevocations({
     ...{ oauth, log, ...interval },
-    onRevoked: (grantId) => running.endGrant(grantId),
+    onRevoked(grantId) {
+      running.endGrant(grantId)
+      programCalls.endGrant(grantId)
+    },
     ...(redis === undefined
       ? {}
       : { findMark: async (grantId) => (await redis.exists(revokedKey(grantId))) === 1 }),
@@ -119,8 +136,14 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   const limiter = (limit: RateLimit, what: string) =>
     rateLimiter(limit, { onRefused: () => tooOften.add(what) })
   const visitors = limiter(pageLimit, 'pages')
+  const programTokens = client(ServiceTokenService, 'auth')
+  const programs = serviceTokens({
+    ...{ revocations, tokens: programTokens },
+    strangers: limiter(strangerLimit, 'programs'),
+    rate: limiter(programLimit, 'programs'),
+  })
   const people = openPeople({
-    ...{ sessions, publicUrl, arrivals },
+    ...{ sessions, publicUrl, arrivals, programs },
     strangers: limiter(pageLimit, 'rest'),
   })
   const checks: Checks = {
@@ -134,10 +157,10 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
     ...(redis === undefined ? {} : { redis: () => redis.ping().then(() => undefined) }),
   }
   const shared = { publicUrl, servings, listings, arrivals, log, oauth, sessions, visitors }
+  const deadlines = createDeadlines()
   const door = mcpDoor({
     ...{ publicUrl, servings, listings, tokens, revocations, runner, log, inFlight: running },
-    deadlines: createDeadlines(),
-    ...{ unread: unreadAnswers(), refused },
+    ...{ deadlines, refused, unread: unreadAnswers() },
     listeners: openListeners(redis),
     strangers: limiter(strangerLimit, 'mcp'),
     ...(options.callTimeoutMs === undefined ? {} : { callTimeoutMs: options.callTimeoutMs }),
@@ -154,6 +177,7 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
     .use(
       consolePlugin({
         ...{ ...shared, people, secrets, statements, servers },
+        tokens: programTokens,
         drafts: client(DraftService, 'generator'),
         builds: client(BuildService, 'generator'),
         logs: client(LogService, 'runner'),
@@ -162,10 +186,26 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
       }),
     )
     .compile()
-  const { port, trusted } = options
+  const { port, trusted, grpcPort } = options
   const listener = listen({ door, app, arrivals, publicUrl, port, trusted, log })
+  const grpc = await openGrpcPort({
+    handler: grpcHandler({
+      ...{ servings, listings, runner, deadlines, checks, log, trusted },
+      tokens: programs,
+      toolCalls: running,
+      inFlight: programCalls,
+      visitors: limiter(pageLimit, 'grpc'),
+      confirmations: confirmations({ publicUrl, statements }),
+      transport: (to) => rpcTransport({ identity, rpcDir, to }),
+      ...(options.callTimeoutMs === undefined ? {} : { callTimeoutMs: options.callTimeoutMs }),
+    }),
+    isProxy: (address) => isTrusted(address, trusted),
+    port: grpcPort,
+    log,
+  })
   return {
     port: listener.port,
+    grpcPort: grpc.port,
     checks,
     metrics: () => [
       gauge('bmm_gateway_calls_in_flight', 'Calls that wait for their answer.', running.size()),
@@ -182,7 +222,10 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
       ),
     ],
     async [Symbol.asyncDispose]() {
-      await listener.stop(() => running.endAll())
+      await Promise.all([
+        listener.stop(() => running.endAll()),
+        grpc.stop(() => programCalls.endAll()),
+      ])
       for (const resource of [...hints, runner, servings, revocations]) {
         await resource[Symbol.asyncDispose]()
       }

@@ -18,9 +18,9 @@ const identity = await openIdentity({
   publicKeys: config.publicKeys,
 })
 const redis = openRedis(config.redisUrl, { log })
-const { rpcDir, publicUrl, port, trusted, mailbox } = config
+const { rpcDir, publicUrl, port, grpcPort, trusted, mailbox } = config
 const gateway = await openGateway({
-  ...{ identity, rpcDir, redis, publicUrl, port, trusted, log },
+  ...{ identity, rpcDir, redis, publicUrl, port, grpcPort, trusted, log },
   ...(mailbox === undefined ? {} : { mailbox }),
 })
 

@@ -119,7 +119,7 @@ const plumbing: Partial<Record<Code, Problem>> = {
 }
 
 /** Reasons that are about the gateway itself; a person can do nothing about them. */
-const ownFaults = new Set([
+export const ownFaults: ReadonlySet<string> = new Set([
   'service_token_missing',
   'service_token_invalid',
   'service_token_replayed',

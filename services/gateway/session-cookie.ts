@@ -5,16 +5,21 @@ const SESSION_COOKIE = '__Host-bmm'
 const MAX_AGE_SECONDS = 30 * 86_400
 const sessionPattern = /^bms_[A-Za-z0-9_-]{1,190}$/
 
+/** What the shape of a bearer says is a service token; whether it is one says `auth`. */
+const serviceTokenPrefix = /^bmm_[0-9A-Za-z]{1,190}$/
+
 export type SessionSource =
   | { kind: 'cookie'; token: string }
   | { kind: 'bearer'; token: string }
+  | { kind: 'service_token'; token: string }
   | { kind: 'none' }
 
-/** The session token that a request carries. A bearer wins: a program means it. */
+/** The session or service token that a request carries. A bearer wins: a program means it. */
 export function sessionOf(request: Request): SessionSource {
   const authorization = request.headers.get('authorization')
   if (authorization !== null) {
     const token = /^Bearer (\S+)$/i.exec(authorization)?.[1] ?? ''
+    if (serviceTokenPrefix.test(token)) return { kind: 'service_token', token }
     return sessionPattern.test(token) ? { kind: 'bearer', token } : { kind: 'none' }
   }
   const token = cookieOf(request, SESSION_COOKIE)

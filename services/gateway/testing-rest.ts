@@ -21,6 +21,7 @@ import { serverSpecBytes } from '@bmm/spec/server-spec'
 import { timestampFromMs } from '@bufbuild/protobuf/wkt'
 import type { ConnectRouter } from '@connectrpc/connect'
 import { type TestGateway, testGateway, testSpec } from './testing.ts'
+import { type StandInPrograms, standInPrograms } from './testing-programs.ts'
 
 export const session = `bms_${'s'.repeat(43)}`
 export const canary = 'hunter2-canary'
@@ -52,6 +53,8 @@ export type AskedOfServices = ReturnType<typeof nothingAsked>
 
 export type RestWorld = {
   gw: TestGateway
+  /** Service tokens that the authorization server knows. */
+  programs: StandInPrograms
   asked: AskedOfServices
   /** What the stand-ins are to fail at. */
   failing: { part: 'nothing' | 'secrets' }
@@ -76,11 +79,15 @@ export async function restWorld(): Promise<RestWorld> {
   const identities = await testIdentities()
   const mint = (confirmDigest: string) =>
     identities.mintUser({}, confirmDigest === '' ? {} : { confirmDigest })
+  const programs = standInPrograms(identities)
   const gw = await testGateway({
     identities,
     statements: { getConfirmed: () => confirmedBefore },
     routes(name, router) {
-      if (name === 'auth') sessions(router, asked, mint)
+      if (name === 'auth') {
+        sessions(router, asked, mint)
+        programs.serve(router)
+      }
       if (name === 'generator') generator(router, asked)
       if (name === 'secrets') secrets(router, asked, failing)
       if (name === 'runner') {
@@ -90,7 +97,7 @@ export async function restWorld(): Promise<RestWorld> {
     },
   })
   const world: RestWorld = {
-    ...{ gw, asked, failing },
+    ...{ gw, asked, failing, programs },
     reset() {
       failing.part = 'nothing'
       Object.assign(asked, nothingAsked())
@@ -124,6 +131,8 @@ function nothingAsked() {
     confirmed: [] as (string | undefined)[],
     deleted: [] as string[],
     stats: [] as GetCallStatsRequest[],
+    /** Metadata of the calls that list servers. */
+    headers: [] as Headers[],
     watches: [] as ('begun' | 'build ended' | 'log ended')[],
     /** Given by the log that has very much to give. */
     logLines: 0,
@@ -226,10 +235,10 @@ function generator(router: ConnectRouter, asked: AskedOfServices): void {
       }
       return { server }
     },
-    listServers: ({ cursor }) => ({
-      servers: [server],
-      nextCursor: cursor === '' ? 'more' : '',
-    }),
+    listServers({ cursor }, { requestHeader }) {
+      asked.headers.push(requestHeader)
+      return { servers: [server], nextCursor: cursor === '' ? 'more' : '' }
+    },
     getServerSpec: () => ({ spec, specDigest: digest }),
     pauseServer: () => ({ server: { ...server, state: ServerState.PAUSED } }),
     resumeServer(_, context) {

@@ -109,6 +109,7 @@ export async function testGateway(options: TestGatewayOptions = {}): Promise<Tes
     rpcDir: rpc.rpcDir,
     publicUrl: origin,
     port,
+    grpcPort: 0,
     trusted: trustedProxies(options.trustedProxies ?? []),
     log: testLog,
     feedIntervalMs: options.feedIntervalMs ?? FEED_INTERVAL_MS,

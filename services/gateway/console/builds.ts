@@ -4,6 +4,7 @@ import { errorFrom } from '@bmm/lib/errors'
 import type { Log } from '@bmm/lib/log'
 import type { BuildService } from '@bmm/proto/generator/v1/generator_service'
 import { BuildState, BuildStep } from '@bmm/proto/generator/v1/server'
+import { Permission } from '@bmm/proto/v1/options'
 import type { CallOptions, Client } from '@connectrpc/connect'
 import { Elysia } from 'elysia'
 import { z } from 'zod'
@@ -30,7 +31,9 @@ export function buildRoutes(options: BuildRoutesOptions) {
     .get(
       '/builds/:build',
       async ({ request, params }) => {
-        const person = await people.as(request, ['generator'])
+        const person = await people.as(request, ['generator'], {
+          permissions: [Permission.SERVERS_READ],
+        })
         return buildJson((await builds.getBuild({ buildId: params.build }, person)).build)
       },
       { response: { 200: buildAnswer }, detail: { summary: 'A build', tags: ['builds'] } },
@@ -38,7 +41,9 @@ export function buildRoutes(options: BuildRoutesOptions) {
     .post(
       '/builds/:build/cancel',
       async ({ request, params }) => {
-        const person = await people.as(request, ['generator'])
+        const person = await people.as(request, ['generator'], {
+          permissions: [Permission.SERVERS_WRITE],
+        })
         return buildJson((await builds.cancelBuild({ buildId: params.build }, person)).build)
       },
       {
@@ -50,7 +55,9 @@ export function buildRoutes(options: BuildRoutesOptions) {
     .post(
       '/builds/:build/retry',
       async ({ request, params }) => {
-        const person = await people.as(request, ['generator'])
+        const person = await people.as(request, ['generator'], {
+          permissions: [Permission.SERVERS_WRITE],
+        })
         return buildJson((await builds.retryBuild({ buildId: params.build }, person)).build)
       },
       {
@@ -85,7 +92,7 @@ async function followBuild(
   if (sessionOf(request).kind === 'cookie' && request.headers.get('origin') === null) {
     throw problem(403, 'origin_refused', 'A WebSocket with a cookie must say its Origin.')
   }
-  const person = await people.as(request, ['generator'])
+  const person = await people.as(request, ['generator'], { permissions: [Permission.SERVERS_READ] })
   await builds.getBuild({ buildId }, person)
   const upgraded = arrivals.of(request).upgrade(buildSocket(buildId, afterSeq, person, options))
   if (upgraded) return new Response(null)

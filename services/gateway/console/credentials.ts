@@ -2,6 +2,7 @@
 import type { ServerService } from '@bmm/proto/generator/v1/generator_service'
 import type { Secret } from '@bmm/proto/secrets/v1/secret'
 import type { SecretsService } from '@bmm/proto/secrets/v1/secrets_service'
+import { Permission } from '@bmm/proto/v1/options'
 import { type CredentialSpec, originSchema, serverSpecSchema } from '@bmm/spec/server-spec'
 import type { CallOptions, Client } from '@connectrpc/connect'
 import { Elysia } from 'elysia'
@@ -32,7 +33,9 @@ export function credentialRoutes(options: CredentialRoutesOptions) {
     .get(
       '/servers/:server/credentials',
       async ({ request, params }) => {
-        const person = await people.as(request, ['generator', 'secrets'])
+        const person = await people.as(request, ['generator', 'secrets'], {
+          permissions: [Permission.CREDENTIALS_READ],
+        })
         const serverId = await serverIdOf(params.server, servers, person)
         const [wanted, stored] = await Promise.all([
           wantedCredentials(serverId, servers, person),
@@ -48,7 +51,9 @@ export function credentialRoutes(options: CredentialRoutesOptions) {
     .put(
       '/servers/:server/credentials/:name',
       async ({ request, params, body }) => {
-        const person = await people.as(request, ['generator', 'secrets'])
+        const person = await people.as(request, ['generator', 'secrets'], {
+          permissions: [Permission.CREDENTIALS_WRITE],
+        })
         const serverId = await serverIdOf(params.server, servers, person)
         const wanted = (await wantedCredentials(serverId, servers, person)).get(params.name)
         if (wanted === undefined) {
@@ -88,7 +93,9 @@ export function credentialRoutes(options: CredentialRoutesOptions) {
     .delete(
       '/servers/:server/credentials/:name',
       async ({ request, params, set }) => {
-        const person = await people.as(request, ['generator', 'secrets'])
+        const person = await people.as(request, ['generator', 'secrets'], {
+          permissions: [Permission.CREDENTIALS_WRITE],
+        })
         const serverId = await serverIdOf(params.server, servers, person)
         await secrets.deleteSecret({ serverId, name: params.name }, person)
         set.status = 204

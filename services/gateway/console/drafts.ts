@@ -1,5 +1,6 @@
 /** REST: drafts, from a document to a spec that can be looked at. */
 import type { DraftService } from '@bmm/proto/generator/v1/generator_service'
+import { Permission } from '@bmm/proto/v1/options'
 import type { Client } from '@connectrpc/connect'
 import { Elysia } from 'elysia'
 import { z } from 'zod'
@@ -50,7 +51,12 @@ export function draftRoutes(options: { drafts: Client<typeof DraftService>; peop
         const { baseUrl = '', name = '', only = [] } = body
         const answer = await drafts.createDraft(
           { source: sourceOf(body), baseUrl, name, only },
-          { ...(await people.as(request, ['generator'])), timeoutMs: DRAFT_TIMEOUT_MS },
+          {
+            ...(await people.as(request, ['generator'], {
+              permissions: [Permission.SERVERS_WRITE],
+            })),
+            timeoutMs: DRAFT_TIMEOUT_MS,
+          },
         )
         set.status = 201
         return draftJson(answer.draft)
@@ -65,7 +71,9 @@ export function draftRoutes(options: { drafts: Client<typeof DraftService>; peop
     .get(
       '/drafts/:draft',
       async ({ request, params }) => {
-        const person = await people.as(request, ['generator'])
+        const person = await people.as(request, ['generator'], {
+          permissions: [Permission.SERVERS_READ],
+        })
         return draftJson((await drafts.getDraft({ draftId: params.draft }, person)).draft)
       },
       {

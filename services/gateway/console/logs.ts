@@ -4,6 +4,7 @@ import { errorFrom } from '@bmm/lib/errors'
 import type { Log } from '@bmm/lib/log'
 import type { ServerService } from '@bmm/proto/generator/v1/generator_service'
 import type { LogService } from '@bmm/proto/runner/v1/runner_service'
+import { Permission } from '@bmm/proto/v1/options'
 import type { CallOptions, Client } from '@connectrpc/connect'
 import { Elysia } from 'elysia'
 import { z } from 'zod'
@@ -32,7 +33,9 @@ export function logRoutes(options: LogRoutesOptions) {
     .get(
       '/servers/:server/logs',
       async ({ request, params, query }) => {
-        const person = await people.as(request, ['generator', 'runner'])
+        const person = await people.as(request, ['generator', 'runner'], {
+          permissions: [Permission.LOGS_READ],
+        })
         const serverId = await serverIdOf(params.server, servers, person)
         const afterSeq = BigInt(query.cursor ?? 0)
         const page = await logs.listLogs({ serverId, afterSeq, limit: query.limit ?? 0 }, person)
@@ -53,7 +56,9 @@ export function logRoutes(options: LogRoutesOptions) {
     .get(
       '/servers/:server/logs/follow',
       async ({ request, params, query }) => {
-        const person = await people.as(request, ['generator', 'runner'])
+        const person = await people.as(request, ['generator', 'runner'], {
+          permissions: [Permission.LOGS_READ],
+        })
         const serverId = await serverIdOf(params.server, servers, person)
         const last = Number(request.headers.get('last-event-id') ?? Number.NaN)
         const after = Number.isSafeInteger(last) && last >= 0 ? last : (query.cursor ?? 0)

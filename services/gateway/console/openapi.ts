@@ -69,7 +69,11 @@ export function openApiDocument(routes: readonly DocumentedRoute[], publicUrl: s
     components: {
       schemas,
       securitySchemes: {
-        session: { type: 'http', scheme: 'bearer', description: '`bms_…` of a sign-in.' },
+        session: {
+          type: 'http',
+          scheme: 'bearer',
+          description: '`bms_…` of a sign-in, or `bmm_…` of a program.',
+        },
         cookie: { type: 'apiKey', in: 'cookie', name: '__Host-bmm' },
       },
     },

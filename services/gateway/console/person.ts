@@ -1,14 +1,16 @@
-/** Who is behind a REST request, and the user tokens that say so to the services. */
+/** Who is behind a REST request, by session or service token, and the user tokens that say so to the services. */
 import { asUser } from '@bmm/lib/client'
 import { visitorOf } from '@bmm/lib/visitor'
 import type { SessionService } from '@bmm/proto/auth/v1/auth_service'
 import type { Session } from '@bmm/proto/auth/v1/user'
-import { Service } from '@bmm/proto/v1/options'
+import type { Permission } from '@bmm/proto/v1/options'
 import { type CallOptions, type Client, Code, ConnectError } from '@connectrpc/connect'
 import type { Arrivals } from '../arrival.ts'
+import { type Audience, audienceServices } from '../audience.ts'
 import { problem } from '../problem.ts'
 import type { RateLimiter } from '../rate-limit.ts'
-import { originFault, sessionOf } from '../session-cookie.ts'
+import type { ServiceTokens } from '../service-token.ts'
+import { originFault, type SessionSource, sessionOf } from '../session-cookie.ts'
 
 export type PeopleOptions = {
   sessions: Client<typeof SessionService>
@@ -16,34 +18,53 @@ export type PeopleOptions = {
   arrivals: Arrivals
   /** Requests with a session that has ended or never was, by visitor. */
   strangers: RateLimiter
+  programs: ServiceTokens
+}
+
+export type Purpose = {
+  /** What a service token must permit; a route that names none takes sessions only. */
+  permissions?: readonly Permission[]
+  /** Of what the person confirms with this request. */
+  confirmDigest?: string
 }
 
 export type People = {
   /** Call options that put the person behind the calls of this request. */
-  as(request: Request, audiences: Audience[], confirmDigest?: string): Promise<CallOptions>
+  as(request: Request, audiences: Audience[], purpose?: Purpose): Promise<CallOptions>
   /** The session of the request. */
   session(request: Request): Promise<Session>
-  /** The session token, after the Origin was checked. Throws `session_missing` or `origin_refused`. */
+  /** The session token, after the Origin was checked. Throws `session_missing`, `session_needed` or `origin_refused`. */
   token(request: Request): string
 }
 
-export type Audience = keyof typeof audienceServices
-const audienceServices = {
-  generator: Service.GENERATOR,
-  secrets: Service.SECRETS,
-  runner: Service.RUNNER,
-  broker: Service.BROKER,
-} as const
-
 export function openPeople(options: PeopleOptions): People {
-  const { sessions, publicUrl, arrivals, strangers } = options
+  const { sessions, publicUrl, arrivals, strangers, programs } = options
 
-  function token(request: Request): string {
+  function sourceOf(request: Request): Exclude<SessionSource, { kind: 'none' }> {
     const source = sessionOf(request)
     const fault = originFault(request, publicUrl, source.kind)
     if (fault !== undefined) throw problem(403, 'origin_refused', fault)
-    if (source.kind !== 'none') return source.token
+    if (source.kind !== 'none') return source
     throw problem(401, 'session_missing', 'Sign in first: this request carries no session.')
+  }
+
+  function token(request: Request): string {
+    const source = sourceOf(request)
+    if (source.kind !== 'service_token') return source.token
+    throw problem(403, 'session_needed', 'Service tokens are not taken here: sign in.')
+  }
+
+  async function program(request: Request, value: string, audiences: Audience[], purpose: Purpose) {
+    const { permissions, confirmDigest } = purpose
+    if (permissions === undefined) token(request)
+    const visitor = visitorOf(arrivals.of(request).clientIp)
+    const confirming = confirmDigest === undefined ? {} : { confirmDigest }
+    return programs
+      .admit({ value, visitor, audiences, permissions: permissions ?? [], ...confirming })
+      .catch((thrown: unknown) => {
+        if (!(thrown instanceof ConnectError) || thrown.code !== Code.Unauthenticated) throw thrown
+        throw problem(401, 'token_invalid', thrown.rawMessage)
+      })
   }
 
   /** Here, and only here, Unauthenticated is about the person. */
@@ -66,15 +87,21 @@ export function openPeople(options: PeopleOptions): People {
 
   return {
     token,
-    async as(request, audiences, confirmDigest = '') {
+    async as(request, audiences, purpose = {}) {
+      const { requestId } = arrivals.of(request)
+      const source = sourceOf(request)
+      if (source.kind === 'service_token') {
+        const { userToken } = await program(request, source.token, audiences, purpose)
+        return asUser(userToken, requestId)
+      }
       const minted = await signedIn(request, () =>
         sessions.mintUserToken({
-          sessionToken: token(request),
+          sessionToken: source.token,
           audiences: audiences.map((audience) => audienceServices[audience]),
-          confirmDigest,
+          confirmDigest: purpose.confirmDigest ?? '',
         }),
       )
-      return asUser(minted.token, arrivals.of(request).requestId)
+      return asUser(minted.token, requestId)
     },
     async session(request) {
       const { session } = await signedIn(request, () =>

@@ -9,6 +9,7 @@ import { type RefusalRoutesOptions, refusalRoutes } from './refusals.ts'
 import { type ServerRoutesOptions, serverRoutes } from './servers.ts'
 import { type SessionRoutesOptions, sessionRoutes } from './session-routes.ts'
 import { type StatsRoutesOptions, statsRoutes } from './stats.ts'
+import { type TokenRoutesOptions, tokenRoutes } from './tokens.ts'
 
 export type ConsoleOptions = BuildRoutesOptions &
   CredentialRoutesOptions &
@@ -16,7 +17,8 @@ export type ConsoleOptions = BuildRoutesOptions &
   RefusalRoutesOptions &
   ServerRoutesOptions &
   SessionRoutesOptions &
-  StatsRoutesOptions
+  StatsRoutesOptions &
+  TokenRoutesOptions
 
 export function consolePlugin(options: ConsoleOptions) {
   const routes = new Elysia({ name: 'console', normalize: false })
@@ -28,6 +30,7 @@ export function consolePlugin(options: ConsoleOptions) {
     .use(logRoutes(options))
     .use(refusalRoutes(options))
     .use(statsRoutes(options))
+    .use(tokenRoutes(options))
   const document = JSON.stringify(openApiDocument(routes.routes, options.publicUrl))
   return routes.get(
     '/openapi.json',

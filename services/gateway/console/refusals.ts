@@ -2,6 +2,7 @@
 
 import type { RefusalService } from '@bmm/proto/broker/v1/broker_service'
 import type { ServerService } from '@bmm/proto/generator/v1/generator_service'
+import { Permission } from '@bmm/proto/v1/options'
 import type { Client } from '@connectrpc/connect'
 import { Elysia } from 'elysia'
 import { z } from 'zod'
@@ -27,7 +28,9 @@ export function refusalRoutes({ refusals, servers, people }: RefusalRoutesOption
   return new Elysia({ name: 'refusal-routes', prefix: '/v1', normalize: false }).get(
     '/servers/:server/refusals',
     async ({ request, params }) => {
-      const person = await people.as(request, ['generator', 'broker'])
+      const person = await people.as(request, ['generator', 'broker'], {
+        permissions: [Permission.LOGS_READ],
+      })
       const serverId = await serverIdOf(params.server, servers, person)
       const found = await refusals.listRefusals({ serverId }, person)
       return {

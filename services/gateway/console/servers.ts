@@ -3,6 +3,7 @@ import { errorFrom } from '@bmm/lib/errors'
 import type { Log } from '@bmm/lib/log'
 import type { DraftService, ServerService } from '@bmm/proto/generator/v1/generator_service'
 import type { SecretsService, StatementService } from '@bmm/proto/secrets/v1/secrets_service'
+import { Permission } from '@bmm/proto/v1/options'
 import { confirmationDigest } from '@bmm/spec/confirmation'
 import { digestPattern } from '@bmm/spec/digest'
 import { resourceUrl } from '@bmm/spec/resource-url'
@@ -78,7 +79,7 @@ export function serverRoutes(options: ServerRoutesOptions) {
       async ({ request, query }) => {
         const page = await servers.listServers(
           { limit: query.limit ?? 0, cursor: query.cursor ?? '' },
-          await people.as(request, ['generator']),
+          await people.as(request, ['generator'], { permissions: [Permission.SERVERS_READ] }),
         )
         return {
           servers: page.servers.map(serverJson),
@@ -99,7 +100,9 @@ export function serverRoutes(options: ServerRoutesOptions) {
     .get(
       '/servers/:server',
       async ({ request, params }) => {
-        const person = await people.as(request, ['generator'])
+        const person = await people.as(request, ['generator'], {
+          permissions: [Permission.SERVERS_READ],
+        })
         return serverJson((await servers.getServer({ server: params.server }, person)).server)
       },
       {
@@ -110,7 +113,9 @@ export function serverRoutes(options: ServerRoutesOptions) {
     .delete(
       '/servers/:server',
       async ({ request, params }) => {
-        const person = await people.as(request, ['generator', 'secrets'])
+        const person = await people.as(request, ['generator', 'secrets'], {
+          permissions: [Permission.SERVERS_WRITE],
+        })
         const serverId = await serverIdOf(params.server, servers, person)
         const { finished } = await servers.deleteServer(
           { serverId },
@@ -131,7 +136,9 @@ export function serverRoutes(options: ServerRoutesOptions) {
     .post(
       '/servers/:server/pause',
       async ({ request, params }) => {
-        const person = await people.as(request, ['generator', 'secrets'])
+        const person = await people.as(request, ['generator', 'secrets'], {
+          permissions: [Permission.SERVERS_WRITE],
+        })
         const serverId = await serverIdOf(params.server, servers, person)
         const { server } = await servers.pauseServer({ serverId }, person)
         await servings.hint()
@@ -146,7 +153,9 @@ export function serverRoutes(options: ServerRoutesOptions) {
     .post(
       '/servers/:server/resume',
       async ({ request, params, body }) => {
-        const reader = await people.as(request, ['generator', 'secrets'])
+        const reader = await people.as(request, ['generator', 'secrets'], {
+          permissions: [Permission.SERVERS_READ],
+        })
         const paused = present((await servers.getServer({ server: params.server }, reader)).server)
         // Who may call is what was confirmed before, from the service that signs: no row of the generator's counts.
         const before = await statements.getConfirmed({ serverId: paused.id }, reader)
@@ -155,7 +164,10 @@ export function serverRoutes(options: ServerRoutesOptions) {
           resourceUrl: before.resourceUrl,
           access: accessSchema.parse(JSON.parse(before.access)),
         })
-        const person = await people.as(request, ['generator', 'secrets'], confirmed)
+        const person = await people.as(request, ['generator', 'secrets'], {
+          permissions: [Permission.SERVERS_WRITE],
+          confirmDigest: confirmed,
+        })
         const { server } = await servers.resumeServer({ serverId: paused.id }, person)
         await servings.hint()
         return serverJson(server)
@@ -191,7 +203,13 @@ async function createServer(
     resourceUrl: resourceUrl(options.publicUrl, slug),
     access: rule,
   })
-  const person = await options.people.as(request, ['generator', 'secrets'], confirmed)
+  const person = await options.people.as(request, ['generator', 'secrets'], {
+    permissions: [
+      Permission.SERVERS_WRITE,
+      ...(credentials.length === 0 ? [] : [Permission.CREDENTIALS_WRITE]),
+    ],
+    confirmDigest: confirmed,
+  })
   const destinations =
     credentials.length === 0 ? new Map() : await draftDestinations(draftId, digest, person, options)
   for (const [index, { name }] of credentials.entries()) {

@@ -5,6 +5,7 @@ import {
   StatsInterval,
   type StatsService,
 } from '@bmm/proto/runner/v1/stats_service'
+import { Permission } from '@bmm/proto/v1/options'
 import { timestampFromMs } from '@bufbuild/protobuf/wkt'
 import type { Client } from '@connectrpc/connect'
 import { Elysia } from 'elysia'
@@ -65,7 +66,9 @@ export function statsRoutes({ stats, servers, people, now = Date.now }: StatsRou
     .get(
       '/servers/:server/stats',
       async ({ request, params, query }) => {
-        const person = await people.as(request, ['generator', 'runner'])
+        const person = await people.as(request, ['generator', 'runner'], {
+          permissions: [Permission.STATS_READ],
+        })
         const serverId = await serverIdOf(params.server, servers, person)
         const to = query.to === undefined ? now() : Date.parse(query.to)
         const from = query.from === undefined ? to - DAY_MS : Date.parse(query.from)
@@ -109,7 +112,9 @@ export function statsRoutes({ stats, servers, people, now = Date.now }: StatsRou
     .get(
       '/usage',
       async ({ request, query }) => {
-        const person = await people.as(request, ['runner'])
+        const person = await people.as(request, ['runner'], {
+          permissions: [Permission.STATS_READ],
+        })
         const month = query.month ?? new Date(now()).toISOString().slice(0, 'YYYY-MM'.length)
         const { calls, refused, bytesIn, bytesOut } = await stats.getUsage({ month }, person)
         return {

@@ -157,7 +157,7 @@ function callContext(
   post: Post,
   id: RequestId,
   more: Pick<CallContext, 'isListening'> = {},
-): CallContext {
+): CallContext & { arrival: Arrival } {
   const { options, served, claims, listed } = post
   const cancelKey = cancelKeyOf(post, id)
   return {

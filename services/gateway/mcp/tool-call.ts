@@ -27,7 +27,7 @@ export type CallContext = {
   deadlines: Deadlines
   caller: { userId: string; orgId: string; grantId: string }
   target: { serverId: string; epoch: number; serverInfo: string }
-  arrival: Arrival
+  arrival: Pick<Arrival, 'requestId'>
   /** Looks the server up again; undefined when it is not live any more. */
   newestEpoch: () => Promise<number | undefined>
   /** Whether the client wants log messages; absent where it cannot be told any before the answer. */
@@ -43,7 +43,7 @@ const encoder = new TextEncoder()
 export async function answerCall(
   call: ToolCall,
   context: CallContext,
-  request: Request,
+  request: Pick<Request, 'signal'>,
 ): Promise<string> {
   const running = open(call, context)
   if (running === undefined) return faultText(call.id, tooManyCalls)
@@ -62,7 +62,7 @@ export async function answerCall(
  */
 export async function respondCall(
   call: ToolCall,
-  context: CallContext,
+  context: CallContext & { arrival: Arrival },
   client: { request: Request; takesEvents: boolean },
 ): Promise<Response> {
   const running = open(call, context)
@@ -172,7 +172,7 @@ function open(call: ToolCall, context: CallContext): RunningCall | undefined {
 function watch(
   running: RunningCall,
   { deadlines }: CallContext,
-  request: Request,
+  request: Pick<Request, 'signal'>,
   during: { stayOpen?: Arrival['stayOpen']; onQuiet?: () => void } = {},
 ): () => void {
   const gone = () => running.end('client_gone')

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file bmm/v1/options.proto.
  */
 export const file_bmm_v1_options: GenFile = /*@__PURE__*/
-  fileDesc("ChRibW0vdjEvb3B0aW9ucy5wcm90bxIGYm1tLnYxIlEKBUFsbG93EiAKB2NhbGxlcnMYASADKA4yDy5ibW0udjEuU2VydmljZRImCgpwZXJtaXNzaW9uGAIgASgOMhIuYm1tLnYxLlBlcm1pc3Npb24qxwEKB1NlcnZpY2USFwoTU0VSVklDRV9VTlNQRUNJRklFRBAAEhAKDFNFUlZJQ0VfQVVUSBABEhMKD1NFUlZJQ0VfU0VDUkVUUxACEhUKEVNFUlZJQ0VfR0VORVJBVE9SEAMSEgoOU0VSVklDRV9SVU5ORVIQBBISCg5TRVJWSUNFX0JST0tFUhAFEhIKDlNFUlZJQ0VfS0VFUEVSEAYSEwoPU0VSVklDRV9HQVRFV0FZEAcSFAoQU0VSVklDRV9PUEVSQVRPUhAIKtsBCgpQZXJtaXNzaW9uEhoKFlBFUk1JU1NJT05fVU5TUEVDSUZJRUQQABIbChdQRVJNSVNTSU9OX1NFUlZFUlNfUkVBRBABEhwKGFBFUk1JU1NJT05fU0VSVkVSU19XUklURRACEh8KG1BFUk1JU1NJT05fQ1JFREVOVElBTFNfUkVBRBADEiAKHFBFUk1JU1NJT05fQ1JFREVOVElBTFNfV1JJVEUQBBIYChRQRVJNSVNTSU9OX0xPR1NfUkVBRBAFEhkKFVBFUk1JU1NJT05fU1RBVFNfUkVBRBAGOkUKBWFsbG93Eh4uZ29vZ2xlLnByb3RvYnVmLk1ldGhvZE9wdGlvbnMY0YYDIAEoCzINLmJtbS52MS5BbGxvd1IFYWxsb3diBnByb3RvMw", [file_google_protobuf_descriptor]);
+  fileDesc("ChRibW0vdjEvb3B0aW9ucy5wcm90bxIGYm1tLnYxIokBCgVBbGxvdxIgCgdjYWxsZXJzGAEgAygOMg8uYm1tLnYxLlNlcnZpY2USJgoKcGVybWlzc2lvbhgCIAEoDjISLmJtbS52MS5QZXJtaXNzaW9uEhAKCGV4dGVybmFsGAMgASgIEiQKC2ZvcndhcmRzX3RvGAQgAygOMg8uYm1tLnYxLlNlcnZpY2UqxwEKB1NlcnZpY2USFwoTU0VSVklDRV9VTlNQRUNJRklFRBAAEhAKDFNFUlZJQ0VfQVVUSBABEhMKD1NFUlZJQ0VfU0VDUkVUUxACEhUKEVNFUlZJQ0VfR0VORVJBVE9SEAMSEgoOU0VSVklDRV9SVU5ORVIQBBISCg5TRVJWSUNFX0JST0tFUhAFEhIKDlNFUlZJQ0VfS0VFUEVSEAYSEwoPU0VSVklDRV9HQVRFV0FZEAcSFAoQU0VSVklDRV9PUEVSQVRPUhAIKvYBCgpQZXJtaXNzaW9uEhoKFlBFUk1JU1NJT05fVU5TUEVDSUZJRUQQABIbChdQRVJNSVNTSU9OX1NFUlZFUlNfUkVBRBABEhwKGFBFUk1JU1NJT05fU0VSVkVSU19XUklURRACEh8KG1BFUk1JU1NJT05fQ1JFREVOVElBTFNfUkVBRBADEiAKHFBFUk1JU1NJT05fQ1JFREVOVElBTFNfV1JJVEUQBBIYChRQRVJNSVNTSU9OX0xPR1NfUkVBRBAFEhkKFVBFUk1JU1NJT05fU1RBVFNfUkVBRBAGEhkKFVBFUk1JU1NJT05fVE9PTFNfQ0FMTBAHOkUKBWFsbG93Eh4uZ29vZ2xlLnByb3RvYnVmLk1ldGhvZE9wdGlvbnMY0YYDIAEoCzINLmJtbS52MS5BbGxvd1IFYWxsb3diBnByb3RvMw", [file_google_protobuf_descriptor]);
 
 /**
  * The access rule of one RPC; an RPC without it is refused to everyone.
@@ -23,18 +23,33 @@ export const file_bmm_v1_options: GenFile = /*@__PURE__*/
  */
 export type Allow = Message<"bmm.v1.Allow"> & {
   /**
-   * The services that may call; never empty.
+   * The services that may call; empty only where strangers alone may (`external`).
    *
    * @generated from field: repeated bmm.v1.Service callers = 1;
    */
   callers: Service[];
 
   /**
-   * When set, a user token of a person whose role has this permission must come along.
+   * When set, a user token of a person whose role has this permission must come along; where a service token stands
+   * behind it, one of its scopes must have the permission too (lib/permission.ts).
    *
    * @generated from field: bmm.v1.Permission permission = 2;
    */
   permission: Permission;
+
+  /**
+   * Strangers may call this through the gateway's gRPC port, with a service token. Refused unless stated here.
+   *
+   * @generated from field: bool external = 3;
+   */
+  external: boolean;
+
+  /**
+   * Further services that the one that answers an external call shows the person's token to.
+   *
+   * @generated from field: repeated bmm.v1.Service forwards_to = 4;
+   */
+  forwardsTo: Service[];
 };
 
 /**
@@ -148,6 +163,13 @@ export enum Permission {
    * @generated from enum value: PERMISSION_STATS_READ = 6;
    */
   STATS_READ = 6,
+
+  /**
+   * Calling tools without an MCP client; the access rule of the server decides besides.
+   *
+   * @generated from enum value: PERMISSION_TOOLS_CALL = 7;
+   */
+  TOOLS_CALL = 7,
 }
 
 /**

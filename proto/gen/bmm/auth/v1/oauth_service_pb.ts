@@ -797,13 +797,13 @@ export const ListRevocationsRequestSchema: GenMessage<ListRevocationsRequest> = 
   messageDesc(file_bmm_auth_v1_oauth_service, 21);
 
 /**
- * One ended grant; every access token of it is dead.
+ * One ended grant or service token; everything that was allowed by it is over.
  *
  * @generated from message bmm.auth.v1.Revocation
  */
 export type Revocation = Message<"bmm.auth.v1.Revocation"> & {
   /**
-   * `grt_…`, the `grant` claim of access tokens.
+   * `grt_…`, the `grant` claim of access tokens; or `tok_…`, a service token.
    *
    * @generated from field: string grant_id = 1;
    */
