@@ -64,7 +64,10 @@ async function remove(slug: string, name: string, options: Common): Promise<void
   const { gateway, session } = signedIn(options.data)
   await send(gateway, pathOf(slug, name), { session, method: 'DELETE' })
   if (options.json === true) printJson({ deleted: name })
-  else print(`${name} is forgotten; a sandbox that used it just now may for 30 seconds`)
+  else
+    print(
+      `${name} is forgotten, and sandboxes get it no more: at once, or within 30 seconds when the vault was just restarted`,
+    )
 }
 
 function pathOf(slug: string, name: string): string {

@@ -5,6 +5,7 @@ import { createLog } from '@bmm/lib/log'
 import { forbidInspection, untilStopped } from '@bmm/lib/process'
 import { serveRpc } from '@bmm/lib/server'
 import { migrate, openSql, ping } from '@bmm/lib/sql'
+import { openChanges } from './changes.ts'
 import { configFrom } from './config.ts'
 import { openKeyring } from './keyring.ts'
 import { openLedger } from './ledger.ts'
@@ -23,15 +24,18 @@ const sql = openSql(config.databaseUrl, { schema: 'secrets' })
 await migrate(sql, 'secrets', secretsMigrations(config.kek))
 const keyring = await openKeyring(sql, config.kek)
 const ledger = openLedger({ kek: config.kek, log })
+const ending = new AbortController()
+const changes = openChanges(ending.signal)
 
 const server = serveRpc({
   identity,
   socket: join(config.rpcDir, 'secrets', 'rpc.sock'),
-  routes: secretsRoutes({ sql, keyring, ledger, now: () => new Date() }),
+  routes: secretsRoutes({ sql, keyring, ledger, changes, now: () => new Date() }),
   log,
   fault: () => ping(sql).then(() => undefined),
 })
 
 await untilStopped(log)
+ending.abort()
 await server[Symbol.asyncDispose]()
 await sql.end({ timeout: 5 })

@@ -8,6 +8,7 @@ import { SecretsService, StatementService, StopReason } from '@bmm/proto/secrets
 import type { StopStatement } from '@bmm/spec/statement'
 import { timestampFromDate } from '@bufbuild/protobuf/wkt'
 import type { ConnectRouter, ServiceImpl } from '@connectrpc/connect'
+import type { Changes } from './changes.ts'
 import type { Keyring } from './keyring.ts'
 import type { Ledger } from './ledger.ts'
 import { type Destination, destinationFrom } from './secret.ts'
@@ -21,7 +22,13 @@ import {
 import * as store from './store.ts'
 import { getOwnServer, openSecrets, putSecret } from './vault.ts'
 
-export type Dependencies = { sql: Sql; keyring: Keyring; ledger: Ledger; now: () => Date }
+export type Dependencies = {
+  sql: Sql
+  keyring: Keyring
+  ledger: Ledger
+  changes: Changes
+  now: () => Date
+}
 
 /** Registers both services. */
 export function secretsRoutes(dependencies: Dependencies) {
@@ -32,13 +39,14 @@ export function secretsRoutes(dependencies: Dependencies) {
 }
 
 function secretsService(dependencies: Dependencies): ServiceImpl<typeof SecretsService> {
-  const { sql, keyring, ledger } = dependencies
+  const { sql, keyring, ledger, changes } = dependencies
   return {
     async putSecret(request, context) {
       const user = userOf(context)
       const { serverId, name, value } = request
       const destination = decodeDestination(request.destination)
       const row = await putSecret(dependencies, user, { serverId, name, value, destination })
+      changes.announce(serverId)
       return { secret: encodeSecret(row) }
     },
     async listSecrets({ serverId }, context) {
@@ -52,10 +60,13 @@ function secretsService(dependencies: Dependencies): ServiceImpl<typeof SecretsS
       if ((await store.deleteSecret(sql, orgId, serverId, name)) === 0) {
         throw notFound('secret_not_found', `The server has no secret named ${name}.`)
       }
+      changes.announce(serverId)
       return {}
     },
     async deleteServerSecrets({ serverId }) {
-      return { deleted: await deleteServerSecrets(dependencies, serverId) }
+      const deleted = await deleteServerSecrets(dependencies, serverId)
+      changes.announce(serverId)
+      return { deleted }
     },
     async openSecrets({ statement }) {
       const opened = await openSecrets(dependencies, signedOf(statement))
@@ -66,6 +77,9 @@ function secretsService(dependencies: Dependencies): ServiceImpl<typeof SecretsS
           destination: encodeDestination(destination),
         })),
       }
+    },
+    async *watchSecrets(_, { signal }) {
+      for await (const serverId of changes.watch(signal)) yield { serverId }
     },
     async rotateDataKey() {
       const version = await keyring.rotate('operator')

@@ -12,6 +12,7 @@ import { confirmationDigest } from '@bmm/spec/confirmation'
 import { digestOf } from '@bmm/spec/digest'
 import { type ServerSpec, serverSpecBytes } from '@bmm/spec/server-spec'
 import { accessSchema } from '@bmm/spec/statement'
+import { openChanges } from './changes.ts'
 import { openKeyring } from './keyring.ts'
 import { openLedger } from './ledger.ts'
 import { secretsRoutes } from './service.ts'
@@ -41,8 +42,13 @@ export async function openTestVault() {
   const identities = await testIdentities()
   const keyring = await openKeyring(database.sql, kek)
   const ledger = openLedger({ kek, log: testLog })
+  const ending = new AbortController()
+  const changes = openChanges(ending.signal)
   const rpc = testRpc(identities)
-  rpc.serve('secrets', secretsRoutes({ sql: database.sql, keyring, ledger, now: () => new Date() }))
+  rpc.serve(
+    'secrets',
+    secretsRoutes({ sql: database.sql, keyring, ledger, changes, now: () => new Date() }),
+  )
 
   const secrets = (from: ServiceName) => rpc.client(SecretsService, 'secrets', from)
   const statements = (from: ServiceName) => rpc.client(StatementService, 'secrets', from)
@@ -75,7 +81,10 @@ export async function openTestVault() {
 
   return {
     ...{ kek, database, keyring, secrets, statements, user, makeServer, put },
+    /** Ends watches, as the end of the process does. */
+    endWatches: () => ending.abort(),
     async [Symbol.asyncDispose]() {
+      ending.abort()
       await rpc[Symbol.asyncDispose]()
       await database[Symbol.asyncDispose]()
     },

@@ -16,6 +16,7 @@ import { openRefusals } from './refusals.ts'
 import { rememberingResolver } from './resolver.ts'
 import { type Assign, dialRunner, type RunnerLink } from './runner-link.ts'
 import type { SandboxRequest } from './sandbox-leg.ts'
+import { watchSecrets } from './secret-watch.ts'
 import { brokerRoutes } from './service.ts'
 import { createSlotDesk, type Slot } from './slot-desk.ts'
 import { openTargets } from './targets.ts'
@@ -50,7 +51,7 @@ export type BrokerOptions = {
   ownListeners: readonly string[]
   /** The runner's socket for this link. */
   linkSocket: string
-  secrets: Pick<Client<typeof SecretsService>, 'openSecrets'>
+  secrets: Pick<Client<typeof SecretsService>, 'openSecrets' | 'watchSecrets'>
   statements: Pick<Client<typeof StatementService>, 'listStatementKeys'>
   resolve?: Resolve
   /** Certificate authorities beside those of the system, PEM. */
@@ -66,6 +67,7 @@ export async function openBroker(options: BrokerOptions): Promise<Broker> {
   const targets = await openTargets({ sql, log })
   const refusals = openRefusals({ sql, log, now })
   const vault = createVault({ secrets: options.secrets, now })
+  const watching = watchSecrets({ secrets: options.secrets, vault, log })
   const pool = openEgressPool(options.extraCa === undefined ? {} : { extraCa: options.extraCa })
   const resolve = rememberingResolver(options.resolve ?? systemResolve, now)
   const turns = createTurns(turnLimits)
@@ -201,6 +203,7 @@ export async function openBroker(options: BrokerOptions): Promise<Broker> {
     ],
     async [Symbol.asyncDispose]() {
       link.stop()
+      watching.stop()
       desk.releaseAll().forEach(forget)
       targets.stop()
       pool.close()

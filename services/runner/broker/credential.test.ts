@@ -165,6 +165,28 @@ describe('a credential', () => {
     expect(broker.vault.asked).toBe(before + 2)
   })
 
+  test('that was changed is asked for anew within a second, by who is told of it alone', async () => {
+    const server = await broker.upstream()
+    const [box, other] = [
+      await sandbox([server.origin], [credential(server.origin)], [{}]),
+      await sandbox([server.origin], [credential(server.origin)], [{}]),
+    ]
+    await box.fetch(`${server.origin}/`)
+    await other.fetch(`${server.origin}/`)
+    broker.vault.secrets.set(box.statement.serverId, [])
+    const before = broker.vault.asked
+    broker.changed.announce(box.statement.serverId)
+    const deadline = performance.now() + 1_000
+    const isSent = async () => 'status' in (await box.fetch(`${server.origin}/`))
+    while (await isSent()) {
+      expect(performance.now()).toBeLessThan(deadline)
+      await Bun.sleep(20)
+    }
+    expect(broker.vault.asked).toBe(before + 1)
+    await other.fetch(`${server.origin}/`)
+    expect(broker.vault.asked).toBe(before + 1)
+  })
+
   test('that the API does not take is asked for anew by the next request', async () => {
     const server = await broker.upstream((request, socket) => {
       const status = request.includes(canary) ? '200 OK' : '401 Unauthorized'

@@ -68,6 +68,8 @@ export async function startTestBroker(options: {
   const signing = generateKeyPairSync('ed25519')
   const clock = { offsetMs: 0 }
   const vault = { secrets: new Map<string, TestSecret[]>(), asked: 0, isDown: false }
+  /** Says that a server's secrets were changed; replaced by each watch. */
+  const changed = { announce: (_serverId: string) => {} }
   const running = { calls: new Set<string>() }
   rpc.serve('secrets', (router) => {
     router.service(SecretsService, {
@@ -78,6 +80,15 @@ export async function startTestBroker(options: {
         const secrets = vault.secrets.get(serverId)
         if (secrets === undefined) throw precondition('statement_superseded', 'superseded')
         return { secrets: secrets.map(encodeSecret) }
+      },
+      async *watchSecrets(_, { signal }) {
+        yield { serverId: '' }
+        while (!signal.aborted) {
+          const { promise, resolve } = Promise.withResolvers<string>()
+          changed.announce = resolve
+          signal.addEventListener('abort', () => resolve(''))
+          yield { serverId: await promise }
+        }
       },
     })
     router.service(StatementService, {
@@ -122,7 +133,8 @@ export async function startTestBroker(options: {
   const upstreams: RawUpstream[] = []
 
   return {
-    ...{ broker, brokerOptions, rpc, identities, clock, vault, running, runner, startLink, folder },
+    ...{ broker, brokerOptions, rpc, identities, clock, vault, changed },
+    ...{ running, runner, startLink, folder },
     sql: database.sql,
     /** A signed serve statement of a new server. */
     sign(part: Partial<ServeStatement>): { statement: ServeStatement; signed: SignedStatement } {

@@ -6,7 +6,7 @@ import { guardedTexts } from './binding.ts'
 import type { Contract } from './contract.ts'
 import { type Scrubber, scrubber } from './scrub.ts'
 
-/** A changed or deleted value acts within this time. */
+/** A changed or deleted value acts within this time even when nobody says so (secret-watch.ts does, at once). */
 const KEEP_MS = 30_000
 /** A value that was missing, or that an API did not take, may have been entered anew since. */
 const ASK_AGAIN_MS = 1_000
@@ -37,6 +37,8 @@ export type Vault = {
   doubt(contract: Contract): void
   /** Forgets what was opened for the contract. */
   drop(contract: Contract): void
+  /** Forgets what was opened for a server, or for all of them. */
+  forget(serverId: string | undefined): void
 }
 
 type Entry = { askedAt: number; opened: Promise<Opened>; isDoubted: boolean }
@@ -73,6 +75,12 @@ export function createVault(options: {
     },
     drop(contract) {
       entries.delete(keyOf(contract))
+    },
+    forget(serverId) {
+      // What is being opened right now was perhaps read before the change.
+      for (const key of entries.keys()) {
+        if (serverId === undefined || key.startsWith(`${serverId} `)) entries.delete(key)
+      }
     },
   }
 }

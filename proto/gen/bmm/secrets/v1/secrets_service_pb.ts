@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file bmm/secrets/v1/secrets_service.proto.
  */
 export const file_bmm_secrets_v1_secrets_service: GenFile = /*@__PURE__*/
-  fileDesc("CiRibW0vc2VjcmV0cy92MS9zZWNyZXRzX3NlcnZpY2UucHJvdG8SDmJtbS5zZWNyZXRzLnYxIsYBChBQdXRTZWNyZXRSZXF1ZXN0EiwKCXNlcnZlcl9pZBgBIAEoCUIZukgWchQyEl5zcnZfWzAtOWEtel17MjZ9JBIrCgRuYW1lGAIgASgJQh26SBpyGDIWXltBLVpdW0EtWjAtOV9dezAsNjN9JBIdCgV2YWx1ZRgDIAEoDEIOgAEBukgIegYQARiAgAESOAoLZGVzdGluYXRpb24YBCABKAsyGy5ibW0uc2VjcmV0cy52MS5EZXN0aW5hdGlvbkIGukgDyAEBIjsKEVB1dFNlY3JldFJlc3BvbnNlEiYKBnNlY3JldBgBIAEoCzIWLmJtbS5zZWNyZXRzLnYxLlNlY3JldCJCChJMaXN0U2VjcmV0c1JlcXVlc3QSLAoJc2VydmVyX2lkGAEgASgJQhm6SBZyFDISXnNydl9bMC05YS16XXsyNn0kIj4KE0xpc3RTZWNyZXRzUmVzcG9uc2USJwoHc2VjcmV0cxgBIAMoCzIWLmJtbS5zZWNyZXRzLnYxLlNlY3JldCJwChNEZWxldGVTZWNyZXRSZXF1ZXN0EiwKCXNlcnZlcl9pZBgBIAEoCUIZukgWchQyEl5zcnZfWzAtOWEtel17MjZ9JBIrCgRuYW1lGAIgASgJQh26SBpyGDIWXltBLVpdW0EtWjAtOV9dezAsNjN9JCIWChREZWxldGVTZWNyZXRSZXNwb25zZSJKChpEZWxldGVTZXJ2ZXJTZWNyZXRzUmVxdWVzdBIsCglzZXJ2ZXJfaWQYASABKAlCGbpIFnIUMhJec3J2X1swLTlhLXpdezI2fSQiLgobRGVsZXRlU2VydmVyU2VjcmV0c1Jlc3BvbnNlEg8KB2RlbGV0ZWQYASABKA0iSAoST3BlblNlY3JldHNSZXF1ZXN0EjIKCXN0YXRlbWVudBgBIAEoCzIXLmJtbS52MS5TaWduZWRTdGF0ZW1lbnRCBrpIA8gBASJiCgxPcGVuZWRTZWNyZXQSDAoEbmFtZRgBIAEoCRISCgV2YWx1ZRgCIAEoDEIDgAEBEjAKC2Rlc3RpbmF0aW9uGAMgASgLMhsuYm1tLnNlY3JldHMudjEuRGVzdGluYXRpb24iRAoTT3BlblNlY3JldHNSZXNwb25zZRItCgdzZWNyZXRzGAEgAygLMhwuYm1tLnNlY3JldHMudjEuT3BlbmVkU2VjcmV0IhYKFFJvdGF0ZURhdGFLZXlSZXF1ZXN0Ij0KFVJvdGF0ZURhdGFLZXlSZXNwb25zZRIkCgNrZXkYASABKAsyFy5ibW0uc2VjcmV0cy52MS5EYXRhS2V5IhUKE0xpc3REYXRhS2V5c1JlcXVlc3QiPQoUTGlzdERhdGFLZXlzUmVzcG9uc2USJQoEa2V5cxgBIAMoCzIXLmJtbS5zZWNyZXRzLnYxLkRhdGFLZXkiiwIKGVJlY29yZENvbmZpcm1hdGlvblJlcXVlc3QSMgoPY29uZmlybWF0aW9uX2lkGAEgASgJQhm6SBZyFDISXmNuZl9bMC05YS16XXsyNn0kEiwKCXNlcnZlcl9pZBgCIAEoCUIZukgWchQyEl5zcnZfWzAtOWEtel17MjZ9JBIxCgtzcGVjX2RpZ2VzdBgDIAEoCUIcukgZchcyFV5zaGEyNTY6WzAtOWEtZl17NjR9JBIaCgRzcGVjGAQgASgMQgy6SAl6BxACGICAgAQSIAoMcmVzb3VyY2VfdXJsGAUgASgJQgq6SAdyBRABGNAPEhsKBmFjY2VzcxgGIAEoCUILukgIcgYQAhiAgAQiHAoaUmVjb3JkQ29uZmlybWF0aW9uUmVzcG9uc2UilQEKEFNpZ25TZXJ2ZVJlcXVlc3QSMgoPY29uZmlybWF0aW9uX2lkGAEgASgJQhm6SBZyFDISXmNuZl9bMC05YS16XXsyNn0kEhgKB3ZlcnNpb24YAiABKA1CB7pIBCoCIAASMwoNbW9kdWxlX2RpZ2VzdBgDIAEoCUIcukgZchcyFV5zaGEyNTY6WzAtOWEtZl17NjR9JCJOChFTaWduU2VydmVSZXNwb25zZRIqCglzdGF0ZW1lbnQYASABKAsyFy5ibW0udjEuU2lnbmVkU3RhdGVtZW50Eg0KBWVwb2NoGAIgASgEIncKD1NpZ25TdG9wUmVxdWVzdBIsCglzZXJ2ZXJfaWQYASABKAlCGbpIFnIUMhJec3J2X1swLTlhLXpdezI2fSQSNgoGcmVhc29uGAIgASgOMhouYm1tLnNlY3JldHMudjEuU3RvcFJlYXNvbkIKukgHggEEEAEgACJNChBTaWduU3RvcFJlc3BvbnNlEioKCXN0YXRlbWVudBgBIAEoCzIXLmJtbS52MS5TaWduZWRTdGF0ZW1lbnQSDQoFZXBvY2gYAiABKAQiQwoTR2V0Q29uZmlybWVkUmVxdWVzdBIsCglzZXJ2ZXJfaWQYASABKAlCGbpIFnIUMhJec3J2X1swLTlhLXpdezI2fSQiUQoUR2V0Q29uZmlybWVkUmVzcG9uc2USEwoLc3BlY19kaWdlc3QYASABKAkSFAoMcmVzb3VyY2VfdXJsGAIgASgJEg4KBmFjY2VzcxgDIAEoCSIaChhMaXN0U3RhdGVtZW50S2V5c1JlcXVlc3QiMgoMU3RhdGVtZW50S2V5Eg4KBmtleV9pZBgBIAEoCRISCgpwdWJsaWNfa2V5GAIgASgMIkcKGUxpc3RTdGF0ZW1lbnRLZXlzUmVzcG9uc2USKgoEa2V5cxgBIAMoCzIcLmJtbS5zZWNyZXRzLnYxLlN0YXRlbWVudEtleSp0CgpTdG9wUmVhc29uEhsKF1NUT1BfUkVBU09OX1VOU1BFQ0lGSUVEEAASFgoSU1RPUF9SRUFTT05fUEFVU0VEEAESFwoTU1RPUF9SRUFTT05fREVMRVRFRBACEhgKFFNUT1BfUkVBU09OX1RBS0VET1dOEAMy5AUKDlNlY3JldHNTZXJ2aWNlElsKCVB1dFNlY3JldBIgLmJtbS5zZWNyZXRzLnYxLlB1dFNlY3JldFJlcXVlc3QaIS5ibW0uc2VjcmV0cy52MS5QdXRTZWNyZXRSZXNwb25zZSIJirUYBQoBBxAEEmQKC0xpc3RTZWNyZXRzEiIuYm1tLnNlY3JldHMudjEuTGlzdFNlY3JldHNSZXF1ZXN0GiMuYm1tLnNlY3JldHMudjEuTGlzdFNlY3JldHNSZXNwb25zZSIMkAIBirUYBQoBBxADEmQKDERlbGV0ZVNlY3JldBIjLmJtbS5zZWNyZXRzLnYxLkRlbGV0ZVNlY3JldFJlcXVlc3QaJC5ibW0uc2VjcmV0cy52MS5EZWxldGVTZWNyZXRSZXNwb25zZSIJirUYBQoBBxAEEncKE0RlbGV0ZVNlcnZlclNlY3JldHMSKi5ibW0uc2VjcmV0cy52MS5EZWxldGVTZXJ2ZXJTZWNyZXRzUmVxdWVzdBorLmJtbS5zZWNyZXRzLnYxLkRlbGV0ZVNlcnZlclNlY3JldHNSZXNwb25zZSIHirUYAwoBAxJiCgtPcGVuU2VjcmV0cxIiLmJtbS5zZWNyZXRzLnYxLk9wZW5TZWNyZXRzUmVxdWVzdBojLmJtbS5zZWNyZXRzLnYxLk9wZW5TZWNyZXRzUmVzcG9uc2UiCpACAYq1GAMKAQUSZQoNUm90YXRlRGF0YUtleRIkLmJtbS5zZWNyZXRzLnYxLlJvdGF0ZURhdGFLZXlSZXF1ZXN0GiUuYm1tLnNlY3JldHMudjEuUm90YXRlRGF0YUtleVJlc3BvbnNlIgeKtRgDCgEIEmUKDExpc3REYXRhS2V5cxIjLmJtbS5zZWNyZXRzLnYxLkxpc3REYXRhS2V5c1JlcXVlc3QaJC5ibW0uc2VjcmV0cy52MS5MaXN0RGF0YUtleXNSZXNwb25zZSIKkAIBirUYAwoBCDKhBAoQU3RhdGVtZW50U2VydmljZRJ2ChJSZWNvcmRDb25maXJtYXRpb24SKS5ibW0uc2VjcmV0cy52MS5SZWNvcmRDb25maXJtYXRpb25SZXF1ZXN0GiouYm1tLnNlY3JldHMudjEuUmVjb3JkQ29uZmlybWF0aW9uUmVzcG9uc2UiCYq1GAUKAQMQAhJZCglTaWduU2VydmUSIC5ibW0uc2VjcmV0cy52MS5TaWduU2VydmVSZXF1ZXN0GiEuYm1tLnNlY3JldHMudjEuU2lnblNlcnZlUmVzcG9uc2UiB4q1GAMKAQMSWAoIU2lnblN0b3ASHy5ibW0uc2VjcmV0cy52MS5TaWduU3RvcFJlcXVlc3QaIC5ibW0uc2VjcmV0cy52MS5TaWduU3RvcFJlc3BvbnNlIgmKtRgFCgEDEAISZwoMR2V0Q29uZmlybWVkEiMuYm1tLnNlY3JldHMudjEuR2V0Q29uZmlybWVkUmVxdWVzdBokLmJtbS5zZWNyZXRzLnYxLkdldENvbmZpcm1lZFJlc3BvbnNlIgyQAgGKtRgFCgEHEAESdwoRTGlzdFN0YXRlbWVudEtleXMSKC5ibW0uc2VjcmV0cy52MS5MaXN0U3RhdGVtZW50S2V5c1JlcXVlc3QaKS5ibW0uc2VjcmV0cy52MS5MaXN0U3RhdGVtZW50S2V5c1Jlc3BvbnNlIg2QAgGKtRgGCgQDBwQFYgZwcm90bzM", [file_bmm_secrets_v1_secret, file_bmm_v1_options, file_bmm_v1_statement, file_buf_validate_validate]);
+  fileDesc("CiRibW0vc2VjcmV0cy92MS9zZWNyZXRzX3NlcnZpY2UucHJvdG8SDmJtbS5zZWNyZXRzLnYxIsYBChBQdXRTZWNyZXRSZXF1ZXN0EiwKCXNlcnZlcl9pZBgBIAEoCUIZukgWchQyEl5zcnZfWzAtOWEtel17MjZ9JBIrCgRuYW1lGAIgASgJQh26SBpyGDIWXltBLVpdW0EtWjAtOV9dezAsNjN9JBIdCgV2YWx1ZRgDIAEoDEIOgAEBukgIegYQARiAgAESOAoLZGVzdGluYXRpb24YBCABKAsyGy5ibW0uc2VjcmV0cy52MS5EZXN0aW5hdGlvbkIGukgDyAEBIjsKEVB1dFNlY3JldFJlc3BvbnNlEiYKBnNlY3JldBgBIAEoCzIWLmJtbS5zZWNyZXRzLnYxLlNlY3JldCJCChJMaXN0U2VjcmV0c1JlcXVlc3QSLAoJc2VydmVyX2lkGAEgASgJQhm6SBZyFDISXnNydl9bMC05YS16XXsyNn0kIj4KE0xpc3RTZWNyZXRzUmVzcG9uc2USJwoHc2VjcmV0cxgBIAMoCzIWLmJtbS5zZWNyZXRzLnYxLlNlY3JldCJwChNEZWxldGVTZWNyZXRSZXF1ZXN0EiwKCXNlcnZlcl9pZBgBIAEoCUIZukgWchQyEl5zcnZfWzAtOWEtel17MjZ9JBIrCgRuYW1lGAIgASgJQh26SBpyGDIWXltBLVpdW0EtWjAtOV9dezAsNjN9JCIWChREZWxldGVTZWNyZXRSZXNwb25zZSJKChpEZWxldGVTZXJ2ZXJTZWNyZXRzUmVxdWVzdBIsCglzZXJ2ZXJfaWQYASABKAlCGbpIFnIUMhJec3J2X1swLTlhLXpdezI2fSQiLgobRGVsZXRlU2VydmVyU2VjcmV0c1Jlc3BvbnNlEg8KB2RlbGV0ZWQYASABKA0iSAoST3BlblNlY3JldHNSZXF1ZXN0EjIKCXN0YXRlbWVudBgBIAEoCzIXLmJtbS52MS5TaWduZWRTdGF0ZW1lbnRCBrpIA8gBASJiCgxPcGVuZWRTZWNyZXQSDAoEbmFtZRgBIAEoCRISCgV2YWx1ZRgCIAEoDEIDgAEBEjAKC2Rlc3RpbmF0aW9uGAMgASgLMhsuYm1tLnNlY3JldHMudjEuRGVzdGluYXRpb24iRAoTT3BlblNlY3JldHNSZXNwb25zZRItCgdzZWNyZXRzGAEgAygLMhwuYm1tLnNlY3JldHMudjEuT3BlbmVkU2VjcmV0IhUKE1dhdGNoU2VjcmV0c1JlcXVlc3QiKQoUV2F0Y2hTZWNyZXRzUmVzcG9uc2USEQoJc2VydmVyX2lkGAEgASgJIhYKFFJvdGF0ZURhdGFLZXlSZXF1ZXN0Ij0KFVJvdGF0ZURhdGFLZXlSZXNwb25zZRIkCgNrZXkYASABKAsyFy5ibW0uc2VjcmV0cy52MS5EYXRhS2V5IhUKE0xpc3REYXRhS2V5c1JlcXVlc3QiPQoUTGlzdERhdGFLZXlzUmVzcG9uc2USJQoEa2V5cxgBIAMoCzIXLmJtbS5zZWNyZXRzLnYxLkRhdGFLZXkiiwIKGVJlY29yZENvbmZpcm1hdGlvblJlcXVlc3QSMgoPY29uZmlybWF0aW9uX2lkGAEgASgJQhm6SBZyFDISXmNuZl9bMC05YS16XXsyNn0kEiwKCXNlcnZlcl9pZBgCIAEoCUIZukgWchQyEl5zcnZfWzAtOWEtel17MjZ9JBIxCgtzcGVjX2RpZ2VzdBgDIAEoCUIcukgZchcyFV5zaGEyNTY6WzAtOWEtZl17NjR9JBIaCgRzcGVjGAQgASgMQgy6SAl6BxACGICAgAQSIAoMcmVzb3VyY2VfdXJsGAUgASgJQgq6SAdyBRABGNAPEhsKBmFjY2VzcxgGIAEoCUILukgIcgYQAhiAgAQiHAoaUmVjb3JkQ29uZmlybWF0aW9uUmVzcG9uc2UilQEKEFNpZ25TZXJ2ZVJlcXVlc3QSMgoPY29uZmlybWF0aW9uX2lkGAEgASgJQhm6SBZyFDISXmNuZl9bMC05YS16XXsyNn0kEhgKB3ZlcnNpb24YAiABKA1CB7pIBCoCIAASMwoNbW9kdWxlX2RpZ2VzdBgDIAEoCUIcukgZchcyFV5zaGEyNTY6WzAtOWEtZl17NjR9JCJOChFTaWduU2VydmVSZXNwb25zZRIqCglzdGF0ZW1lbnQYASABKAsyFy5ibW0udjEuU2lnbmVkU3RhdGVtZW50Eg0KBWVwb2NoGAIgASgEIncKD1NpZ25TdG9wUmVxdWVzdBIsCglzZXJ2ZXJfaWQYASABKAlCGbpIFnIUMhJec3J2X1swLTlhLXpdezI2fSQSNgoGcmVhc29uGAIgASgOMhouYm1tLnNlY3JldHMudjEuU3RvcFJlYXNvbkIKukgHggEEEAEgACJNChBTaWduU3RvcFJlc3BvbnNlEioKCXN0YXRlbWVudBgBIAEoCzIXLmJtbS52MS5TaWduZWRTdGF0ZW1lbnQSDQoFZXBvY2gYAiABKAQiQwoTR2V0Q29uZmlybWVkUmVxdWVzdBIsCglzZXJ2ZXJfaWQYASABKAlCGbpIFnIUMhJec3J2X1swLTlhLXpdezI2fSQiUQoUR2V0Q29uZmlybWVkUmVzcG9uc2USEwoLc3BlY19kaWdlc3QYASABKAkSFAoMcmVzb3VyY2VfdXJsGAIgASgJEg4KBmFjY2VzcxgDIAEoCSIaChhMaXN0U3RhdGVtZW50S2V5c1JlcXVlc3QiMgoMU3RhdGVtZW50S2V5Eg4KBmtleV9pZBgBIAEoCRISCgpwdWJsaWNfa2V5GAIgASgMIkcKGUxpc3RTdGF0ZW1lbnRLZXlzUmVzcG9uc2USKgoEa2V5cxgBIAMoCzIcLmJtbS5zZWNyZXRzLnYxLlN0YXRlbWVudEtleSp0CgpTdG9wUmVhc29uEhsKF1NUT1BfUkVBU09OX1VOU1BFQ0lGSUVEEAASFgoSU1RPUF9SRUFTT05fUEFVU0VEEAESFwoTU1RPUF9SRUFTT05fREVMRVRFRBACEhgKFFNUT1BfUkVBU09OX1RBS0VET1dOEAMyzQYKDlNlY3JldHNTZXJ2aWNlElsKCVB1dFNlY3JldBIgLmJtbS5zZWNyZXRzLnYxLlB1dFNlY3JldFJlcXVlc3QaIS5ibW0uc2VjcmV0cy52MS5QdXRTZWNyZXRSZXNwb25zZSIJirUYBQoBBxAEEmQKC0xpc3RTZWNyZXRzEiIuYm1tLnNlY3JldHMudjEuTGlzdFNlY3JldHNSZXF1ZXN0GiMuYm1tLnNlY3JldHMudjEuTGlzdFNlY3JldHNSZXNwb25zZSIMkAIBirUYBQoBBxADEmQKDERlbGV0ZVNlY3JldBIjLmJtbS5zZWNyZXRzLnYxLkRlbGV0ZVNlY3JldFJlcXVlc3QaJC5ibW0uc2VjcmV0cy52MS5EZWxldGVTZWNyZXRSZXNwb25zZSIJirUYBQoBBxAEEncKE0RlbGV0ZVNlcnZlclNlY3JldHMSKi5ibW0uc2VjcmV0cy52MS5EZWxldGVTZXJ2ZXJTZWNyZXRzUmVxdWVzdBorLmJtbS5zZWNyZXRzLnYxLkRlbGV0ZVNlcnZlclNlY3JldHNSZXNwb25zZSIHirUYAwoBAxJiCgtPcGVuU2VjcmV0cxIiLmJtbS5zZWNyZXRzLnYxLk9wZW5TZWNyZXRzUmVxdWVzdBojLmJtbS5zZWNyZXRzLnYxLk9wZW5TZWNyZXRzUmVzcG9uc2UiCpACAYq1GAMKAQUSZwoMV2F0Y2hTZWNyZXRzEiMuYm1tLnNlY3JldHMudjEuV2F0Y2hTZWNyZXRzUmVxdWVzdBokLmJtbS5zZWNyZXRzLnYxLldhdGNoU2VjcmV0c1Jlc3BvbnNlIgqQAgGKtRgDCgEFMAESZQoNUm90YXRlRGF0YUtleRIkLmJtbS5zZWNyZXRzLnYxLlJvdGF0ZURhdGFLZXlSZXF1ZXN0GiUuYm1tLnNlY3JldHMudjEuUm90YXRlRGF0YUtleVJlc3BvbnNlIgeKtRgDCgEIEmUKDExpc3REYXRhS2V5cxIjLmJtbS5zZWNyZXRzLnYxLkxpc3REYXRhS2V5c1JlcXVlc3QaJC5ibW0uc2VjcmV0cy52MS5MaXN0RGF0YUtleXNSZXNwb25zZSIKkAIBirUYAwoBCDKhBAoQU3RhdGVtZW50U2VydmljZRJ2ChJSZWNvcmRDb25maXJtYXRpb24SKS5ibW0uc2VjcmV0cy52MS5SZWNvcmRDb25maXJtYXRpb25SZXF1ZXN0GiouYm1tLnNlY3JldHMudjEuUmVjb3JkQ29uZmlybWF0aW9uUmVzcG9uc2UiCYq1GAUKAQMQAhJZCglTaWduU2VydmUSIC5ibW0uc2VjcmV0cy52MS5TaWduU2VydmVSZXF1ZXN0GiEuYm1tLnNlY3JldHMudjEuU2lnblNlcnZlUmVzcG9uc2UiB4q1GAMKAQMSWAoIU2lnblN0b3ASHy5ibW0uc2VjcmV0cy52MS5TaWduU3RvcFJlcXVlc3QaIC5ibW0uc2VjcmV0cy52MS5TaWduU3RvcFJlc3BvbnNlIgmKtRgFCgEDEAISZwoMR2V0Q29uZmlybWVkEiMuYm1tLnNlY3JldHMudjEuR2V0Q29uZmlybWVkUmVxdWVzdBokLmJtbS5zZWNyZXRzLnYxLkdldENvbmZpcm1lZFJlc3BvbnNlIgyQAgGKtRgFCgEHEAESdwoRTGlzdFN0YXRlbWVudEtleXMSKC5ibW0uc2VjcmV0cy52MS5MaXN0U3RhdGVtZW50S2V5c1JlcXVlc3QaKS5ibW0uc2VjcmV0cy52MS5MaXN0U3RhdGVtZW50S2V5c1Jlc3BvbnNlIg2QAgGKtRgGCgQDBwQFYgZwcm90bzM", [file_bmm_secrets_v1_secret, file_bmm_v1_options, file_bmm_v1_statement, file_buf_validate_validate]);
 
 /**
  * Request of PutSecret; the organisation is that of the user token.
@@ -286,6 +286,42 @@ export const OpenSecretsResponseSchema: GenMessage<OpenSecretsResponse> = /*@__P
   messageDesc(file_bmm_secrets_v1_secrets_service, 10);
 
 /**
+ * Request of WatchSecrets.
+ *
+ * @generated from message bmm.secrets.v1.WatchSecretsRequest
+ */
+export type WatchSecretsRequest = Message<"bmm.secrets.v1.WatchSecretsRequest"> & {
+};
+
+/**
+ * Describes the message bmm.secrets.v1.WatchSecretsRequest.
+ * Use `create(WatchSecretsRequestSchema)` to create a new message.
+ */
+export const WatchSecretsRequestSchema: GenMessage<WatchSecretsRequest> = /*@__PURE__*/
+  messageDesc(file_bmm_secrets_v1_secrets_service, 11);
+
+/**
+ * Response of WatchSecrets.
+ *
+ * @generated from message bmm.secrets.v1.WatchSecretsResponse
+ */
+export type WatchSecretsResponse = Message<"bmm.secrets.v1.WatchSecretsResponse"> & {
+  /**
+   * The server; empty at first and after a backlog: everything that was opened may have changed.
+   *
+   * @generated from field: string server_id = 1;
+   */
+  serverId: string;
+};
+
+/**
+ * Describes the message bmm.secrets.v1.WatchSecretsResponse.
+ * Use `create(WatchSecretsResponseSchema)` to create a new message.
+ */
+export const WatchSecretsResponseSchema: GenMessage<WatchSecretsResponse> = /*@__PURE__*/
+  messageDesc(file_bmm_secrets_v1_secrets_service, 12);
+
+/**
  * Request of RotateDataKey.
  *
  * @generated from message bmm.secrets.v1.RotateDataKeyRequest
@@ -298,7 +334,7 @@ export type RotateDataKeyRequest = Message<"bmm.secrets.v1.RotateDataKeyRequest"
  * Use `create(RotateDataKeyRequestSchema)` to create a new message.
  */
 export const RotateDataKeyRequestSchema: GenMessage<RotateDataKeyRequest> = /*@__PURE__*/
-  messageDesc(file_bmm_secrets_v1_secrets_service, 11);
+  messageDesc(file_bmm_secrets_v1_secrets_service, 13);
 
 /**
  * Response of RotateDataKey.
@@ -319,7 +355,7 @@ export type RotateDataKeyResponse = Message<"bmm.secrets.v1.RotateDataKeyRespons
  * Use `create(RotateDataKeyResponseSchema)` to create a new message.
  */
 export const RotateDataKeyResponseSchema: GenMessage<RotateDataKeyResponse> = /*@__PURE__*/
-  messageDesc(file_bmm_secrets_v1_secrets_service, 12);
+  messageDesc(file_bmm_secrets_v1_secrets_service, 14);
 
 /**
  * Request of ListDataKeys.
@@ -334,7 +370,7 @@ export type ListDataKeysRequest = Message<"bmm.secrets.v1.ListDataKeysRequest"> 
  * Use `create(ListDataKeysRequestSchema)` to create a new message.
  */
 export const ListDataKeysRequestSchema: GenMessage<ListDataKeysRequest> = /*@__PURE__*/
-  messageDesc(file_bmm_secrets_v1_secrets_service, 13);
+  messageDesc(file_bmm_secrets_v1_secrets_service, 15);
 
 /**
  * Response of ListDataKeys.
@@ -355,7 +391,7 @@ export type ListDataKeysResponse = Message<"bmm.secrets.v1.ListDataKeysResponse"
  * Use `create(ListDataKeysResponseSchema)` to create a new message.
  */
 export const ListDataKeysResponseSchema: GenMessage<ListDataKeysResponse> = /*@__PURE__*/
-  messageDesc(file_bmm_secrets_v1_secrets_service, 14);
+  messageDesc(file_bmm_secrets_v1_secrets_service, 16);
 
 /**
  * Request of RecordConfirmation; person and organisation are those of the user token.
@@ -411,7 +447,7 @@ export type RecordConfirmationRequest = Message<"bmm.secrets.v1.RecordConfirmati
  * Use `create(RecordConfirmationRequestSchema)` to create a new message.
  */
 export const RecordConfirmationRequestSchema: GenMessage<RecordConfirmationRequest> = /*@__PURE__*/
-  messageDesc(file_bmm_secrets_v1_secrets_service, 15);
+  messageDesc(file_bmm_secrets_v1_secrets_service, 17);
 
 /**
  * Response of RecordConfirmation.
@@ -426,7 +462,7 @@ export type RecordConfirmationResponse = Message<"bmm.secrets.v1.RecordConfirmat
  * Use `create(RecordConfirmationResponseSchema)` to create a new message.
  */
 export const RecordConfirmationResponseSchema: GenMessage<RecordConfirmationResponse> = /*@__PURE__*/
-  messageDesc(file_bmm_secrets_v1_secrets_service, 16);
+  messageDesc(file_bmm_secrets_v1_secrets_service, 18);
 
 /**
  * Request of SignServe.
@@ -461,7 +497,7 @@ export type SignServeRequest = Message<"bmm.secrets.v1.SignServeRequest"> & {
  * Use `create(SignServeRequestSchema)` to create a new message.
  */
 export const SignServeRequestSchema: GenMessage<SignServeRequest> = /*@__PURE__*/
-  messageDesc(file_bmm_secrets_v1_secrets_service, 17);
+  messageDesc(file_bmm_secrets_v1_secrets_service, 19);
 
 /**
  * Response of SignServe.
@@ -489,7 +525,7 @@ export type SignServeResponse = Message<"bmm.secrets.v1.SignServeResponse"> & {
  * Use `create(SignServeResponseSchema)` to create a new message.
  */
 export const SignServeResponseSchema: GenMessage<SignServeResponse> = /*@__PURE__*/
-  messageDesc(file_bmm_secrets_v1_secrets_service, 18);
+  messageDesc(file_bmm_secrets_v1_secrets_service, 20);
 
 /**
  * Request of SignStop; the organisation is that of the user token.
@@ -517,7 +553,7 @@ export type SignStopRequest = Message<"bmm.secrets.v1.SignStopRequest"> & {
  * Use `create(SignStopRequestSchema)` to create a new message.
  */
 export const SignStopRequestSchema: GenMessage<SignStopRequest> = /*@__PURE__*/
-  messageDesc(file_bmm_secrets_v1_secrets_service, 19);
+  messageDesc(file_bmm_secrets_v1_secrets_service, 21);
 
 /**
  * Response of SignStop.
@@ -545,7 +581,7 @@ export type SignStopResponse = Message<"bmm.secrets.v1.SignStopResponse"> & {
  * Use `create(SignStopResponseSchema)` to create a new message.
  */
 export const SignStopResponseSchema: GenMessage<SignStopResponse> = /*@__PURE__*/
-  messageDesc(file_bmm_secrets_v1_secrets_service, 20);
+  messageDesc(file_bmm_secrets_v1_secrets_service, 22);
 
 /**
  * Request of GetConfirmed; the organisation is that of the user token.
@@ -566,7 +602,7 @@ export type GetConfirmedRequest = Message<"bmm.secrets.v1.GetConfirmedRequest"> 
  * Use `create(GetConfirmedRequestSchema)` to create a new message.
  */
 export const GetConfirmedRequestSchema: GenMessage<GetConfirmedRequest> = /*@__PURE__*/
-  messageDesc(file_bmm_secrets_v1_secrets_service, 21);
+  messageDesc(file_bmm_secrets_v1_secrets_service, 23);
 
 /**
  * Response of GetConfirmed.
@@ -601,7 +637,7 @@ export type GetConfirmedResponse = Message<"bmm.secrets.v1.GetConfirmedResponse"
  * Use `create(GetConfirmedResponseSchema)` to create a new message.
  */
 export const GetConfirmedResponseSchema: GenMessage<GetConfirmedResponse> = /*@__PURE__*/
-  messageDesc(file_bmm_secrets_v1_secrets_service, 22);
+  messageDesc(file_bmm_secrets_v1_secrets_service, 24);
 
 /**
  * Request of ListStatementKeys.
@@ -616,7 +652,7 @@ export type ListStatementKeysRequest = Message<"bmm.secrets.v1.ListStatementKeys
  * Use `create(ListStatementKeysRequestSchema)` to create a new message.
  */
 export const ListStatementKeysRequestSchema: GenMessage<ListStatementKeysRequest> = /*@__PURE__*/
-  messageDesc(file_bmm_secrets_v1_secrets_service, 23);
+  messageDesc(file_bmm_secrets_v1_secrets_service, 25);
 
 /**
  * A public key of the statement signer.
@@ -644,7 +680,7 @@ export type StatementKey = Message<"bmm.secrets.v1.StatementKey"> & {
  * Use `create(StatementKeySchema)` to create a new message.
  */
 export const StatementKeySchema: GenMessage<StatementKey> = /*@__PURE__*/
-  messageDesc(file_bmm_secrets_v1_secrets_service, 24);
+  messageDesc(file_bmm_secrets_v1_secrets_service, 26);
 
 /**
  * Response of ListStatementKeys.
@@ -665,7 +701,7 @@ export type ListStatementKeysResponse = Message<"bmm.secrets.v1.ListStatementKey
  * Use `create(ListStatementKeysResponseSchema)` to create a new message.
  */
 export const ListStatementKeysResponseSchema: GenMessage<ListStatementKeysResponse> = /*@__PURE__*/
-  messageDesc(file_bmm_secrets_v1_secrets_service, 25);
+  messageDesc(file_bmm_secrets_v1_secrets_service, 27);
 
 /**
  * Why a server stops.
@@ -758,6 +794,17 @@ export const SecretsService: GenService<{
     methodKind: "unary";
     input: typeof OpenSecretsRequestSchema;
     output: typeof OpenSecretsResponseSchema;
+  },
+  /**
+   * Names the server of each secret that is stored or deleted from now on, so that nobody goes on with an opened value.
+   * A hint: whoever cannot watch must not keep opened values for long. Reason `too_many_watchers`.
+   *
+   * @generated from rpc bmm.secrets.v1.SecretsService.WatchSecrets
+   */
+  watchSecrets: {
+    methodKind: "server_streaming";
+    input: typeof WatchSecretsRequestSchema;
+    output: typeof WatchSecretsResponseSchema;
   },
   /**
    * Makes a new active data key. Older keys go on opening what they sealed.
