@@ -43,6 +43,7 @@ export function openMachine(stack: Stack, email: string): Machine {
   const away = join(home, 'away')
   const bin = join(home, 'bin')
   mkdirSync(bin)
+  mkdirSync(join(home, 'tmp'))
   // Programs open a browser by one of these names; this one leaves the address for the person.
   for (const name of ['xdg-open', 'www-browser']) {
     const opener = join(bin, name)
@@ -92,6 +93,7 @@ function environment(home: string, bin: string): Record<string, string> {
   const nowhere = 'http://127.0.0.1:9'
   return {
     HOME: home,
+    TMPDIR: join(home, 'tmp'),
     PATH: [bin, nodeFolder(), join(here, 'node_modules/.bin'), '/usr/bin', '/bin'].join(delimiter),
     BROWSER: 'xdg-open',
     LANG: 'C.UTF-8',
