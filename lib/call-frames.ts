@@ -1,5 +1,6 @@
 /** What gateway, runner and sandbox say about a call: the payloads of its frames, one schema for both ends of a leg. */
 import { z } from 'zod'
+import { isTraceparent } from './tracing.ts'
 
 /** The `mtd` claim of the JWT with which a gateway greets the runner. */
 export const CALLS_METHOD = '/frames/calls'
@@ -18,6 +19,8 @@ export interface CallHeader {
   requestId: string
   /** Whether the client asked for PROGRESS. */
   progress: boolean
+  /** The gateway's span, where this call is traced. */
+  trace?: string
 }
 
 const userIdPattern = /^[A-Za-z0-9_-]{1,80}$/
@@ -37,7 +40,8 @@ export function isCallHeader(value: unknown): value is CallHeader {
     isWhole(header.timeoutMs) &&
     header.timeoutMs <= MAX_TIMEOUT_MS &&
     isText(header.requestId) &&
-    typeof header.progress === 'boolean'
+    typeof header.progress === 'boolean' &&
+    (header.trace === undefined || isTraceparent(header.trace))
   )
 }
 

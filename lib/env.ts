@@ -29,6 +29,8 @@ export const publicUrlSchema = z.string().refine((value) => {
   return url.origin === value && (url.protocol === 'https:' || local)
 }, 'must be an https origin without a path, or http://localhost:PORT')
 
+const collectorRule = 'must be an http or https address without a password or a query'
+
 const listenerPattern = /^(\[[0-9a-f:.]+\]|[^\s:[\]]+):\d{1,5}$/i
 
 /** `HOST:PORT,…` of the platform itself: nobody's request reaches it, whatever the operator allows. */
@@ -36,6 +38,29 @@ export const ownListenersSchema = z
   .string()
   .transform((text) => text.toLowerCase().split(','))
   .pipe(z.array(z.string().regex(listenerPattern, 'is not HOST:PORT')))
+
+/** The variables of services that trace calls, by their OpenTelemetry names. */
+export const tracingEnv = {
+  /** Base address of a collector for OTLP over HTTP; nothing is traced without one. */
+  OTEL_EXPORTER_OTLP_ENDPOINT: z.string().refine(isCollector, collectorRule).optional(),
+  /** Which share of the calls is traced. */
+  OTEL_TRACES_SAMPLER_ARG: z.coerce.number().min(0).max(1).default(1),
+}
+
+/** Undefined where nothing is to be traced. */
+export function tracingConfig(
+  vars: z.infer<z.ZodObject<typeof tracingEnv>>,
+): { url: string; ratio: number } | undefined {
+  const endpoint = vars.OTEL_EXPORTER_OTLP_ENDPOINT
+  if (endpoint === undefined) return undefined
+  return { url: `${endpoint.replace(/\/+$/, '')}/v1/traces`, ratio: vars.OTEL_TRACES_SAMPLER_ARG }
+}
+
+function isCollector(text: string): boolean {
+  const url = URL.parse(text)
+  if (url === null || (url.protocol !== 'http:' && url.protocol !== 'https:')) return false
+  return url.username === '' && url.password === '' && url.search === '' && url.hash === ''
+}
 
 /** What every service makes of its variables; throws ConfigError when a key cannot be read. */
 export function serviceConfig(vars: z.infer<z.ZodObject<typeof serviceEnv>>) {

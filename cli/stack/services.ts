@@ -58,6 +58,8 @@ type Service = {
   passes?: string[]
 }
 
+const tracing = ['OTEL_EXPORTER_OTLP_ENDPOINT', 'OTEL_TRACES_SAMPLER_ARG']
+
 export const services: readonly Service[] = [
   {
     name: 'secrets',
@@ -120,7 +122,7 @@ export const services: readonly Service[] = [
       BMM_SLOTS: String(SLOTS),
       BMM_POOL_SIZE: String(POOL_SIZE),
     }),
-    passes: ['BMM_SANDBOX_IDLE_MS', 'BMM_ORG_SANDBOXES', 'BMM_SANDBOX_MEMORY_MB'],
+    passes: ['BMM_SANDBOX_IDLE_MS', 'BMM_ORG_SANDBOXES', 'BMM_SANDBOX_MEMORY_MB', ...tracing],
   },
   {
     name: 'broker',
@@ -132,6 +134,7 @@ export const services: readonly Service[] = [
       BMM_SLOTS: String(SLOTS),
       BMM_OWN_LISTENERS: ownListeners(facts),
     }),
+    passes: tracing,
   },
   {
     name: 'gateway',
@@ -143,7 +146,7 @@ export const services: readonly Service[] = [
       BMM_GRPC_PORT: String(grpcPort),
       ...(mailbox === undefined ? {} : { BMM_MAILBOX_DIR: mailbox }),
     }),
-    passes: ['BMM_TRUSTED_PROXIES', 'BMM_METRICS_ADDRESS'],
+    passes: ['BMM_TRUSTED_PROXIES', 'BMM_METRICS_ADDRESS', 'BMM_TRACE_CLIENTS', ...tracing],
   },
 ]
 

@@ -35,6 +35,11 @@ test('a sound environment is read', () => {
     })
     const { metricsAddress } = configFrom({ ...env, BMM_METRICS_ADDRESS: '[::1]:9464' })
     expect(metricsAddress).toEqual({ hostname: '::1', port: 9464 })
+    const collector = { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:4318/' }
+    expect([configFrom(env).tracing, configFrom({ ...env, ...collector }).tracing]).toEqual([
+      undefined,
+      { url: 'http://127.0.0.1:4318/v1/traces', ratio: 1 },
+    ])
   })
 })
 
@@ -62,6 +67,10 @@ for (const [name, value] of [
   ['BMM_METRICS_ADDRESS', '9464'],
   ['BMM_METRICS_ADDRESS', 'localhost:9464'],
   ['BMM_METRICS_ADDRESS', '127.0.0.1:70000'],
+  ['OTEL_EXPORTER_OTLP_ENDPOINT', 'collector:4318'],
+  ['OTEL_EXPORTER_OTLP_ENDPOINT', 'http://user:password@127.0.0.1:4318'],
+  ['OTEL_TRACES_SAMPLER_ARG', '2'],
+  ['BMM_TRACE_CLIENTS', 'all'],
   ['BMM_REDIS_URL', ''],
 ] as const) {
   test(`${name}=${value} is refused by name`, () => {

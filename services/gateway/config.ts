@@ -1,6 +1,14 @@
 /** The environment of the gateway, read once. */
 import { isIP } from 'node:net'
-import { type Env, publicUrlSchema, readEnv, serviceConfig, serviceEnv } from '@bmm/lib/env'
+import {
+  type Env,
+  publicUrlSchema,
+  readEnv,
+  serviceConfig,
+  serviceEnv,
+  tracingConfig,
+  tracingEnv,
+} from '@bmm/lib/env'
 import { z } from 'zod'
 import { trustedProxies } from './client-ip.ts'
 
@@ -10,6 +18,9 @@ const everywhere = new Set(['0.0.0.0', '::'])
 
 const shape = {
   ...serviceEnv,
+  ...tracingEnv,
+  /** What becomes of a client's own traceparent. */
+  BMM_TRACE_CLIENTS: z.enum(['ignore', 'link', 'parent']).default('ignore'),
   BMM_REDIS_URL: z.string().min(1),
   /** Issuer of tokens and the only host that is answered. */
   BMM_PUBLIC_URL: publicUrlSchema,
@@ -41,6 +52,8 @@ export function configFrom(env: Env = process.env) {
     mailbox: vars.BMM_ENV === 'development' ? vars.BMM_MAILBOX_DIR : undefined,
     grpcPort: vars.BMM_GRPC_PORT,
     trusted: trustedProxies(entriesOf(vars.BMM_TRUSTED_PROXIES)),
+    tracing: tracingConfig(vars),
+    traceClients: vars.BMM_TRACE_CLIENTS,
     metricsAddress: metricsAddress(vars.BMM_METRICS_ADDRESS ?? ''),
   }
 }

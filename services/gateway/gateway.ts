@@ -37,6 +37,7 @@ import { keySet } from './key-set.ts'
 import { listen } from './listener.ts'
 import { openListeners } from './listeners.ts'
 import { openListings } from './listing.ts'
+import type { CallTracing } from './mcp/call-span.ts'
 import { mcpDoor } from './mcp/door.ts'
 import { unreadAnswers } from './mcp/unread-answers.ts'
 import { oauthPlugin } from './oauth/plugin.ts'
@@ -67,6 +68,7 @@ export type GatewayOptions = {
   grpcPort: number
   trusted: BlockList
   log: Log
+  tracing?: CallTracing
   /** The folder that mail goes to instead of to people, in development. */
   mailbox?: string
   /** Shorter in tests. */
@@ -163,6 +165,7 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
     ...{ deadlines, refused, unread: unreadAnswers() },
     listeners: openListeners(redis),
     strangers: limiter(strangerLimit, 'mcp'),
+    ...(options.tracing === undefined ? {} : { tracing: options.tracing }),
     ...(options.callTimeoutMs === undefined ? {} : { callTimeoutMs: options.callTimeoutMs }),
   })
   const app = edge({ arrivals, log })

@@ -5,6 +5,7 @@ import { createLog } from '@bmm/lib/log'
 import { forbidInspection, untilStopped } from '@bmm/lib/process'
 import { openRedis } from '@bmm/lib/redis'
 import { serveRpc } from '@bmm/lib/server'
+import { openTracing } from '@bmm/lib/tracing'
 import { configFrom } from './config.ts'
 import { openGateway } from './gateway.ts'
 import { findFaults } from './health.ts'
@@ -18,10 +19,12 @@ const identity = await openIdentity({
   publicKeys: config.publicKeys,
 })
 const redis = openRedis(config.redisUrl, { log })
+const tracing = await openTracing({ service: 'gateway', config: config.tracing, log })
 const { rpcDir, publicUrl, port, grpcPort, trusted, mailbox } = config
 const gateway = await openGateway({
   ...{ identity, rpcDir, redis, publicUrl, port, grpcPort, trusted, log },
   ...(mailbox === undefined ? {} : { mailbox }),
+  ...(tracing === undefined ? {} : { tracing: { tracing, clients: config.traceClients } }),
 })
 
 /** The supervisor's health check; the gateway has no RPC of its own. */
@@ -49,5 +52,6 @@ const metrics =
 await untilStopped(log)
 await metrics?.[Symbol.asyncDispose]()
 await gateway[Symbol.asyncDispose]()
+await tracing?.[Symbol.asyncDispose]()
 await server[Symbol.asyncDispose]()
 redis.disconnect()

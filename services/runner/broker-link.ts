@@ -40,6 +40,8 @@ export function listenForBroker(options: {
   identity: Identity
   /** Whether this call of this slot's sandbox is under way: nothing leaves otherwise. */
   isInFlight: (slot: number, call: number) => boolean
+  /** The span of the call, where it is traced. */
+  traceOf: (slot: number, call: number) => string | undefined
   onConnected: () => void
   onLost: () => void
   log: Log
@@ -50,8 +52,10 @@ export function listenForBroker(options: {
     if (frame.type !== FRAME.IN_FLIGHT) return requests.answer(frame)
     const question = inFlightSchema.safeParse(parseControl(frame.payload))
     if (!question.success) throw new FrameFault('the question is malformed')
-    const inFlight = options.isInFlight(question.data.slot, question.data.call)
-    connection.sendControl(FRAME.IN_FLIGHT_ANSWER, frame.call, { inFlight })
+    const { slot, call } = question.data
+    const inFlight = options.isInFlight(slot, call)
+    const trace = inFlight ? options.traceOf(slot, call) : undefined
+    connection.sendControl(FRAME.IN_FLIGHT_ANSWER, frame.call, { inFlight, trace })
   }
 
   const leg = listenForService({

@@ -11,6 +11,7 @@ import type { FrameConnection } from '@bmm/lib/frame-connection'
 import { callIds, FRAME, type Frame, FrameFault, parseCall, parseControl } from '@bmm/lib/frames'
 import type { Identity } from '@bmm/lib/identity'
 import type { Log } from '@bmm/lib/log'
+import type { SpanOptions, TraceSpan, Tracing } from '@bmm/lib/tracing'
 import { mayUse } from '@bmm/spec/statement'
 import { CallFailure, callFailureFrom } from './call-failure.ts'
 import type { Deployment, ServingDeployment } from './deployment.ts'
@@ -51,6 +52,8 @@ export interface CallLegOptions {
   /** The gateway found something about an answer, or turned a call away. */
   onVerdict: (deployment: ServingDeployment, verdict: Verdict) => void
   log: Log
+  /** Absent where calls are not traced. */
+  tracing?: Tracing
 }
 
 export function listenForGateways(options: CallLegOptions): ServiceLeg {
@@ -86,6 +89,8 @@ interface GatewayCall extends RunningCall {
   /** Its id there; 0 while it is being handed over. */
   sandboxCall: number
   ended: boolean
+  /** Of a traced call, until it has ended. */
+  span: TraceSpan | undefined
 }
 
 function gatewayPeer(
@@ -119,6 +124,7 @@ function gatewayPeer(
       call.resident.calls.delete(call)
       call.resident.lastUsedAt = options.now()
     }
+    call.span?.end(failure?.code)
     const { deployment, header, bytesIn, bytesOut } = call
     const ending = failure === undefined ? 'answered' : endingOf(failure.code)
     const ms = performance.now() - call.startedAt
@@ -136,18 +142,25 @@ function gatewayPeer(
     const { tool, timeoutMs, requestId, progress } = call.header
     const leftMs = Math.max(1, Math.ceil(timeoutMs - (performance.now() - call.startedAt)))
     deadlines.clear(call.deadline)
+    const span =
+      call.span && options.tracing?.continue(`sandbox ${tool}`, call.span.traceparent, inSandbox)
     const sink: CallSink = {
+      ...(span === undefined ? noTrace : { trace: span.traceparent }),
       part(bytes) {
         call.bytesOut += bytes.length
         send(FRAME.RESULT_PART, call.id, bytes)
       },
       end(last) {
         call.bytesOut += last.length
+        span?.end()
         if (!finish(call)) return
         fleet.answered(resident)
         send(FRAME.RESULT_END, call.id, last)
       },
-      fail: (code, message) => call.fail(new CallFailure(code, message)),
+      fail(code, message) {
+        span?.end(code)
+        call.fail(new CallFailure(code, message))
+      },
       progress(step) {
         if (!progress || ++call.progresses > MAX_PROGRESS_PER_CALL) return
         if (connection.queuedBytes > OPTIONAL_QUEUE_BYTES) return
@@ -161,6 +174,7 @@ function gatewayPeer(
       call.sandboxCall = resident.sandbox.call({ tool, timeoutMs: leftMs }, args, sink)
     } catch (cause) {
       const message = 'The sandbox has just ended. Try again.'
+      span?.end('sandbox_failed')
       call.fail(new CallFailure('sandbox_failed', message, { cause }))
     }
   }
@@ -189,6 +203,7 @@ function gatewayPeer(
       resident: undefined,
       sandboxCall: 0,
       ended: false,
+      span: options.tracing && beginRun(options.tracing, header),
       deadline: undefined,
       fail(failure) {
         if (finish(call, failure)) sendFailure(id, failure)
@@ -206,12 +221,15 @@ function gatewayPeer(
     })
     // The view ends with this turn, the wake does not.
     const kept = args.slice()
+    const waking = call.span && options.tracing?.continue('wake', call.span.traceparent, inRunner)
     fleet.wake(deployment, userId).then(
       (woken) => {
+        waking?.end()
         if (!call.ended) run(call, woken, kept)
       },
       (thrown: unknown) => {
         const failure = callFailureFrom(thrown)
+        waking?.end(failure.code)
         if (failure.cause !== undefined) {
           options.log.warn({ err: failure.cause, key }, 'a sandbox could not be woken')
         }
@@ -257,6 +275,23 @@ function gatewayPeer(
       for (const call of [...calls.values()]) abandon(call, gone)
     },
   }
+}
+
+const noTrace = {}
+const inRunner: SpanOptions = { kind: 'internal', attributes: {} }
+const inSandbox: SpanOptions = { kind: 'client', attributes: {} }
+
+/** Only what the gateway traces is traced here. */
+function beginRun(tracing: Tracing, header: CallHeader): TraceSpan | undefined {
+  const { trace, tool, serverId, epoch, requestId } = header
+  if (trace === undefined) return undefined
+  return tracing.continue(`run ${tool}`, trace, {
+    kind: 'server',
+    attributes: {
+      ...{ 'gen_ai.tool.name': tool, 'bmm.server.id': serverId, 'bmm.server.epoch': epoch },
+      'bmm.request.id': requestId,
+    },
+  })
 }
 
 /** The deployment that the gateway means; throws CallFailure when ours is another one. */

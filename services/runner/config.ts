@@ -1,6 +1,13 @@
 /** The environment of the runner's main process, read once. */
 import { totalmem } from 'node:os'
-import { type Env, readEnv, serviceConfig, serviceEnv } from '@bmm/lib/env'
+import {
+  type Env,
+  readEnv,
+  serviceConfig,
+  serviceEnv,
+  tracingConfig,
+  tracingEnv,
+} from '@bmm/lib/env'
 import { z } from 'zod'
 import type { AdmissionLimits } from './admission.ts'
 import type { PoolBounds } from './pool.ts'
@@ -18,6 +25,7 @@ export function configFrom(env: Env = process.env) {
   const vars = readEnv(
     {
       ...serviceEnv,
+      ...tracingEnv,
       BMM_DATABASE_URL: z.string().min(1),
       BMM_KEEPER_SOCKET: path,
       BMM_SLOTS_DIR: path,
@@ -48,6 +56,7 @@ export function configFrom(env: Env = process.env) {
   }
   return {
     ...serviceConfig(vars),
+    tracing: tracingConfig(vars),
     databaseUrl: vars.BMM_DATABASE_URL,
     sandboxes: {
       keeperSocket: vars.BMM_KEEPER_SOCKET,

@@ -78,6 +78,7 @@ export function startEngine(options: {
     socket: options.linkSocket,
     identity,
     isInFlight: (slot, call) => launcher.isInFlight(slot, call),
+    traceOf: (slot, call) => launcher.traceOf(slot, call),
     onConnected: linksChanged,
     onLost: () => linkLost('broker of the sandboxes'),
     log,

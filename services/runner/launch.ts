@@ -10,6 +10,7 @@ export interface Launcher {
   launch(): Promise<Sandbox>
   /** Whether this call of this slot's sandbox is under way. */
   isInFlight(slot: number, call: number): boolean
+  traceOf(slot: number, call: number): string | undefined
   /** Ends what runs in slots that nobody has taken: a start whose answer came too late. */
   sweep(): Promise<void>
   /** Ends all sandboxes and resolves when nothing of them is left. */
@@ -58,6 +59,7 @@ export function createLauncher(options: {
         throw error
       }
     },
+    traceOf: (slot, call) => live.get(slot)?.traceOf(call),
     isInFlight: (slot, call) => live.get(slot)?.isInFlight(call) ?? false,
     async sweep() {
       for (const slot of await keeper.list()) if (!slots.has(slot)) await keeper.stop(slot)

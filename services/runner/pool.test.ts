@@ -21,7 +21,13 @@ function fakeSandbox(slot: number): FakeSandbox {
   }
   return {
     ...{ slot, egressToken: 'token', inFlight: 0, gone: gone.promise, stop: end, end },
-    ...{ isInFlight: () => false, exited: end, cancel: () => {}, call: () => 1 },
+    ...{
+      isInFlight: () => false,
+      traceOf: () => undefined,
+      exited: end,
+      cancel: () => {},
+      call: () => 1,
+    },
     load: async () => [],
     get ended() {
       return ended

@@ -7,6 +7,7 @@ import type { Log } from '@bmm/lib/log'
 import type { CollectMetrics } from '@bmm/lib/metrics'
 import type { Sql } from '@bmm/lib/sql'
 import { askStatementKeys, createStatementKeyring } from '@bmm/lib/statement-keys'
+import type { Tracing } from '@bmm/lib/tracing'
 import type { ServingService } from '@bmm/proto/generator/v1/generator_service'
 import type { StatementService } from '@bmm/proto/secrets/v1/secrets_service'
 import type { Client, ConnectRouter } from '@connectrpc/connect'
@@ -62,6 +63,7 @@ export function openRunner(options: {
   socketDir: string
   now: () => number
   inFlight?: InFlightLimits
+  tracing?: Tracing | undefined
 }): Runner {
   const { identity, sql, log, now } = options
   let calls: ServiceLeg | undefined
@@ -153,6 +155,7 @@ export function openRunner(options: {
       calls = listenForGateways({
         socket: join(options.socketDir, 'calls.sock'),
         ...{ identity, log, inFlight, now, fleet: engine.fleet },
+        ...(options.tracing === undefined ? {} : { tracing: options.tracing }),
         find: (serverId) => deployments.find(serverId),
         onBehind: () => reconciler.poke(),
         onLine: (deployment, line) => write(deployment, { level: 'info', ...line }),

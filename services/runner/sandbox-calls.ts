@@ -16,6 +16,8 @@ import type { SandboxFailureCode } from './call-failure.ts'
 
 /** Where the answer of a call goes. Exactly one of `end` and `fail` is called, and nothing after it. */
 export interface CallSink {
+  /** The span of the call in its sandbox, where it is traced: what the call sends out belongs to it. */
+  readonly trace?: string
   /** Bytes of the result, in order; a view that is valid during the call only. */
   part(bytes: Uint8Array): void
   /** The last bytes, often all of them; a view as well. */
@@ -29,6 +31,7 @@ export interface SandboxCalls {
   start(header: { tool: string; timeoutMs: number }, args: Uint8Array, sink: CallSink): number
   cancel(call: number): void
   isInFlight(call: number): boolean
+  traceOf(call: number): string | undefined
   readonly inFlight: number
   onFrame(frame: Frame): void
   failAll(message: string): void
@@ -133,6 +136,7 @@ export function createSandboxCalls(options: {
       options.connection()?.send(FRAME.CANCEL, id)
       call.sink.fail('cancelled', 'The call was cancelled.')
     },
+    traceOf: (id) => known.get(id)?.sink.trace,
     isInFlight(id) {
       const call = known.get(id)
       return call !== undefined && !call.cancelled

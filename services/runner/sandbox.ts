@@ -85,6 +85,8 @@ export interface Sandbox {
   /** Ends the call for its sink at once; a guest that goes on with it is ended. Unknown ids are ignored. */
   cancel(call: number): void
   isInFlight(call: number): boolean
+  /** The span of a call that is traced. */
+  traceOf(call: number): string | undefined
   readonly inFlight: number
   /** Ends the sandbox; its calls fail. Later ends are ignored. */
   stop(): void
@@ -185,6 +187,10 @@ class SlotSandbox implements Sandbox {
 
   get inFlight(): number {
     return this.#calls.inFlight
+  }
+
+  traceOf(call: number): string | undefined {
+    return this.#calls.traceOf(call)
   }
 
   isInFlight(call: number): boolean {

@@ -20,6 +20,7 @@ import type { RateLimiter } from '../rate-limit.ts'
 import type { Revocations, Standing } from '../revocation.ts'
 import type { RunnerLink } from '../runner-link.ts'
 import type { Served, Servings } from '../serving.ts'
+import type { CallTracing } from './call-span.ts'
 import { CODE, faultText } from './message.ts'
 import { answerPost } from './post.ts'
 import { json } from './tool-call.ts'
@@ -43,6 +44,8 @@ export type McpOptions = {
   /** Refusals by status. */
   refused: Tally
   log: Log
+  /** Absent where calls are not traced. */
+  tracing?: CallTracing
   callTimeoutMs?: number
 }
 

@@ -4,6 +4,7 @@ import type { AccessClaims } from '../access-token.ts'
 import type { Arrival } from '../arrival.ts'
 import type { Listener } from '../listeners.ts'
 import type { Served } from '../serving.ts'
+import { beginCallSpan, type CallTracing } from './call-span.ts'
 import type { McpOptions } from './endpoint.ts'
 import { batchFault, cancelledRequest, decideLegacy, legacyHeaderFault } from './legacy.ts'
 import {
@@ -153,6 +154,12 @@ function listenerOf({ claims }: Post): Listener {
   return { grantId: claims.grantId, serverId: claims.serverId }
 }
 
+function spanOf(tracing: CallTracing, { request, served, arrival }: Post) {
+  const { serverId } = served
+  const { requestId } = arrival
+  return (tool: string) => beginCallSpan(tracing, { tool, serverId, requestId, request })
+}
+
 function callContext(
   post: Post,
   id: RequestId,
@@ -164,6 +171,7 @@ function callContext(
     runner: options.runner,
     inFlight: options.inFlight,
     deadlines: options.deadlines,
+    ...(options.tracing === undefined ? {} : { beginSpan: spanOf(options.tracing, post) }),
     caller: { userId: claims.userId, orgId: claims.orgId, grantId: claims.grantId },
     target: { serverId: served.serverId, epoch: served.epoch, serverInfo: listed.info },
     arrival: post.arrival,

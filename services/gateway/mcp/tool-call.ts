@@ -1,6 +1,7 @@
 /** One `tools/call` on its way: to the runner and back, as one JSON answer or as a stream of events. */
 import type { CallHeader, Progress, Verdict } from '@bmm/lib/call-frames'
 import type { Deadline, Deadlines } from '@bmm/lib/deadlines'
+import type { TraceSpan } from '@bmm/lib/tracing'
 import type { Arrival } from '../arrival.ts'
 import type { CallEnd, InFlight, RunningCall } from '../in-flight.ts'
 import type { CallOutcome, RunnerLink } from '../runner-link.ts'
@@ -34,6 +35,8 @@ export type CallContext = {
   isListening?: () => Promise<boolean>
   /** What a later `notifications/cancelled` of the same client names. */
   cancelKey?: string
+  /** Absent where calls are not traced. */
+  beginSpan?: (tool: string) => TraceSpan | undefined
   timeoutMs?: number
 }
 
@@ -212,6 +215,8 @@ async function finish(
     requestId: context.arrival.requestId,
     progress: call.progressToken !== undefined || context.isListening !== undefined,
   }
+  const span = context.beginSpan?.(call.tool)
+  if (span !== undefined) header.trace = span.traceparent
   const { deadlines, runner } = context
   const deadline = deadlines.set(timeoutMs + RUNNER_GRACE_MS, () => running.end('overdue'))
   const args = JSON.stringify(call.args)
@@ -219,7 +224,9 @@ async function finish(
   let outcome = await runner.call(header, args, options)
   if (isStale(outcome)) outcome = await placeAgain(context, header, args, options)
   deadlines.clear(deadline)
-  return answerText(call, context, settled(outcome, running))
+  outcome = settled(outcome, running)
+  span?.end(outcome.kind === 'failed' ? outcome.code : undefined)
+  return answerText(call, context, outcome)
 }
 
 function isStale(outcome: CallOutcome): boolean {

@@ -8,11 +8,13 @@ import type { Log } from '@bmm/lib/log'
 import { type CollectMetrics, counter, gauge, tally } from '@bmm/lib/metrics'
 import type { Sql } from '@bmm/lib/sql'
 import { askStatementKeys, createStatementKeyring } from '@bmm/lib/statement-keys'
+import { isTraceparent, type Tracing } from '@bmm/lib/tracing'
 import type { SecretsService, StatementService } from '@bmm/proto/secrets/v1/secrets_service'
 import type { Client, ConnectRouter } from '@connectrpc/connect'
 import { openContracts } from './contract.ts'
 import { type Assignment, createOutgoing, FetchFailure } from './outgoing.ts'
 import { openRefusals } from './refusals.ts'
+import { traced } from './request-span.ts'
 import { rememberingResolver } from './resolver.ts'
 import { type Assign, dialRunner, type RunnerLink } from './runner-link.ts'
 import type { SandboxRequest } from './sandbox-leg.ts'
@@ -57,6 +59,7 @@ export type BrokerOptions = {
   /** Certificate authorities beside those of the system, PEM. */
   extraCa?: readonly string[]
   limits?: Partial<EgressLimits>
+  tracing?: Tracing | undefined
 }
 
 /** Loads what it needs from Postgres and dials the runner. */
@@ -118,8 +121,11 @@ export async function openBroker(options: BrokerOptions): Promise<Broker> {
     try {
       await deliver(
         await inTurn(slot, signal, async (assignment) => {
-          if (!(await link.isInFlight(slot.slot, call))) throw noCallInFlight()
-          return outgoing.send(ask, assignment, { signal, reserve })
+          const { inFlight, trace } = await link.askInFlight(slot.slot, call)
+          if (!inFlight) throw noCallInFlight()
+          const send = () => outgoing.send(ask, assignment, { signal, reserve })
+          const { tracing } = options
+          return tracing && isTraceparent(trace) ? traced(tracing, trace, ask, send) : send()
         }),
       )
       answered++

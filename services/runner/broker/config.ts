@@ -1,5 +1,13 @@
 /** The environment of the broker, read once. */
-import { type Env, ownListenersSchema, readEnv, serviceConfig, serviceEnv } from '@bmm/lib/env'
+import {
+  type Env,
+  ownListenersSchema,
+  readEnv,
+  serviceConfig,
+  serviceEnv,
+  tracingConfig,
+  tracingEnv,
+} from '@bmm/lib/env'
 import { z } from 'zod'
 import { MAX_SLOTS } from '../sandbox-limits.ts'
 
@@ -8,6 +16,7 @@ export function configFrom(env: Env = process.env) {
   const vars = readEnv(
     {
       ...serviceEnv,
+      ...tracingEnv,
       BMM_DATABASE_URL: z.string().min(1),
       BMM_SLOTS_DIR: z.string().startsWith('/'),
       BMM_SLOTS: z.coerce.number().int().min(1).max(MAX_SLOTS),
@@ -17,6 +26,7 @@ export function configFrom(env: Env = process.env) {
   )
   return {
     ...serviceConfig(vars),
+    tracing: tracingConfig(vars),
     databaseUrl: vars.BMM_DATABASE_URL,
     slotsDir: vars.BMM_SLOTS_DIR,
     slots: vars.BMM_SLOTS,

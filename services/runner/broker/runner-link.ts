@@ -26,7 +26,10 @@ const assignSchema = z.strictObject({
   sandboxKey: z.string().min(1).max(500),
 })
 const releaseSchema = z.strictObject({ slot: slotSchema })
-const inFlightAnswerSchema = z.object({ inFlight: z.boolean() })
+const inFlightAnswerSchema = z.object({ inFlight: z.boolean(), trace: z.string().optional() })
+
+/** `trace` is the span of the call, where it is traced. */
+export type InFlightAnswer = z.infer<typeof inFlightAnswerSchema>
 
 export type Assign = {
   slot: number
@@ -38,7 +41,7 @@ export type Assign = {
 export type RunnerLink = {
   readonly isConnected: boolean
   /** Whether this call of this slot's sandbox is under way; false too when the runner does not answer. */
-  isInFlight(slot: number, call: number): Promise<boolean>
+  askInFlight(slot: number, call: number): Promise<InFlightAnswer>
   stop(): void
 }
 
@@ -130,12 +133,12 @@ export function dialRunner(
     get isConnected() {
       return current !== undefined
     },
-    async isInFlight(slot, call) {
+    async askInFlight(slot, call) {
       const mine = current
-      if (mine === undefined) return false
+      if (mine === undefined) return { inFlight: false }
       try {
         const frame = await mine.requests.ask(FRAME.IN_FLIGHT, { slot, call }, IN_FLIGHT_TIMEOUT_MS)
-        return inFlightAnswerSchema.parse(parseControl(frame.payload)).inFlight
+        return inFlightAnswerSchema.parse(parseControl(frame.payload))
       } catch (error) {
         log.warn(
           { err: errorFrom(error), slot },
@@ -143,7 +146,7 @@ export function dialRunner(
         )
         // Its ids are used up: a new connection has new ones.
         if (error instanceof FrameFault) mine.connection.end(error.message)
-        return false
+        return { inFlight: false }
       }
     },
     stop() {

@@ -107,6 +107,7 @@ export async function startTestBroker(options: {
     listenForBroker({
       socket: linkSocket,
       identity: identities.of('runner'),
+      traceOf: () => undefined,
       isInFlight: (slot, call) => running.calls.has(`${slot} ${call}`),
       onConnected: () => {},
       onLost: () => {},

@@ -1,0 +1,165 @@
+/** Spans on their way to a collector that speaks OTLP over HTTP: well, badly, late and not at all. */
+import { afterEach, expect, test } from 'bun:test'
+import { testLog } from './testing.ts'
+import { isTraceparent, openTracing, type Tracing } from './tracing.ts'
+
+type Sent = {
+  traceId: string
+  spanId: string
+  parentSpanId?: string
+  name: string
+  kind: number
+  status: { code?: number }
+  links: { traceId: string; spanId: string }[]
+  attributes: { key: string; value: Record<string, unknown> }[]
+}
+
+const cleanups: (() => unknown)[] = []
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup()
+})
+
+/** `answer` plays the collector; the spans that it was given are kept. */
+function collector(answer: (request: Request) => Response | Promise<Response>) {
+  const spans: Sent[] = []
+  const services: unknown[] = []
+  let requests = 0
+  const server = Bun.serve({
+    hostname: '127.0.0.1',
+    port: 0,
+    async fetch(request) {
+      requests++
+      if (new URL(request.url).pathname !== '/v1/traces') return new Response('', { status: 404 })
+      const body = (await request.clone().json()) as {
+        resourceSpans: {
+          resource: { attributes: Sent['attributes'] }
+          scopeSpans: { spans: Sent[] }[]
+        }[]
+      }
+      const response = await answer(request)
+      if (!response.ok) return response
+      for (const { resource, scopeSpans } of body.resourceSpans) {
+        services.push(
+          resource.attributes.find(({ key }) => key === 'service.name')?.value.stringValue,
+        )
+        for (const scope of scopeSpans) spans.push(...scope.spans)
+      }
+      return response
+    },
+  })
+  cleanups.push(() => server.stop(true))
+  const url = `http://127.0.0.1:${server.port}/v1/traces`
+  return {
+    ...{ url, spans, services },
+    requests: () => requests,
+  }
+}
+
+async function open(url: string, ratio = 1): Promise<Tracing> {
+  const tracing = await openTracing({ service: 'test', config: { url, ratio }, log: testLog })
+  if (tracing === undefined) throw new Error('nothing is traced')
+  cleanups.push(() => tracing[Symbol.asyncDispose]())
+  return tracing
+}
+
+async function eventually(holds: () => boolean): Promise<void> {
+  const deadline = performance.now() + 20_000
+  while (!holds()) {
+    if (performance.now() > deadline) throw new Error('it did not happen')
+    await Bun.sleep(20)
+  }
+}
+
+const server = { kind: 'server', attributes: { tool: 'echo' } } as const
+const foreign = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
+
+test('without a collector nothing is traced', async () => {
+  expect(await openTracing({ service: 'test', config: undefined, log: testLog })).toBeUndefined()
+})
+
+test('a trace over two processes arrives as one, with kinds, attributes and failures', async () => {
+  const { url, spans, services } = collector(() => Response.json({}))
+  const [gateway, runner] = [await open(url), await open(url)]
+  const root = gateway.start('call', server)
+  const child = runner.continue('run', root?.traceparent ?? '', { kind: 'client', attributes: {} })
+  child.set({ 'http.response.status_code': 200 })
+  child.end('deadline')
+  root?.end()
+  await eventually(() => spans.length === 2)
+  const byName = (name: string) => spans.find((span) => span.name === name)
+  const [call, run] = [byName('call'), byName('run')]
+  expect([call?.kind, run?.kind, call?.parentSpanId]).toEqual([2, 3, undefined])
+  expect([run?.traceId, run?.parentSpanId]).toEqual([call?.traceId, call?.spanId])
+  expect([call?.status.code ?? 0, run?.status.code]).toEqual([0, 2])
+  expect(run?.attributes).toContainEqual({ key: 'error.type', value: { stringValue: 'deadline' } })
+  expect(run?.attributes).toContainEqual({
+    ...{ key: 'http.response.status_code', value: { intValue: 200 } },
+  })
+  expect(new Set(services)).toEqual(new Set(['bmm-test']))
+})
+
+test('a trace of the client is pointed at, or gone on with where the operator wants it', async () => {
+  const { url, spans } = collector(() => Response.json({}))
+  const tracing = await open(url)
+  tracing.start('linked', { ...server, client: { traceparent: foreign, as: 'link' } })?.end()
+  tracing.start('child', { ...server, client: { traceparent: foreign, as: 'parent' } })?.end()
+  tracing.start('bogus', { ...server, client: { traceparent: '00-zz', as: 'parent' } })?.end()
+  await eventually(() => spans.length === 3)
+  const [, traceId = '', spanId = ''] = foreign.split('-')
+  const [linked, child, bogus] = spans
+  expect(linked?.links).toMatchObject([{ traceId, spanId }])
+  expect(linked?.traceId).not.toBe(traceId)
+  expect([child?.traceId, child?.parentSpanId]).toEqual([traceId, spanId])
+  expect([bogus?.parentSpanId, bogus?.links]).toEqual([undefined, []])
+})
+
+test('only the share that was asked for is traced', async () => {
+  const { url } = collector(() => Response.json({}))
+  const tracing = await open(url, 0.25)
+  const count = Array.from({ length: 4_000 }, () => tracing.start('call', server)).filter(Boolean)
+  expect(count.length).toBeWithin(800, 1_200)
+  const none = await open(url, 0)
+  expect(none.start('call', server)).toBeUndefined()
+})
+
+test('a collector that refuses, then takes, loses what it refused for good and nothing more', async () => {
+  let status = 400
+  const { url, spans, requests } = collector(() => new Response('{}', { status }))
+  const tracing = await open(url)
+  tracing.start('refused', server)?.end()
+  await eventually(() => requests() > 0)
+  status = 200
+  tracing.start('taken', server)?.end()
+  await eventually(() => spans.some(({ name }) => name === 'taken'))
+  expect(spans.map(({ name }) => name)).not.toContain('refused')
+})
+
+test.each([
+  ['never answers', () => new Promise<Response>(() => {})],
+  ['is not there', undefined],
+] as const)(
+  'a collector that %s costs calls nothing, and memory has a bound',
+  async (_, answer) => {
+    const url = answer === undefined ? 'http://127.0.0.1:1/v1/traces' : collector(answer).url
+    const tracing = await open(url)
+    const startedAt = performance.now()
+    for (let n = 0; n < 50_000; n++) tracing.start('call', server)?.end()
+    const took = performance.now() - startedAt
+    await Bun.sleep(50)
+    expect(took / 50_000).toBeLessThan(1)
+    const closing = performance.now()
+    await tracing[Symbol.asyncDispose]()
+    expect(performance.now() - closing).toBeLessThan(10_000)
+  },
+  60_000,
+)
+
+test('what is no traceparent is told apart', () => {
+  expect(isTraceparent(foreign)).toBe(true)
+  for (const text of [
+    ...['', '00-', foreign.replace('00-', '01-'), foreign.toUpperCase(), `${foreign}-more`],
+    ...[`00-${'0'.repeat(32)}-b7ad6b7169203331-01`, undefined, 7],
+  ]) {
+    expect(isTraceparent(text)).toBe(false)
+  }
+})

@@ -1,0 +1,34 @@
+/** The span of one request to the outside: method, host and outcome, never its path, headers or body. */
+import type { EgressAnswer } from '@bmm/lib/egress'
+import { errorFrom } from '@bmm/lib/errors'
+import type { Tracing } from '@bmm/lib/tracing'
+import { type Ask, FetchFailure } from './outgoing.ts'
+
+/** What HTTP names; a method of the code's own making is not repeated. */
+const methods = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'])
+
+/** Sends a request as a part of the call's trace. */
+export async function traced(
+  tracing: Tracing,
+  parent: string,
+  { method, url }: Ask,
+  send: () => Promise<EgressAnswer>,
+): Promise<EgressAnswer> {
+  const known = methods.has(method.toUpperCase()) ? method.toUpperCase() : '_OTHER'
+  const span = tracing.continue(known, parent, {
+    kind: 'client',
+    attributes: {
+      'http.request.method': known,
+      'server.address': URL.parse(url)?.hostname ?? '',
+    },
+  })
+  try {
+    const answer = await send()
+    span.set({ 'http.response.status_code': answer.status })
+    span.end()
+    return answer
+  } catch (thrown) {
+    span.end(thrown instanceof FetchFailure ? thrown.code : errorFrom(thrown).name)
+    throw thrown
+  }
+}
