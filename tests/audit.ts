@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { Sql } from '@bmm/lib/sql'
 import { supervisorPid } from './children.ts'
-import { guestProcesses, processes, stackGroup } from './processes.ts'
+import { guestProcesses, parentOf, processes, stackGroup } from './processes.ts'
 import type { Stack } from './stack.ts'
 import { openStackSql } from './traces.ts'
 
@@ -109,10 +109,10 @@ function strays(stack: Stack): string[] {
 function descendsFrom(pid: number, ancestor: number): boolean {
   for (let current = pid; current > 1; ) {
     if (current === ancestor) return true
-    const parent = /^PPid:\s+(\d+)/m.exec(readQuietly(`/proc/${current}/status`))?.[1]
+    const parent = parentOf(current)
     // It ended while it was looked at.
-    if (parent === undefined) return true
-    current = Number(parent)
+    if (parent === undefined || Number.isNaN(parent)) return true
+    current = parent
   }
   return false
 }

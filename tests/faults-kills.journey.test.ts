@@ -1,5 +1,4 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
-import { readFileSync } from 'node:fs'
 import {
   type Account,
   callTool,
@@ -13,15 +12,17 @@ import { auditLogs, auditProcesses, auditTables } from './audit.ts'
 import { childPid, children, isReady, until } from './children.ts'
 import { seen, undocumented } from './outage-answers.ts'
 import { isGoodCall, startClients } from './patient-clients.ts'
-import { guestProcesses, processes } from './processes.ts'
+import { guestProcesses, parentOf, processes } from './processes.ts'
 import { bmm, type Stack, startStack } from './stack.ts'
 import { type Promised, startStorm, startWitness, type Witness, witnessSpec } from './storm.ts'
 
 const KILLS = 100
-/** Killed together, the more the rarer. */
-const atOnce = [1, 1, 2, 2, 3, 4]
-const SHORTEST_PAUSE_MS = 500
-const LONGEST_PAUSE_MS = 3_000
+/** Killed together. */
+const atOnce = [1, 2, 3, 4, 5]
+const SHORTEST_PAUSE_MS = 200
+const LONGEST_PAUSE_MS = 1_500
+/** Every second time the next kills wait for the platform to come back, but no longer than this. */
+const REST_MS = 8_000
 const CHILD_PATIENCE_MS = 1_000
 const AGAIN_MS = 60_000
 /** Asked for their tokens and called one by one. */
@@ -101,15 +102,6 @@ function childOf(name: string, fits: (process: { command: string }) => boolean) 
   return found.length === 0 ? undefined : pick(found).pid
 }
 
-function parentOf(pid: number): number | undefined {
-  try {
-    const parent = /^PPid:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]
-    return parent === undefined ? undefined : Number(parent)
-  } catch {
-    return undefined
-  }
-}
-
 /** Kills until the number is reached; what is down already cannot be hit and another is chosen. */
 async function killMany(): Promise<Map<string, number>> {
   const killed = new Map<string, number>()
@@ -128,6 +120,7 @@ async function killMany(): Promise<Map<string, number>> {
       killed.set(victim, (killed.get(victim) ?? 0) + 1)
     }
     await Bun.sleep(SHORTEST_PAUSE_MS + random() * (LONGEST_PAUSE_MS - SHORTEST_PAUSE_MS))
+    if (random() < 0.5) await until('it is back', () => isReady(stack), REST_MS).catch(() => {})
   }
   return killed
 }

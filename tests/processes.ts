@@ -52,7 +52,8 @@ export function descendants(pid: number): number[] {
   return found
 }
 
-function parentOf(pid: number): number | undefined {
+/** NaN or undefined when it is gone. */
+export function parentOf(pid: number): number | undefined {
   try {
     return Number(/^PPid:\s+(\d+)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1])
   } catch {

@@ -15,7 +15,7 @@ import { isGoodCall, type Outcome } from './patient-clients.ts'
 import type { Stack } from './stack.ts'
 
 const REQUEST_TIMEOUT_MS = 30_000
-const INSIST_MS = 90_000
+const INSIST_MS = 180_000
 const PAUSE_MS = 100
 const CALL_PAUSE_MS = 30
 
@@ -52,8 +52,14 @@ export function startWitness(): Witness {
   }
 }
 
-/** One tool that sends its id to the witness, with a credential. */
+/** `honest` sends its id to the witness, with a credential; `bare` needs nobody. */
 export function witnessSpec(origin: string): ServerSpec {
+  const annotations = {
+    readOnlyHint: false,
+    destructiveHint: false,
+    idempotentHint: false,
+    openWorldHint: true,
+  }
   return {
     specVersion: 1,
     name: 'Witness',
@@ -69,12 +75,15 @@ export function witnessSpec(origin: string): ServerSpec {
         implementation: `
           const answer = await ctx.fetch('${origin}/' + (input.id ?? 'none'), { method: 'POST' })
           return (await answer.json()).id`,
-        annotations: {
-          readOnlyHint: false,
-          destructiveHint: false,
-          idempotentHint: false,
-          openWorldHint: true,
-        },
+        annotations,
+        examples: [],
+      },
+      {
+        name: 'bare',
+        description: 'Says yes.',
+        inputSchema: { type: 'object', properties: {} },
+        implementation: `return 'yes'`,
+        annotations,
         examples: [],
       },
     ],

@@ -168,7 +168,7 @@ function liveOnly(served: Served): Live {
 
 function noListing(options: McpOptions, slug: string) {
   return (thrown: unknown): never => {
-    options.log.error({ err: errorFrom(thrown), slug }, 'a spec cannot be had')
+    options.log.warn({ fault: errorFrom(thrown).message, slug }, 'a spec cannot be had')
     throw new Refusal(503, 'The description of this server cannot be had right now.', retrySoon)
   }
 }

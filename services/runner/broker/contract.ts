@@ -45,7 +45,7 @@ export async function openContracts(options: {
     if (epoch === highest) return
     epochs.set(serverId, epoch)
     store.raiseEpoch(sql, serverId, epoch).catch((error) => {
-      log.error({ err: errorFrom(error), serverId }, 'the epoch could not be stored')
+      log.warn({ fault: errorFrom(error).message, serverId }, 'the epoch could not be stored')
     })
   }
 

@@ -58,7 +58,7 @@ export function openRefusals({
     try {
       await store.insertRefusals(sql, rows)
     } catch (error) {
-      log.error({ err: errorFrom(error), rows: rows.length }, 'refusals could not be stored')
+      log.warn({ fault: errorFrom(error).message, rows: rows.length }, 'refusals are lost')
     }
   }
 
@@ -69,7 +69,7 @@ export function openRefusals({
       const before = new Date(now() - KEEP_DAYS * DAY_MS)
       await store.trimRefusals(sql, serverIds, KEEP_PER_SERVER, before)
     } catch (error) {
-      log.error({ err: errorFrom(error) }, 'refusals could not be trimmed')
+      log.warn({ fault: errorFrom(error).message }, 'refusals could not be trimmed')
     }
   }
 

@@ -9,6 +9,7 @@ import { type RawUpstream, rawUpstream } from '@bmm/lib/raw-upstream'
 import { openSql } from '@bmm/lib/sql'
 import { testDatabase, testLog, testUser } from '@bmm/lib/testing'
 import { RefusalService, TargetService } from '@bmm/proto/broker/v1/broker_service'
+import { FetchFailure } from './outgoing.ts'
 import { openRefusals } from './refusals.ts'
 import { openTargets } from './targets.ts'
 import { startTestBroker, type TestBroker, until } from './testing.ts'
@@ -133,7 +134,8 @@ describe('targets', () => {
     await sql.end({ timeout: 1 })
     const cutAt = performance.now()
     expect(isAllowed()).toBe(true)
-    await until(async () => !isAllowed())
+    await until(async () => reasonFor(isAllowed) === 'targets_unknown')
+    expect(cutOff.isAllowed('org_any', 'other.lan', 1)).toBe(false)
     expect(performance.now() - cutAt).toBeGreaterThan(keepMs - 2_000)
     cutOff.stop()
   })
@@ -214,3 +216,13 @@ test('each RPC answers only the services that its contract names', async () => {
     }
   }
 })
+
+/** The code of what it throws. */
+function reasonFor(act: () => unknown): string | undefined {
+  try {
+    act()
+    return undefined
+  } catch (error) {
+    return error instanceof FetchFailure ? error.code : String(error)
+  }
+}

@@ -1,10 +1,11 @@
 /** The operator's private targets: which host and port which organisation may reach, in memory and in Postgres. */
 
 import { isIP } from 'node:net'
-import { invalid, limited, notFound } from '@bmm/lib/errors'
+import { errorFrom, invalid, limited, notFound } from '@bmm/lib/errors'
 import type { Log } from '@bmm/lib/log'
 import { addressReach, nameReach } from '@bmm/lib/public-address'
 import type { Sql } from '@bmm/lib/sql'
+import { FetchFailure } from './outgoing.ts'
 import * as store from './store.ts'
 
 /** A change made through another broker acts within this time. */
@@ -15,6 +16,7 @@ const KEEP_MS = 10_000
 export type Target = { host: string; port: number; orgId: string }
 
 export type Targets = {
+  /** Throws FetchFailure `targets_unknown` when it was, and nobody can say whether it still is. */
   isAllowed(orgId: string, host: string, port: number): boolean
   allow(target: Target): Promise<store.TargetRow>
   list(): Promise<store.TargetRow[]>
@@ -41,7 +43,7 @@ export async function openTargets(options: {
       allowed = await load(sql)
       loadedAt = askedAt
     } catch (error) {
-      log.warn({ err: error }, 'the allowed targets cannot be read')
+      log.warn({ fault: errorFrom(error).message }, 'the allowed targets cannot be read')
     } finally {
       isReloading = false
     }
@@ -49,11 +51,11 @@ export async function openTargets(options: {
   const timer = setInterval(() => void reload(), RELOAD_MS)
   return {
     isAllowed(orgId, host, port) {
-      // An allowance that nobody can take back any more is none.
-      if (performance.now() - loadedAt > keepMs) return false
-      return (
+      const isKnown =
         allowed.has(keyOf({ host, port, orgId: '' })) || allowed.has(keyOf({ host, port, orgId }))
-      )
+      // An allowance that nobody can take back any more is none.
+      if (isKnown && performance.now() - loadedAt > keepMs) throw unknown(host, port)
+      return isKnown
     },
     async allow(target) {
       const { port, orgId } = target
@@ -74,6 +76,15 @@ export async function openTargets(options: {
     },
     stop: () => clearInterval(timer),
   }
+}
+
+function unknown(host: string, port: number): FetchFailure {
+  return new FetchFailure(
+    'targets_unknown',
+    `Whether ${host}:${port} is still allowed cannot be looked up right now. Try again in a moment.`,
+    host,
+    false,
+  )
 }
 
 /** The host as `new URL` prints it, without brackets. Throws `target_invalid` for what could never be reached. */
