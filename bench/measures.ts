@@ -6,6 +6,7 @@ import { measureDirectory } from './directory.ts'
 import type { Figure } from './figure.ts'
 import { measureFirstCall } from './first-call.ts'
 import { measureGithub } from './github.ts'
+import { measureIsolation } from './isolation.ts'
 import { measureSandboxes, measureWakes } from './wake.ts'
 
 export const measures: Record<string, (platform: Platform) => Promise<Figure[]>> = {
@@ -15,4 +16,5 @@ export const measures: Record<string, (platform: Platform) => Promise<Figure[]>>
   github: measureGithub,
   first: measureFirstCall,
   directory: measureDirectory,
+  isolation: measureIsolation,
 }

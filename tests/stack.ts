@@ -64,12 +64,12 @@ export function driverEnv(driver: StackDriver): Record<string, string> {
   return { RUNNER_DRIVER: 'docker', DOCKER_HOST: `unix://${testDockerSocket() ?? ''}` }
 }
 
-/** Starts a stack on a free port; disposing it takes everything down and deletes its data. `more` is for `up`. */
+/** Starts a stack on a free port; disposing it takes everything down and deletes its data directory. `more` is for `up`. */
 export async function startStack(
   driver: StackDriver = 'bwrap',
   more: Record<string, string> = {},
+  data = mkdtempSync(join(tmpdir(), 'bmm-journey-')),
 ): Promise<Stack> {
-  const data = mkdtempSync(join(tmpdir(), 'bmm-journey-'))
   const env = { ...driverEnv(driver), ...more }
   const started = await bmm(['up', '--data', data, '--port', '0', '--detach', '--json'], { env })
   if (started.code !== 0) {

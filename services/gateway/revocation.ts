@@ -12,6 +12,8 @@ const MAX_AGE_MS = 10_000
 const KEEP_MS = 20 * 60_000
 /** Each question goes back this far, in case an earlier answer was cut short. */
 const OVERLAP_MS = 10_000
+/** How long a call waits for Redis. */
+const MARK_TIMEOUT_MS = 500
 const PAGE = 1_000
 
 export type Standing = 'good' | 'revoked' | 'unknown'
@@ -63,7 +65,7 @@ export async function openRevocations(options: {
   async function askForMark(grantId: string): Promise<Standing> {
     if (options.findMark === undefined) return 'unknown'
     try {
-      return (await options.findMark(grantId)) ? 'revoked' : 'good'
+      return (await inTime(options.findMark(grantId))) ? 'revoked' : 'good'
     } catch {
       return 'unknown'
     }
@@ -88,6 +90,17 @@ export async function openRevocations(options: {
     },
     hint: () => feed.hint(),
     [Symbol.asyncDispose]: () => feed[Symbol.asyncDispose](),
+  }
+}
+
+/** The answer; rejects when it does not come soon: a caller is better refused at once than kept waiting. */
+async function inTime(answer: Promise<boolean>): Promise<boolean> {
+  const { promise, reject } = Promise.withResolvers<never>()
+  const timer = setTimeout(() => reject(new Error('no answer in time')), MARK_TIMEOUT_MS)
+  try {
+    return await Promise.race([answer, promise])
+  } finally {
+    clearTimeout(timer)
   }
 }
 
