@@ -3,10 +3,9 @@ import { openOffenders } from '@bmm/tests/offenders'
 import { openPlatform, type Platform } from '@bmm/tests/platform'
 import { echoSpec } from './echo.ts'
 import { type Figure, median, milliseconds, percentile } from './figure.ts'
-import { usedBetween, usedByStack } from './processor-time.ts'
 import { timedCall } from './tool-call.ts'
 
-const ROUNDS = Number(Bun.env.ROUNDS ?? 6)
+const ROUNDS = 6
 const WINDOW_MS = 6_000
 /** Offenders wake their sandboxes, or the platform ends them, before anything is measured. */
 const SETTLE_MS = 2_500
@@ -28,10 +27,8 @@ export async function measureIsolation(platform: Platform): Promise<Figure[]> {
     const disturbed = async () => {
       const end = offenders.begin()
       await Bun.sleep(SETTLE_MS)
-      const before = usedByStack(platform.stack)
       beside.push(await steadyCalls(url, token))
-      process.stderr.write(`${JSON.stringify(usedBetween(before, usedByStack(platform.stack)))}\n`)
-      process.stderr.write(`${JSON.stringify(await end())}\n`)
+      await end()
       await Bun.sleep(SETTLE_MS)
     }
     for (const side of round % 2 === 0 ? [quiet, disturbed] : [disturbed, quiet]) await side()

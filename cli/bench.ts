@@ -12,7 +12,7 @@ export function addBenchCommand(program: Command): void {
     .description('measure the call path and what leads to it')
     .argument(
       '[names...]',
-      'calls, wake, sandbox, github, first or directory; all of them otherwise',
+      'calls, wake, sandbox, github, first, directory or isolation; all of them otherwise',
     )
     .option('--json', 'one line of JSON instead of the table')
     .action(bench)

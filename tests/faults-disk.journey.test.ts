@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
-import { closeSync, mkdtempSync, openSync, rmSync, statfsSync, writeSync } from 'node:fs'
+import { closeSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Account, obtainTokens, type Served, serve, signUp, type Tokens } from './account.ts'
@@ -50,7 +50,6 @@ function run(...command: string[]): void {
 }
 
 const filler = () => join(data, 'filler')
-const freeBytes = () => statfsSync(data).bfree * statfsSync(data).bsize
 
 /** Takes what room there is, again and again, since others free some meanwhile. */
 function fill(): void {
@@ -88,7 +87,6 @@ test('a full disk: clear errors, then everything goes on with nothing lost', asy
     while (performance.now() - startedAt < FULL_MS) {
       fill()
       await demandLogFile()
-      expect(freeBytes()).toBeLessThan(BLOCK.length)
       if (goodBefore === 0) goodBefore = clients.goodCalls()
       await Bun.sleep(250)
     }

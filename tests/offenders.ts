@@ -78,7 +78,7 @@ const atOnce: Record<Offence, number> = {
 /** Serves all of them, for an organisation of their own; each has a person of its own who calls it. */
 export async function openOffenders(platform: Platform): Promise<Offenders> {
   const ready: Offender[] = []
-  for (const offence of (Bun.env.OFFENCES?.split(',') ?? Object.keys(tools)) as Offence[]) {
+  for (const offence of Object.keys(tools) as Offence[]) {
     const draft = await platform.draft({ spec: offenderSpec(offence) })
     const url = await platform.serve(draft, `offender-${offence}`)
     const person: Person = platform.person(`offender-${offence}@example.com`)

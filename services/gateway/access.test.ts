@@ -381,8 +381,11 @@ describe('limits', () => {
     const before = gw.world.calls.length
     const waiting = Array.from({ length: 64 }, (_, id) => call(id).catch(() => undefined))
     await eventually(() => gw.world.calls.length === before + 64)
+    const askedAt = performance.now()
     const refused = await call(99)
     expect(refused.status).toBe(429)
+    // Asking again at once costs the neighbours little, since no refusal comes at once.
+    expect(performance.now() - askedAt).toBeGreaterThan(200)
     expect((await rpcAnswer(refused)).error.data.reason).toBe('too_many_calls')
     controller.abort()
     await Promise.all(waiting)

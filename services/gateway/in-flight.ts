@@ -3,6 +3,13 @@
 /** One person's calls at a time on this gateway, and everybody's together. */
 const MAX_PER_USER = 64
 const MAX_TOTAL = 4_096
+/**
+ * Whoever is refused waits a moment first, each time another one: a client that asks again at once then costs its
+ * neighbours one answer a second for each of its connections, and its connections never come in step.
+ */
+const SHORTEST_PAUSE_MS = 250
+const LONGEST_PAUSE_MS = 1_250
+const MAX_PAUSING = 4_096
 
 export type EndReason = 'client_gone' | 'cancelled' | 'revoked' | 'stopping' | 'overdue'
 
@@ -29,6 +36,8 @@ export type InFlight = {
   endGrant(grantId: string): void
   endAll(): void
   size(): number
+  /** What a refusal waits for; nothing when too many wait already. */
+  pause(): Promise<void>
 }
 
 type Whose = { userId: string; grantId: string; cancelKey?: string }
@@ -53,8 +62,11 @@ class Entry implements RunningCall {
   }
 }
 
-export function inFlight(options: { maxPerUser?: number; maxTotal?: number } = {}): InFlight {
-  const { maxPerUser = MAX_PER_USER, maxTotal = MAX_TOTAL } = options
+export function inFlight(
+  options: { maxPerUser?: number; maxTotal?: number; random?: () => number } = {},
+): InFlight {
+  const { maxPerUser = MAX_PER_USER, maxTotal = MAX_TOTAL, random = Math.random } = options
+  let pausing = 0
   const calls = new Set<Entry>()
   const perUser = new Map<string, number>()
 
@@ -83,5 +95,11 @@ export function inFlight(options: { maxPerUser?: number; maxTotal?: number } = {
     endGrant: (grantId) => endWhere((whose) => whose.grantId === grantId, 'revoked'),
     endAll: () => endWhere(() => true, 'stopping'),
     size: () => calls.size,
+    async pause() {
+      if (pausing >= MAX_PAUSING) return
+      pausing++
+      await Bun.sleep(SHORTEST_PAUSE_MS + random() * (LONGEST_PAUSE_MS - SHORTEST_PAUSE_MS))
+      pausing--
+    },
   }
 }

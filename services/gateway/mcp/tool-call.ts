@@ -70,7 +70,10 @@ export async function respondCall(
 ): Promise<Response> {
   const running = open(call, context)
   const { arrival } = context
-  if (running === undefined) return tooMany(call.id, arrival)
+  if (running === undefined) {
+    await context.inFlight.pause()
+    return tooMany(call.id, arrival)
+  }
   /** The answer, or undefined to go on as a stream. */
   const first = Promise.withResolvers<string | undefined>()
   const becomeStream = () => (client.takesEvents ? first.resolve(undefined) : undefined)
