@@ -28,7 +28,13 @@ const specOf = (
   ],
   credentials: [],
   egress: [
-    { origin: 'https://a.example', operations: [{ method: 'GET', path: '/v1/{id}' }] },
+    {
+      origin: 'https://a.example',
+      operations: [
+        { method: 'GET', path: '/v1/{id}' },
+        { method: 'GET', path: '/v3/{+id}/files' },
+      ],
+    },
     { origin: 'http://b.example:8080' },
   ],
   ...part,
@@ -38,6 +44,8 @@ describe('operations stay within egress', () => {
   for (const url of [
     'https://a.example/v1/{id}',
     'https://a.example/v1/{id}?fixed=1',
+    'https://a.example/v3/{id}/files',
+    'https://a.example/v3/{+id}/files',
     'http://b.example:8080/anything',
     'http://b.example:8080',
   ]) {
@@ -46,6 +54,8 @@ describe('operations stay within egress', () => {
   for (const url of [
     'https://a.example/v2',
     'https://a.example/v1/{other}',
+    'https://a.example/v1/{+id}',
+    'https://a.example/v3/{other}/files',
     'http://a.example/v1/{id}',
     'https://a.example:444/v1/{id}',
     'https://a.example.evil.example/v1/{id}',

@@ -22,7 +22,7 @@ export function consistencyFault(spec: ServerSpec): SpecFault | undefined {
     }
     const { operations } = allowed
     const { method } = operation
-    const isListed = operations?.some((o) => o.method === method && o.path === urlPath) ?? true
+    const isListed = operations?.some((o) => o.method === method && covers(o.path, urlPath)) ?? true
     if (!isListed) {
       return {
         path,
@@ -40,4 +40,12 @@ export function consistencyFault(spec: ServerSpec): SpecFault | undefined {
     }
   }
   return undefined
+}
+
+/** The same template, perhaps with `{+x}` for `{x}`: a value that may hold slashes, which travel as `%2F`. */
+function covers(allowed: string, wanted: string): boolean {
+  const plain = (path: string) => path.replaceAll('{+', '{')
+  const opens = (path: string) => [...path.matchAll(/\{(\+?)/g)].map(([, plus]) => plus === '+')
+  const allowing = opens(allowed)
+  return plain(allowed) === plain(wanted) && opens(wanted).every((own, at) => !own || allowing[at])
 }

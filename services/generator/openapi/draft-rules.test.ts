@@ -1,5 +1,6 @@
 /** The rules of drafting one by one, and hostile documents that become harmless ones. */
 import { describe, expect, test } from 'bun:test'
+import { consistencyFault } from '../spec-consistency.ts'
 import type { ImportOptions } from './draft.ts'
 import { ImportError } from './import-error.ts'
 import { bodyOf, documentUrl, drafted, fixture, inputOf, oneOperation, toolOf } from './testing.ts'
@@ -348,5 +349,28 @@ describe('path parameters that span segments', () => {
     expect(draft.spec.egress[0]?.operations).toEqual([
       { method: 'GET', path: `/files/${template}` },
     ])
+  })
+})
+
+describe('path parameters that hold encoded slashes', () => {
+  const asText = { schema: { type: 'string' } }
+  test.each([
+    [{ description: 'The ID or URL-encoded path of the project', ...asText }, true],
+    [{ description: 'The url encoded path to the file. Ex. lib%2Fclass%2Erb', ...asText }, true],
+    [{ schema: { type: 'string', example: 'group/project' } }, true],
+    [{ examples: { one: { value: 'group/project' } }, ...asText }, true],
+    [{ description: 'URL-encoded name of the branch', ...asText }, false],
+    [{ example: 'main', ...asText }, false],
+  ])('%j: %p', (more, opens) => {
+    const parameter = { name: 'id', in: 'path', required: true, ...more }
+    const draft = drafted({
+      ...oneOperation({}),
+      paths: { '/projects/{id}': { get: { operationId: 'run', parameters: [parameter] } } },
+    })
+    expect(toolOf(draft, 'run').operation.url).toBe('https://api.example.com/projects/{id}')
+    expect(draft.spec.egress[0]?.operations).toEqual([
+      { method: 'GET', path: `/projects/${opens ? '{+id}' : '{id}'}` },
+    ])
+    expect(consistencyFault(draft.spec)).toBeUndefined()
   })
 })

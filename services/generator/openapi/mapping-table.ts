@@ -132,6 +132,17 @@ const cases: readonly Case[] = [
     show: (draft) => operationOf(draft)?.url,
   },
   {
+    part: 'Path parameter described as a "URL-encoded path", or with a slash in its example',
+    rule: 'A slash in its value travels as `%2F`, and the list of allowed operations lets it span segments.',
+    path: '/projects/{id}',
+    operation: {
+      parameters: [
+        parameter('id', 'path', { description: 'ID or URL-encoded path of the project' }),
+      ],
+    },
+    show: (draft) => [operationOf(draft)?.url, draft.spec.egress[0]?.operations?.[0]?.path],
+  },
+  {
     part: 'Swagger 2.0 `collectionFormat`',
     rule: '`csv`, `ssv`, `pipes`, `multi` become style and explode.',
     document: {

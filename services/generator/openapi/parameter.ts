@@ -1,9 +1,10 @@
 /** Parameters of an operation, of any dialect, and how each travels in the request. */
 import type { ParameterSpec } from '@bmm/spec/server-spec'
-import { isObject, type JsonObject, listAt, own, textAt } from './json.ts'
+import { isObject, type JsonObject, listAt, objectAt, own, textAt } from './json.ts'
 import type { Notices } from './notices.ts'
 import type { References } from './reference.ts'
 import type { Part } from './schema-leaf.ts'
+import type { PathReach } from './server-url.ts'
 
 export type ParameterStyle = ParameterSpec['style']
 
@@ -16,8 +17,8 @@ export type ParameterSource = {
   style: ParameterStyle
   explode: boolean
   allowReserved: boolean
-  /** In a path: the value may hold slashes and so span segments. */
-  spans: boolean
+  /** Of a value in a path. */
+  reach: PathReach
   contentType: string | undefined
   parts: Part[]
 }
@@ -117,18 +118,34 @@ function parameterSource(
     required: place === 'path' || own(parameter, 'required') === true,
     description: describedAs(parameter, schema),
     ...transport(parameter, place, at, notices),
-    spans: place === 'path' && spansSegments(parameter, schema),
+    reach: reachOf(parameter, schema),
     contentType: content?.type,
     parts: [{ source: schema, trail: undefined }],
   }
 }
 
 /** `x-multi-segment` is GitHub's word for it; a pattern with a slash outside brackets is Google's. */
-function spansSegments(parameter: JsonObject, schema: unknown): boolean {
-  if (own(parameter, 'x-multi-segment') === true) return true
-  if (own(parameter, 'allowReserved') === true) return true
+function reachOf(parameter: JsonObject, schema: unknown): PathReach {
+  if (own(parameter, 'x-multi-segment') === true) return 'segments'
+  if (own(parameter, 'allowReserved') === true) return 'segments'
   const pattern = isObject(schema) ? textAt(schema, 'pattern') : undefined
-  return pattern?.replaceAll(/\\?\[[^\]]*\]/g, '').includes('/') ?? false
+  if (pattern?.replaceAll(/\\?\[[^\]]*\]/g, '').includes('/')) return 'segments'
+  return holdsSlash(parameter, schema) ? 'encoded' : 'segment'
+}
+
+/** "The ID or URL-encoded path of the project" is GitLab's word for it; others show an example. */
+function holdsSlash(parameter: JsonObject, schema: unknown): boolean {
+  const places = isObject(schema) ? [parameter, schema] : [parameter]
+  return places.some((place) => {
+    const said = textAt(place, 'description') ?? ''
+    if (/\b(?:ur[il]|percent)[\s-]?encoded\s+(?:full\s+)?path\b|%2f/i.test(said)) return true
+    const named = Object.values(objectAt(place, 'examples'))
+    const examples = [
+      ...[own(place, 'example'), ...listAt(place, 'examples')],
+      ...named.map((each) => (isObject(each) ? own(each, 'value') : undefined)),
+    ]
+    return examples.some((each) => typeof each === 'string' && /\/|%2f/i.test(each))
+  })
 }
 
 function placeOf(place: string | undefined): ParameterSpec['in'] | undefined {

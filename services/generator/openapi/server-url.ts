@@ -159,14 +159,19 @@ function swaggerUrl(root: JsonObject, operation: JsonObject, options: ServerOpti
   return `${new URL(url).origin}${new URL(url).pathname}`.replace(/\/+$/, '')
 }
 
-/** Declared path parameters; true where the value may span several segments. */
-export type KnownParameters = ReadonlyMap<string, boolean>
+/** How far a path parameter's value reaches: `encoded` ones hold slashes that travel as `%2F`, within one segment. */
+export type PathReach = 'segment' | 'encoded' | 'segments'
+/** Declared path parameters. */
+export type KnownParameters = ReadonlyMap<string, PathReach>
 
 export type UrlTemplate = {
   /** Absolute, with `{name}` or `{+name}` for path parameters. */
   url: string
   origin: string
-  /** Path part of `url` for the list of allowed operations, its placeholders named in the safe alphabet. */
+  /**
+   * Path part of `url` for the list of allowed operations, its placeholders named in the safe alphabet. Servers disagree
+   * whether `%2F` parts segments, so there an `encoded` value is one that may span them: `{+name}`.
+   */
   path: string
   /** The names in braces, by wire name; true where the value may span several segments. */
   names: Map<string, boolean>
@@ -193,7 +198,7 @@ export function urlTemplate(server: ApiServer, path: string, known: KnownParamet
   const { origin } = server
   const shown = url.replaceAll(
     /\{(\+?)([^{}]+)\}/g,
-    (_match, plus, name) => `{${plus}${safeKey(name)}}`,
+    (_match, plus, name) => `{${known.get(name) === 'encoded' ? '+' : plus}${safeKey(name)}}`,
   )
   const rest = shown.slice(origin.length).split('?', 1)[0] ?? ''
   return { url, origin, path: rest.startsWith('/') ? rest : `/${rest}`, names }
@@ -208,7 +213,7 @@ function withoutFragment(path: string): string {
 /** `{+x}`, `{x+}` and `{x*}` are ways to say that a value spans segments. */
 function placeholder(text: string, known: KnownParameters): { name: string; spans: boolean } {
   const declared = known.get(text)
-  if (declared !== undefined) return { name: text, spans: declared }
+  if (declared !== undefined) return { name: text, spans: declared === 'segments' }
   const match = /^\+(.+)$|^(.+)[+*]$/.exec(text)
   const name = match?.[1] ?? match?.[2]
   return name === undefined ? { name: text, spans: false } : { name, spans: true }

@@ -115,7 +115,7 @@ function hints(method: HttpMethod): ToolSpec['annotations'] {
 function templateOf(source: Operation, parameters: readonly ParameterSource[]): UrlTemplate {
   const declared = (place: string) => parameters.filter((p) => p.in === place)
   const query = new Set(declared('query').map(({ name }) => name))
-  const path = new Map(declared('path').map(({ name, spans }) => [name, spans]))
+  const path = new Map(declared('path').map(({ name, reach }) => [name, reach]))
   return urlTemplate(source.server, withoutDeclaredQuery(source.path, query), path)
 }
 
@@ -157,7 +157,7 @@ function undeclared(name: string, allowReserved: boolean): ParameterSource {
     style: 'simple',
     explode: false,
     allowReserved,
-    spans: allowReserved,
+    reach: allowReserved ? 'segments' : 'segment',
     contentType: undefined,
     parts: [{ source: { type: 'string' }, trail: undefined }],
   }
@@ -185,7 +185,7 @@ function querystringFields(
     style: 'form',
     explode: true,
     allowReserved: false,
-    spans: false,
+    reach: 'segment',
     contentType: undefined,
     parts: [...parts],
   }))

@@ -12,6 +12,8 @@ const rules = operationRules({
     { method: 'GET', path: '/files/{+path}' },
     { method: 'GET', path: '/repos/{+path}/raw' },
     { method: 'GET', path: '/a b/ü' },
+    { method: 'GET', path: '/projects/{+id}/issues' },
+    { method: 'GET', path: '/projects/{+id}/files/{+path}/raw' },
   ],
 })
 
@@ -37,6 +39,9 @@ test.each([
   ['GET', '/repos/a/b/raw'],
   ['GET', '/a%20b/%C3%BC'],
   ['GET', '/v1/x/../pets/7'],
+  ['GET', '/projects/7/issues'],
+  ['GET', '/projects/group%2Fproject/issues'],
+  ['GET', '/projects/group%2fproject/files/lib%2Fa.rb/raw'],
 ])('%s %s is allowed', (method, path) => {
   expect(allows(method, path)).toBe(true)
 })
@@ -77,6 +82,12 @@ test.each([
   ['GET', '/files/a%2F..%2F..%2Fsecret'],
   ['GET', '/files/a/..%2F..%2Fsecret'],
   ['GET', '/repos/raw'],
+  ['GET', '/projects/group%2Fproject'],
+  ['GET', '/projects/group%2F..%2F..%2Fadmin/issues'],
+  ['GET', '/projects/%2e%2e%2Fadmin/issues'],
+  ['GET', '/projects/..%2Fissues'],
+  ['GET', '/projects/group%2Fproject/members'],
+  ['DELETE', '/projects/group%2Fproject/issues'],
 ])('%s %s is refused', (method, path) => {
   expect(allows(method, path)).toBe(false)
 })

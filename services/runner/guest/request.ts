@@ -98,7 +98,9 @@ function pathPart(parameter: ParameterSpec, value: unknown, spans: boolean): str
     throw new RequestError(`"${key}" stands in the address and must not be empty.`)
   }
   const keepsReserved = spans || parameter.allowReserved === true
-  const esc: Escape = keepsReserved ? (text) => escapeUnreserved(text, pathDelimiters) : escapeAll
+  const esc: Escape = keepsReserved
+    ? (text) => escapeUnreserved(text, pathDelimiters)
+    : escapeSegment
   const text =
     parameter.contentType === undefined
       ? pathText(value, parameter, esc)
@@ -109,6 +111,11 @@ function pathPart(parameter: ParameterSpec, value: unknown, spans: boolean): str
     throw new RequestError(`"${key}" must not contain "." or ".." as a path segment.`)
   }
   return text
+}
+
+/** A slash that is encoded already is not encoded again: documents ask for `group%2Fproject`, and mean it. */
+function escapeSegment(text: string): string {
+  return escapeAll(text).replaceAll(/%252F/gi, '%2F')
 }
 
 function fullyDecoded(text: string): string {
