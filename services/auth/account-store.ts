@@ -18,23 +18,31 @@ export async function countOne(
 
 export async function createMagicLink(
   sql: Querying,
-  row: { tokenHash: Buffer; email: string; returnTo: string; createdAt: Date; expiresAt: Date },
+  row: {
+    tokenHash: Buffer
+    email: string
+    returnTo: string
+    browserHash: Buffer | null
+    createdAt: Date
+    expiresAt: Date
+  },
 ): Promise<void> {
   await sql`
-    insert into magic_links (token_hash, email, return_to, created_at, expires_at)
-    values (${row.tokenHash}, ${row.email}, ${row.returnTo}, ${row.createdAt}, ${row.expiresAt})`
+    insert into magic_links (token_hash, email, return_to, browser_hash, created_at, expires_at)
+    values (${row.tokenHash}, ${row.email}, ${row.returnTo}, ${row.browserHash}, ${row.createdAt},
+      ${row.expiresAt})`
 }
 
-/** Uses up the link; undefined when it is unknown, used or over. */
+/** Uses up the link; undefined when it is unknown, used or over. The way back is that of the browser that asked. */
 export async function consumeMagicLink(
   sql: Querying,
-  tokenHash: Buffer,
-  now: Date,
+  { tokenHash, browserHash, now }: { tokenHash: Buffer; browserHash: Buffer | null; now: Date },
 ): Promise<{ email: string; returnTo: string } | undefined> {
   const [row] = await sql<{ email: string; returnTo: string }[]>`
     update magic_links set consumed_at = ${now}
     where token_hash = ${tokenHash} and consumed_at is null and expires_at > ${now}
-    returning email, return_to as "returnTo"`
+    returning email,
+      case when browser_hash = ${browserHash} then return_to else '' end as "returnTo"`
   return row
 }
 

@@ -21,14 +21,16 @@ beforeAll(async () => {
 })
 afterAll(() => auth[Symbol.asyncDispose]())
 
-const ask = (changes: { email?: string; clientIp?: string; returnTo?: string } = {}) =>
+type Asked = { email?: string; clientIp?: string; returnTo?: string; browser?: string }
+const ask = (changes: Asked = {}) =>
   auth.sessions.startMagicLink({
     email: randomEmail(),
     clientIp: randomIp(),
     returnTo: '',
     ...changes,
   })
-const finish = (token: string) => auth.sessions.finishMagicLink({ token, userAgent: 'test' })
+const finish = (token: string, browser = '') =>
+  auth.sessions.finishMagicLink({ token, userAgent: 'test', browser })
 const failure = (promise: Promise<unknown>): Promise<unknown> =>
   promise.then(
     () => undefined,
@@ -82,8 +84,8 @@ describe('a magic link', () => {
   })
 
   test('brings the visitor back to a path of our own, and to no other place', async () => {
-    await ask({ returnTo: '/oauth/authorize?client_id=x&state=a%2Fb' })
-    const { returnTo } = await finish(linkTokenOf(auth.mails.at(-1)))
+    await ask({ returnTo: '/oauth/authorize?client_id=x&state=a%2Fb', browser: 'hers' })
+    const { returnTo } = await finish(linkTokenOf(auth.mails.at(-1)), 'hers')
     expect(returnTo).toBe('/oauth/authorize?client_id=x&state=a%2Fb')
     for (const evil of [
       '//evil.example',
@@ -93,6 +95,21 @@ describe('a magic link', () => {
       'x',
     ]) {
       expect(await reason(ask({ returnTo: evil }))).toBe('return_to_invalid')
+    }
+  })
+
+  test('leads nowhere that somebody else chose: not in another browser, nor when none asked', async () => {
+    const returnTo = '/oauth/authorize?client_id=lure'
+    for (const [asked, finished] of [
+      ['the sender’s', 'hers'],
+      ['the sender’s', ''],
+      ['', ''],
+      ['', 'hers'],
+    ]) {
+      await ask({ returnTo, browser: asked ?? '' })
+      const done = await finish(linkTokenOf(auth.mails.at(-1)), finished)
+      expect([asked, finished, done.returnTo]).toEqual([asked, finished, ''])
+      expect(done.sessionToken).toStartWith('bms_')
     }
   })
 

@@ -44,7 +44,7 @@ const DAY_MS = 86_400_000
 /** Mails a link. Nothing in it depends on whether the address is known: users are made when a link is redeemed. */
 export async function startMagicLink(
   options: SignInOptions,
-  request: { email: string; clientIp: string; returnTo: string },
+  request: { email: string; clientIp: string; returnTo: string; browser: string },
 ): Promise<void> {
   const { sql, sendMail, publicUrl, log, now } = options
   if (!isReturnPath(request.returnTo, publicUrl)) {
@@ -58,6 +58,7 @@ export async function startMagicLink(
     tokenHash: tokenHash(token),
     email,
     returnTo: request.returnTo,
+    browserHash: browserHash(request.browser),
     createdAt: new Date(now()),
     expiresAt: new Date(now() + LINK_TTL_MS),
   })
@@ -74,13 +75,17 @@ export async function startMagicLink(
 /** Redeems a link once and opens a session. Throws `link_invalid`. */
 export async function finishMagicLink(
   options: SignInOptions,
-  request: { token: string; userAgent: string },
+  request: { token: string; userAgent: string; browser: string },
 ): Promise<{ sessionToken: string; session: Session; returnTo: string }> {
   const { sql, now } = options
   const at = new Date(now())
   const sessionToken = newOpaqueToken('bms')
   return inTransaction(sql, async (transaction) => {
-    const link = await consumeMagicLink(transaction, tokenHash(request.token), at)
+    const link = await consumeMagicLink(transaction, {
+      tokenHash: tokenHash(request.token),
+      browserHash: browserHash(request.browser),
+      now: at,
+    })
     if (link === undefined) {
       throw unauthenticated('link_invalid', 'This link was used or has expired. Ask for a new one.')
     }
@@ -114,6 +119,11 @@ export async function getSession(sql: Sql, sessionToken: string, now: number): P
     throw unauthenticated('session_invalid', 'You are signed out. Sign in again.')
   }
   return session
+}
+
+/** Null matches no browser, not even one without a secret. */
+function browserHash(browser: string): Buffer | null {
+  return browser === '' ? null : tokenHash(browser)
 }
 
 /** Counts before anything is done, and fails when it cannot count. */

@@ -51,6 +51,25 @@ describe('signing in', () => {
     })
   })
 
+  test('the way back belongs to the browser that asked', async () => {
+    const submit = (path: string, fields: Record<string, string>, cookie: string) =>
+      fetch(`${gw.origin}${path}`, form(fields, { origin: gw.origin, cookie }))
+    const sent = await submit('/login', { email: 'ada@example.com', return_to: '/a' }, '')
+    const [cookie = '', ...attributes] = (sent.headers.get('set-cookie') ?? '').split('; ')
+    expect(cookie).toMatch(/^__Host-bmm-browser=[A-Za-z0-9_-]{43}$/)
+    expect(attributes).toEqual(['Path=/', 'Secure', 'HttpOnly', 'SameSite=Lax', 'Max-Age=900'])
+    const secret = cookie.split('=')[1] ?? ''
+    expect(world.asked.links.at(-1)?.browser).toBe(secret)
+    await submit('/login', { email: 'ada@example.com', return_to: '/b' }, cookie)
+    expect(world.asked.links.at(-1)?.browser).toBe(secret)
+    await submit('/login', { email: 'ada@example.com' }, '__Host-bmm-browser=chosen')
+    expect(world.asked.links.at(-1)?.browser).toMatch(/^[A-Za-z0-9_-]{43}$/)
+
+    await submit('/login/finish', { token: 'link-1' }, cookie)
+    await submit('/login/finish', { token: 'link-1' }, '')
+    expect(world.asked.browsers).toEqual([secret, ''])
+  })
+
   test('the way back never leads to another site', async () => {
     for (const evil of [
       'https://evil.example',

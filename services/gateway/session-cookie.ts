@@ -3,6 +3,10 @@
 /** The prefix makes browsers refuse the cookie from subdomains and without Secure; kept on localhost over http. */
 const SESSION_COOKIE = '__Host-bmm'
 const MAX_AGE_SECONDS = 30 * 86_400
+/** Says that a sign-in mail was asked for by this browser; it lives as long as the link. */
+const BROWSER_COOKIE = '__Host-bmm-browser'
+const BROWSER_SECONDS = 15 * 60
+const browserPattern = /^[A-Za-z0-9_-]{43}$/
 const sessionPattern = /^bms_[A-Za-z0-9_-]{1,190}$/
 
 /** What the shape of a bearer says is a service token; whether it is one says `auth`. */
@@ -32,6 +36,16 @@ export function sessionOf(request: Request): SessionSource {
 export function browserSession(request: Request): string {
   const token = cookieOf(request, SESSION_COOKIE)
   return token !== undefined && sessionPattern.test(token) ? token : ''
+}
+
+/** The secret of a browser that asked for a sign-in mail, or ''. */
+export function browserSecret(request: Request): string {
+  const secret = cookieOf(request, BROWSER_COOKIE)
+  return secret !== undefined && browserPattern.test(secret) ? secret : ''
+}
+
+export function browserCookie(secret: string): string {
+  return `${BROWSER_COOKIE}=${secret}; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=${BROWSER_SECONDS}`
 }
 
 export function sessionCookie(token: string): string {

@@ -70,8 +70,10 @@ function nothingAsked() {
     revoke: [] as RevokeTokenRequest[],
     authorize: [] as StartAuthorizationRequest[],
     decide: [] as DecideConsentRequest[],
-    links: [] as { email: string; clientIp: string; returnTo: string }[],
+    links: [] as { email: string; clientIp: string; returnTo: string; browser: string }[],
     finished: [] as string[],
+    /** The secret of the browser, with each finished sign-in. */
+    browsers: [] as string[],
     ended: [] as string[],
   }
 }
@@ -161,7 +163,8 @@ function sessionStandIn(asked: AskedOfAuth, router: ConnectRouter): void {
       asked.links.push(request)
       return {}
     },
-    finishMagicLink({ token }) {
+    finishMagicLink({ token, browser }) {
+      asked.browsers.push(browser)
       if (token !== 'link-1') throw unauthenticated('link_invalid', 'The link is not valid.')
       asked.finished.push(token)
       return { sessionToken: session, returnTo: '/oauth/authorize?x=1', session: {} }

@@ -31,7 +31,7 @@ export function sessionRoutes(options: SessionRoutesOptions) {
       async ({ request, body, set }) => {
         admit(request, options)
         const { clientIp } = arrivals.of(request)
-        await sessions.startMagicLink({ email: body.email, clientIp, returnTo: '' })
+        await sessions.startMagicLink({ email: body.email, clientIp })
         set.status = 202
         return { message: 'If the address can receive mail, a link is on its way.' }
       },

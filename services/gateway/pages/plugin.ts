@@ -1,5 +1,6 @@
 /** The pages that people see in a browser: sign-in, consent, and what went wrong. */
 
+import { randomBytes } from 'node:crypto'
 import { reasonOf } from '@bmm/lib/errors'
 import type { SessionService } from '@bmm/proto/auth/v1/auth_service'
 import type {
@@ -16,6 +17,8 @@ import { nameOf, type ResourceOptions, resourceIn } from '../oauth/resource.ts'
 import { problem, problemFrom } from '../problem.ts'
 import { admitVisitor, type RateLimiter } from '../rate-limit.ts'
 import {
+  browserCookie,
+  browserSecret,
   browserSession,
   expiredSessionCookie,
   originFault,
@@ -63,6 +66,8 @@ export function pagesPlugin(options: PagesOptions) {
     .get('/oauth/authorize', ({ request }) => page(request, () => authorize(request, options)))
     .post('/oauth/consent', ({ request }) => page(request, () => decide(request, options)), none)
 }
+
+const BROWSER_SECRET_BYTES = 32
 
 const none = { parse: 'none' } as const
 
@@ -115,11 +120,14 @@ async function startLogin(request: Request, options: PagesOptions): Promise<Resp
   const form = await readForm(request)
   const returnTo = returnPath(onlyValue(form, 'return_to'))
   const email = (onlyValue(form, 'email') ?? '').trim()
+  // Several tabs of one browser ask with one secret: none takes the way back from another.
+  const browser = browserSecret(request) || randomBytes(BROWSER_SECRET_BYTES).toString('base64url')
   try {
     await options.sessions.startMagicLink({
       email,
       clientIp: options.arrivals.of(request).clientIp,
       returnTo,
+      browser,
     })
   } catch (thrown) {
     const found = problemFrom(thrown)
@@ -127,7 +135,9 @@ async function startLogin(request: Request, options: PagesOptions): Promise<Resp
     const fault = found.code === 'invalid_request' ? 'That is not an email address.' : found.detail
     return loginPage({ returnTo, fault, email, status: found.status })
   }
-  return mailSentPage(returnTo, options.mailbox)
+  const page = mailSentPage(returnTo, options.mailbox)
+  page.headers.set('set-cookie', browserCookie(browser))
+  return page
 }
 
 async function finishLogin(request: Request, options: PagesOptions): Promise<Response> {
@@ -136,6 +146,7 @@ async function finishLogin(request: Request, options: PagesOptions): Promise<Res
     const finished = await options.sessions.finishMagicLink({
       token,
       userAgent: userAgentOf(request),
+      browser: browserSecret(request),
     })
     return seeOther(returnPath(finished.returnTo) || '/', {
       'set-cookie': sessionCookie(finished.sessionToken),

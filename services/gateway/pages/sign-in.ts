@@ -34,7 +34,7 @@ export function mailSentPage(returnTo: string, mailbox: string | undefined): Res
   return pageResponse({
     title: 'Look into your mail',
     body: html`<h1>Look into your mail</h1>
-<p>If the address can receive mail, a link is on its way. It works once and for 15 minutes.</p>
+<p>If the address can receive mail, a link is on its way. It works once and for 15 minutes.${returnTo === '' ? '' : ' Open it in this browser to go on where you were.'}</p>
 ${mailbox === undefined ? undefined : html`<p class="note">In development no mail is sent: the link is in the newest file of <code>${mailbox}</code> on the machine that runs the platform.</p>`}
 <p class="quiet">Nothing there? Look among unwanted mail, or <a href="${again}">ask for another link</a>.</p>`,
   })
