@@ -42,3 +42,10 @@ test('two questions of an organisation run at a time, and four of all', async ()
   await Promise.all(under)
   expect(await reasonFor(read(span({ orgId: 'a' })))).toBeUndefined()
 })
+
+test('a question that the database gives up is too long, and gives its place back', async () => {
+  const read = callStatsReader(async () => {
+    throw Object.assign(new Error('canceling statement'), { code: '57014' })
+  })
+  for (let n = 0; n < 5; n++) expect(await reasonFor(read(span()))).toBe('range_too_long')
+})

@@ -40,6 +40,8 @@ export function callStatsReader(sum: (span: RollupSpan) => Promise<RollupSums>):
     all++
     try {
       return statsFrom(span, await sum(span))
+    } catch (thrown) {
+      throw isStatementTimeout(thrown) ? tooMuch() : thrown
     } finally {
       all--
       const left = (reads.get(span.orgId) ?? 1) - 1
@@ -62,6 +64,15 @@ function wholeIntervals(span: RollupSpan): RollupSpan {
     throw invalid('range_too_long', `By ${interval}, ${days} days can be asked for at a time.`)
   }
   return { ...span, from: new Date(first), to: new Date(end) }
+}
+
+/** SQLSTATE query_canceled: a server of a thousand tools over a year is more than the limit of a statement takes. */
+function isStatementTimeout(thrown: unknown): boolean {
+  return thrown instanceof Error && 'code' in thrown && thrown.code === '57014'
+}
+
+function tooMuch() {
+  return invalid('range_too_long', 'That is too much to sum up: ask for fewer days, or one tool.')
 }
 
 function statsFrom({ from, to }: RollupSpan, { tools, points }: RollupSums): CallStats {

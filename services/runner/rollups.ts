@@ -29,6 +29,8 @@ export interface Rollups extends AsyncDisposable {
 const FLUSH_MS = 750
 const BATCH_ROLLUPS = 2_000
 const PURGE_MS = 60 * 60 * 1_000
+/** A process that lives for less than an hour forgets old rows too. */
+const FIRST_PURGE_MS = 60_000
 
 export function openRollups(options: {
   meter: Meter
@@ -49,6 +51,7 @@ export function openRollups(options: {
   const flushTimer = setInterval(() => {
     if (running === undefined && (pending !== undefined || meter.size > 0)) void flush()
   }, options.flushMs ?? FLUSH_MS)
+  const firstPurge = setTimeout(() => void purge(), FIRST_PURGE_MS)
   const purgeTimer = setInterval(() => void purge(), PURGE_MS)
 
   /** Stores what is pending, then what was counted; false when there is more than one batch of it. */
@@ -106,6 +109,7 @@ export function openRollups(options: {
     flush,
     async [Symbol.asyncDispose]() {
       clearInterval(flushTimer)
+      clearTimeout(firstPurge)
       clearInterval(purgeTimer)
       await flush()
     },

@@ -177,8 +177,8 @@ export function openRunner(options: {
       await reconciler.stop()
       await engine.stop()
       calls?.stop('the runner is stopping')
-      await rollups[Symbol.asyncDispose]()
-      await runLog[Symbol.asyncDispose]()
+      // Side by side: where Postgres is away, both wait for it as long as they may.
+      await Promise.all([rollups[Symbol.asyncDispose](), runLog[Symbol.asyncDispose]()])
     },
   }
 }
