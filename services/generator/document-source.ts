@@ -1,6 +1,6 @@
 /** Fetching an OpenAPI document by its address, under the egress policy, redirects asked again one by one. */
 import { egressFetch } from '@bmm/lib/egress'
-import { EgressError, publicPolicy } from '@bmm/lib/egress-policy'
+import { destinationOf, EgressError, type EgressPolicy, publicPolicy } from '@bmm/lib/egress-policy'
 import { invalid } from '@bmm/lib/errors'
 import type { TargetService } from '@bmm/proto/broker/v1/broker_service'
 import type { Client } from '@connectrpc/connect'
@@ -17,14 +17,16 @@ export type DocumentSource = (
   signal: AbortSignal,
 ) => Promise<FetchedDocument>
 
-/** Private addresses are those of the operator's list, asked anew each time. Throws `fetch_refused`, `fetch_failed`. */
-export function documentSource(
+/** What an organisation may reach. Private addresses are those of the operator's list, asked anew each time. */
+export type PolicySource = (orgId: string, signal: AbortSignal) => Promise<EgressPolicy>
+
+export function policySource(
   targets: Client<typeof TargetService>,
   ownListeners: readonly string[],
-): DocumentSource {
-  return async (url, orgId, signal) => {
+): PolicySource {
+  return async (orgId, signal) => {
     const allowed = await targets.listTargets({}, { signal })
-    const policy = publicPolicy({
+    return publicPolicy({
       ownListeners,
       isTargetAllowed: (host, port) =>
         allowed.targets.some(
@@ -34,6 +36,24 @@ export function documentSource(
             (target.orgId === '' || target.orgId === orgId),
         ),
     })
+  }
+}
+
+/** Why the broker would refuse an origin by its name alone, or undefined. Nothing is resolved. */
+export function originFault(origin: string, policy: EgressPolicy): string | undefined {
+  try {
+    destinationOf(origin, policy)
+    return undefined
+  } catch (error) {
+    if (!(error instanceof EgressError)) throw error
+    return error.message
+  }
+}
+
+/** Throws `fetch_refused`, `fetch_failed`. */
+export function documentSource(policyOf: PolicySource): DocumentSource {
+  return async (url, orgId, signal) => {
+    const policy = await policyOf(orgId, signal)
     let at = url
     for (let hop = 0; hop <= MAX_REDIRECTS; hop++) {
       const answer = await fetched(at, policy, signal)
@@ -50,7 +70,7 @@ export function documentSource(
   }
 }
 
-async function fetched(url: string, policy: ReturnType<typeof publicPolicy>, signal: AbortSignal) {
+async function fetched(url: string, policy: EgressPolicy, signal: AbortSignal) {
   try {
     return await egressFetch(url, {
       policy,

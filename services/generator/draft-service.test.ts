@@ -58,6 +58,20 @@ describe('drafts', () => {
     expect(spec.name).toBe('Mine')
     expect(spec.tools.map((tool) => tool.operation?.url)).toEqual(['https://other.example.com/b'])
   })
+  test('an address that only the operator could allow is told at once, until it is allowed', async () => {
+    const draftOf = async () => {
+      const { draft } = await calls.drafts.createDraft(
+        { source: { case: 'document', value: petDocument }, baseUrl: 'http://10.0.0.5:8080' },
+        await generator.as(owner),
+      )
+      return draft?.notes.map(({ message }) => message).filter((each) => /operator/.test(each))
+    }
+    expect(await draftOf()).toEqual([expect.stringContaining('targets allow 10.0.0.5:8080')])
+    generator.neighbours.targets = [{ host: '10.0.0.5', port: 8080, orgId: 'org_another' }]
+    expect(await draftOf()).toHaveLength(1)
+    generator.neighbours.targets = [{ host: '10.0.0.5', port: 8080, orgId: owner.orgId }]
+    expect(await draftOf()).toEqual([])
+  })
   test('a malformed document is refused with its line', async () => {
     const document = new TextEncoder().encode('openapi: 3.1.0\ninfo:\n  title: [\n')
     const refused = calls.drafts.createDraft(

@@ -1,5 +1,5 @@
 /** Making drafts: hostile documents become shown bytes with notes, and are kept for 24 hours. */
-import { invalid, limited } from '@bmm/lib/errors'
+import { errorFrom, invalid, limited } from '@bmm/lib/errors'
 import type { UserClaims } from '@bmm/lib/identity'
 import { newId } from '@bmm/lib/ids'
 import type { Log } from '@bmm/lib/log'
@@ -8,7 +8,7 @@ import { digestOf } from '@bmm/spec/digest'
 import { parseServerSpec, type ServerSpec, serverSpecBytes } from '@bmm/spec/server-spec'
 import { CodeError, readSpecBytes, scanSpecBytes } from './code/code.ts'
 import type { StartChild } from './disposable.ts'
-import type { DocumentSource } from './document-source.ts'
+import { type DocumentSource, originFault, type PolicySource } from './document-source.ts'
 import * as store from './draft-store.ts'
 import { importDocument } from './openapi/import-document.ts'
 import { ImportError } from './openapi/import-error.ts'
@@ -49,6 +49,7 @@ type Content = { spec: ServerSpec; notes: store.DraftNote[]; tags: store.DraftTa
 export type DraftingOptions = {
   sql: Sql
   fetchDocument: DocumentSource
+  policyOf: PolicySource
   log: Log
   now: () => Date
   /** Where the children come from that read documents and specs. */
@@ -72,6 +73,7 @@ export function drafting(options: DraftingOptions): Drafting {
     const scanning = { signal, log, start: options.startCodeChild }
     const scanned = await turn(user.orgId, () => scannedContent(spec, scanning))
     const { bytes, shown } = scanned
+    const unreachable = await unreachableOrigins(shown, user.orgId, signal, options)
     const draft: store.DraftRow = {
       id: newId('dft'),
       orgId: user.orgId,
@@ -80,7 +82,7 @@ export function drafting(options: DraftingOptions): Drafting {
       tools: shown.tools.length,
       spec: bytes,
       specDigest: digestOf(bytes),
-      notes: [...scanned.notes, ...notes].slice(0, MAX_NOTES),
+      notes: [...unreachable, ...scanned.notes, ...notes].slice(0, MAX_NOTES),
       tags: tags.slice(0, MAX_TAGS),
       expiresAt: new Date(now().getTime() + DRAFT_HOURS * 3_600_000),
     }
@@ -169,6 +171,24 @@ function boundedBytes(spec: ServerSpec): Uint8Array {
   const bytes = serverSpecBytes(spec)
   if (bytes.length <= MAX_DRAFT_BYTES) return bytes
   throw invalid('document_too_large', 'The draft is too large. Choose a part of the API.')
+}
+
+/** Told here, because the first call is a late moment to learn that the operator has to allow something. */
+async function unreachableOrigins(
+  { egress }: ServerSpec,
+  orgId: string,
+  signal: AbortSignal,
+  { policyOf, log }: DraftingOptions,
+): Promise<store.DraftNote[]> {
+  try {
+    const policy = await policyOf(orgId, signal)
+    const faults = egress.map(({ origin }) => originFault(origin, policy))
+    return faults.filter((fault) => fault !== undefined).map((fault) => warning('', fault))
+  } catch (error) {
+    signal.throwIfAborted()
+    log.warn({ err: errorFrom(error) }, 'a draft was made without asking what may be reached')
+    return []
+  }
 }
 
 type NoteFinding = Pick<Finding, 'path' | 'message'> & { rule?: Finding['rule'] }

@@ -12,7 +12,7 @@ import { BUILD_QUEUE, BUILDS_AT_ONCE } from './build-queue.ts'
 import { buildWatch } from './build-watch.ts'
 import { buildWorker, PATIENCE_MS } from './build-worker.ts'
 import { configFrom } from './config.ts'
-import { documentSource } from './document-source.ts'
+import { documentSource, policySource } from './document-source.ts'
 import { openDownstream, statementCheck } from './downstream.ts'
 import { drafting } from './drafting.ts'
 import { generatorMetrics } from './generator-metrics.ts'
@@ -32,13 +32,14 @@ closing.defer(() => sql.end({ timeout: 5 }))
 await migrate(sql, 'generator', readMigrations(join(import.meta.dir, 'migrations')))
 const downstream = openDownstream({ identity, rpcDir })
 const targets = rpcClient(TargetService, { identity, rpcDir, to: 'broker' })
+const policyOf = policySource(targets, ownListeners)
 const hints = closing.use(openHints(redisUrl, log))
 const builds = closing.use(openQueue(BUILD_QUEUE, redisUrl, log))
 const check = statementCheck(downstream.statements)
 const parts = { sql, hints, log, now: () => new Date(), downstream, check, builds, publicUrl }
 const shared = { ...parts, ...closing.use(openSpareChildren()) }
 const stops = stopping(shared)
-const draft = drafting({ ...shared, fetchDocument: documentSource(targets, ownListeners) })
+const draft = drafting({ ...shared, policyOf, fetchDocument: documentSource(policyOf) })
 const ending = new AbortController()
 const watch = buildWatch({ ...shared, ending: ending.signal })
 const worker = buildWorker({ ...shared, patienceMs: PATIENCE_MS })

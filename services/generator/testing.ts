@@ -24,7 +24,7 @@ import type { CallOptions } from '@connectrpc/connect'
 import { BUILD_QUEUE } from './build-queue.ts'
 import { buildWatch } from './build-watch.ts'
 import { type BuildTimes, buildWorker } from './build-worker.ts'
-import { documentSource } from './document-source.ts'
+import { documentSource, policySource } from './document-source.ts'
 import { type Downstream, openDownstream, signedOf, statementCheck } from './downstream.ts'
 import { drafting } from './drafting.ts'
 import { type Hints, openHints } from './hints.ts'
@@ -225,6 +225,7 @@ export async function openTestGenerator(options: TestGeneratorOptions): Promise<
   const log = testLog
   const downstream = openDownstream({ identity, rpcDir })
   const targets = rpcClient(TargetService, { identity, rpcDir, to: 'broker' })
+  const policyOf = policySource(targets, ['localhost:8787'])
   const hints = stack.use(openHints(redis.url, log))
   const builds = stack.use(openQueue(BUILD_QUEUE, redis.url, log))
   const check = statementCheck(downstream.statements)
@@ -242,7 +243,7 @@ export async function openTestGenerator(options: TestGeneratorOptions): Promise<
     ...shared,
     stopping: stops,
     statements: downstream.statements,
-    draft: drafting({ ...shared, fetchDocument: documentSource(targets, ['localhost:8787']) }),
+    draft: drafting({ ...shared, policyOf, fetchDocument: documentSource(policyOf) }),
     watch: buildWatch({
       ...shared,
       ending: ending.signal,
