@@ -9,7 +9,9 @@ test('each comes once, in order, never early and at most a tick late', async () 
   const begun = performance.now()
   const came: { delayMs: number; afterMs: number }[] = []
   for (const delayMs of [160, 10, 60, 110]) {
-    deadlines.set(delayMs, () => came.push({ delayMs, afterMs: performance.now() - begun }))
+    deadlines.set(delayMs, {
+      expire: () => came.push({ delayMs, afterMs: performance.now() - begun }),
+    })
   }
   await Bun.sleep(400)
   expect(came.map(({ delayMs }) => delayMs)).toEqual([10, 60, 110, 160])
@@ -23,8 +25,8 @@ test('each comes once, in order, never early and at most a tick late', async () 
 test('an earlier one than all that are set comes in time', async () => {
   const deadlines = createDeadlines()
   const came: string[] = []
-  deadlines.set(5_000, () => came.push('late'))
-  deadlines.set(20, () => came.push('soon'))
+  deadlines.set(5_000, { expire: () => came.push('late') })
+  deadlines.set(20, { expire: () => came.push('soon') })
   await Bun.sleep(200)
   expect(came).toEqual(['soon'])
 })
@@ -32,8 +34,8 @@ test('an earlier one than all that are set comes in time', async () => {
 test('a cleared one does not come, and clearing it again changes nothing', async () => {
   const deadlines = createDeadlines()
   const came: string[] = []
-  const cleared = deadlines.set(20, () => came.push('cleared'))
-  deadlines.set(20, () => came.push('kept'))
+  const cleared = deadlines.set(20, { expire: () => came.push('cleared') })
+  deadlines.set(20, { expire: () => came.push('kept') })
   deadlines.clear(cleared)
   deadlines.clear(cleared)
   deadlines.clear(undefined)
@@ -45,11 +47,13 @@ test('one that is cleared by another of the same moment does not come', async ()
   const deadlines = createDeadlines(() => Math.floor(performance.now() / TICK_MS) * TICK_MS)
   const came: string[] = []
   let second: Deadline | undefined
-  deadlines.set(20, () => {
-    came.push('first')
-    deadlines.clear(second)
+  deadlines.set(20, {
+    expire() {
+      came.push('first')
+      deadlines.clear(second)
+    },
   })
-  second = deadlines.set(20, () => came.push('second'))
+  second = deadlines.set(20, { expire: () => came.push('second') })
   await Bun.sleep(200)
   expect(came).toEqual(['first'])
 })
@@ -57,8 +61,10 @@ test('one that is cleared by another of the same moment does not come', async ()
 test('one that sets another goes on', async () => {
   const deadlines = createDeadlines()
   let count = 0
-  const again = () => {
-    if (++count < 3) deadlines.set(5, again)
+  const again = {
+    expire() {
+      if (++count < 3) deadlines.set(5, again)
+    },
   }
   deadlines.set(5, again)
   await Bun.sleep(400)

@@ -77,7 +77,8 @@ export interface Frame {
 /** The JSON of a control payload. Throws FrameFault when it is too large, too deep, not UTF-8 or not JSON. */
 export function parseControl(payload: Uint8Array, limitBytes = MAX_CONTROL_BYTES): unknown {
   if (payload.length > limitBytes) throw new FrameFault('a control payload is too large')
-  if (nestingOf(payload) > MAX_CONTROL_DEPTH) throw new FrameFault('a control payload is too deep')
+  if (!isFlat(payload) && nestingOf(payload) > MAX_CONTROL_DEPTH)
+    throw new FrameFault('a control payload is too deep')
   try {
     return JSON.parse(strictDecoder.decode(payload))
   } catch {
@@ -107,6 +108,11 @@ export function writeUint32(bytes: Uint8Array, at: number, value: number): void 
   bytes[at + 1] = value >>> 16
   bytes[at + 2] = value >>> 8
   bytes[at + 3] = value
+}
+
+/** One object without another bracket in it, as most control payloads are: seen without a look at every byte. */
+function isFlat(json: Uint8Array): boolean {
+  return json.lastIndexOf(0x7b) <= 0 && json.indexOf(0x5b) < 0
 }
 
 /** The deepest nesting of `{` and `[` outside strings, found without parsing: parsers recurse. */

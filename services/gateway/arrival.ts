@@ -10,8 +10,8 @@ export type Arrival = {
   /** Made here; never taken from outside. */
   requestId: string
   readonly clientIp: string
-  /** The headers that every answer has, with more. */
-  headers(more: Record<string, string>): Record<string, string>
+  /** The headers that every answer has; with those of one that nobody stores where a media type is given. */
+  headers(mediaType?: string): Record<string, string>
   /**
    * Lifts the idle limit of the connection, for answers that may be silent for long; returns the way to put it back,
    * which must be taken before the answer ends, or an idle connection would stay for ever.

@@ -37,22 +37,22 @@ export async function readBody(request: Request, rules: BodyRules): Promise<Uint
   if (mediaTypeOf(request) !== mediaType) {
     throw new BodyFault('media_type', `The Content-Type must be ${mediaType}.`)
   }
-  const tooLarge = () =>
-    new BodyFault('too_large', `The body may have at most ${limitBytes} bytes.`)
   const declared = request.headers.get('content-length')
-  if (declared !== null && Number(declared) > limitBytes) throw tooLarge()
+  if (declared !== null && Number(declared) > limitBytes) throw tooLarge(limitBytes)
   // A stream costs more than all else that is done to a small body.
   const parts = declared === null ? readParts(request, limitBytes) : undefined
   const { promise, resolve, reject } = Promise.withResolvers<Uint8Array | undefined>()
-  const deadline = deadlines.set(timeoutMs, () => {
-    reject(new BodyFault('too_slow', 'The body did not arrive in time.'))
-    parts?.giveUp()
+  const deadline = deadlines.set(timeoutMs, {
+    expire() {
+      reject(new BodyFault('too_slow', 'The body did not arrive in time.'))
+      parts?.giveUp()
+    },
   })
   const read = parts?.whole ?? request.bytes()
   read.then(resolve, reject)
   try {
     const bytes = await promise
-    if (bytes === undefined || bytes.length > limitBytes) throw tooLarge()
+    if (bytes === undefined || bytes.length > limitBytes) throw tooLarge(limitBytes)
     return bytes
   } catch (error) {
     throw error instanceof BodyFault
@@ -61,6 +61,10 @@ export async function readBody(request: Request, rules: BodyRules): Promise<Uint
   } finally {
     deadlines.clear(deadline)
   }
+}
+
+function tooLarge(limitBytes: number): BodyFault {
+  return new BodyFault('too_large', `The body may have at most ${limitBytes} bytes.`)
 }
 
 /** A body that does not say how long it is; undefined when it is longer than the limit. */
@@ -85,12 +89,16 @@ function readParts(request: Request, limitBytes: number) {
 
 /** The media type without its parameters, lower case. */
 export function mediaTypeOf(request: Request): string {
-  return (request.headers.get('content-type') ?? '').split(';')[0]?.trim().toLowerCase() ?? ''
+  const type = request.headers.get('content-type') ?? ''
+  return type === 'application/json' ? type : (type.split(';')[0]?.trim().toLowerCase() ?? '')
 }
 
+const ranges = {
+  'text/event-stream': /(?:^|,)[ \t]*text\/event-stream[ \t]*(?:[;,]|$)/i,
+  'text/html': /(?:^|,)[ \t]*text\/html[ \t]*(?:[;,]|$)/i,
+} as const
+
 /** Whether the Accept header names the media type itself. */
-export function accepts(request: Request, mediaType: string): boolean {
-  return (request.headers.get('accept') ?? '')
-    .split(',')
-    .some((range) => range.split(';')[0]?.trim().toLowerCase() === mediaType)
+export function accepts(request: Request, mediaType: keyof typeof ranges): boolean {
+  return ranges[mediaType].test(request.headers.get('accept') ?? '')
 }

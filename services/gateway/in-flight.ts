@@ -17,8 +17,8 @@ export type EndReason = 'client_gone' | 'cancelled' | 'revoked' | 'stopping' | '
 export type CallEnd = {
   /** Why it was ended; undefined while nobody has. */
   readonly reason: EndReason | undefined
-  /** Called at once when somebody ends it; there is one listener at a time. */
-  onEnd: (() => void) | undefined
+  /** Told at once when somebody ends it; there is one listener at a time. */
+  listener: { onEnd(): void } | undefined
 }
 
 export type RunningCall = CallEnd & {
@@ -40,11 +40,11 @@ export type InFlight = {
   pause(): Promise<void>
 }
 
-type Whose = { userId: string; grantId: string; cancelKey?: string }
+type Whose = { userId: string; grantId: string; cancelKey?: string | undefined }
 
 class Entry implements RunningCall {
   reason: EndReason | undefined
-  onEnd: (() => void) | undefined
+  listener: { onEnd(): void } | undefined
 
   constructor(
     readonly whose: Whose,
@@ -54,7 +54,7 @@ class Entry implements RunningCall {
   end(reason: EndReason): void {
     if (this.reason !== undefined) return
     this.reason = reason
-    this.onEnd?.()
+    this.listener?.onEnd()
   }
 
   close(): void {

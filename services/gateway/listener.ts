@@ -98,48 +98,64 @@ function answer(
   request: Request,
   server: Server<SocketEvents>,
 ): Promise<Response | undefined> {
-  const { publicUrl, trusted } = options
-  const requestId = newId('req')
-  let upgraded = false
-  const arrival: Arrival = {
-    requestId,
-    get clientIp() {
-      const peer = server.requestIP(request)?.address ?? ''
-      return clientIp(peer, request.headers.get('x-forwarded-for'), trusted)
-    },
-    headers: (more) =>
-      publicUrl.startsWith('https:')
-        ? { ...commonHeaders, ...overTls, 'x-request-id': requestId, ...more }
-        : { ...commonHeaders, 'x-request-id': requestId, ...more },
-    stayOpen() {
-      server.timeout(request, 0)
-      return () => server.timeout(request, IDLE_SECONDS)
-    },
-    upgrade(events) {
-      upgraded = server.upgrade(request, { data: events })
-      return upgraded
-    },
-  }
-  const refused = refuseHost(request, publicUrl, requestId)
+  const arrival = new HttpArrival(options, request, server)
+  const refused = refuseHost(request, options.publicUrl, arrival.requestId)
   if (refused !== undefined) return Promise.resolve(withHeaders(refused, arrival))
   const direct = options.door?.(request, arrival)
   if (direct !== undefined) return direct
   options.arrivals.set(request, arrival)
   return Promise.resolve(options.app.fetch(request)).then((response) =>
-    upgraded ? undefined : withHeaders(response, arrival),
+    arrival.isUpgraded ? undefined : withHeaders(response, arrival),
   )
 }
 
-const commonHeaders = {
-  'x-content-type-options': 'nosniff',
-  'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+/** Lives as long as its request. */
+class HttpArrival implements Arrival {
+  readonly requestId = newId('req')
+  isUpgraded = false
+
+  constructor(
+    readonly options: ListenerOptions,
+    readonly request: Request,
+    readonly server: Server<SocketEvents>,
+  ) {}
+
+  get clientIp(): string {
+    const peer = this.server.requestIP(this.request)?.address ?? ''
+    return clientIp(peer, this.request.headers.get('x-forwarded-for'), this.options.trusted)
+  }
+
+  headers(mediaType?: string): Record<string, string> {
+    const headers: Record<string, string> = {
+      'x-request-id': this.requestId,
+      'x-content-type-options': 'nosniff',
+      'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+    }
+    if (this.options.publicUrl.startsWith('https:')) {
+      headers['strict-transport-security'] = 'max-age=31536000'
+    }
+    if (mediaType !== undefined) {
+      headers['content-type'] = mediaType
+      headers['cache-control'] = 'no-store'
+    }
+    return headers
+  }
+
+  stayOpen(): () => void {
+    this.server.timeout(this.request, 0)
+    return () => this.server.timeout(this.request, IDLE_SECONDS)
+  }
+
+  upgrade(events: SocketEvents): boolean {
+    this.isUpgraded = this.server.upgrade(this.request, { data: events })
+    return this.isUpgraded
+  }
 }
-const overTls = { 'strict-transport-security': 'max-age=31536000' }
 
 /** Adds what every answer has; a page may have a policy of its own. */
 export function withHeaders(response: Response, arrival: Arrival): Response {
   const { headers } = response
-  for (const [name, value] of Object.entries(arrival.headers({}))) {
+  for (const [name, value] of Object.entries(arrival.headers())) {
     if (name !== 'content-security-policy' || !headers.has(name)) headers.set(name, value)
   }
   return response

@@ -8,7 +8,7 @@ import { type FrameConnection, listenFrames } from '@bmm/lib/frame-connection'
 import { FRAME, type Frame, parseCall } from '@bmm/lib/frames'
 import { testIdentities, testLog } from '@bmm/lib/testing'
 import type { EndReason } from './in-flight.ts'
-import { openRunnerLink, type RunnerLink } from './runner-link.ts'
+import { type CallOutcome, openRunnerLink, type RunnerLink } from './runner-link.ts'
 import { eventually } from './testing.ts'
 
 const identities = await testIdentities()
@@ -74,17 +74,21 @@ const encoder = new TextEncoder()
 
 function call(link: RunnerLink) {
   const seen: number[] = []
-  const ending: { reason: EndReason | undefined; onEnd: (() => void) | undefined } = {
+  const ending: { reason: EndReason | undefined; listener: { onEnd(): void } | undefined } = {
     reason: undefined,
-    onEnd: undefined,
+    listener: undefined,
   }
-  const outcome = link.call(header, '{"a":1}', {
+  const { promise: outcome, resolve } = Promise.withResolvers<CallOutcome>()
+  link.call(header, '{"a":1}', {
     ending,
     onProgress: ({ progress }) => void seen.push(progress),
+    onOutcome(told) {
+      resolve(told.kind === 'result' ? { ...told, bytes: new Uint8Array(told.bytes) } : told)
+    },
   })
   const cancel = () => {
     ending.reason = 'cancelled'
-    ending.onEnd?.()
+    ending.listener?.onEnd()
   }
   return { outcome, seen, cancel }
 }

@@ -33,26 +33,87 @@ export type CallOutcome =
   | { kind: 'result'; bytes: Uint8Array }
   | { kind: 'failed'; code: string; message: string }
 
+/** Who waits for a call's outcome; must not throw. */
+export type CallWaiter = {
+  ending: CallEnd
+  onProgress(progress: Progress): void
+  /** Once, perhaps before `call` returns; the bytes of a result are a view that ends with this turn. */
+  onOutcome(outcome: CallOutcome): void
+}
+
 export type RunnerLink = AsyncDisposable & {
-  /** Never rejects: whatever goes wrong is an outcome. Ending the call cancels it in the runner. `args` is JSON. */
-  call(
-    header: CallHeader,
-    args: string,
-    options: { ending: CallEnd; onProgress: (progress: Progress) => void },
-  ): Promise<CallOutcome>
+  /** Whatever goes wrong is an outcome. Ending the call cancels it in the runner. `args` is JSON. */
+  call(header: CallHeader, args: string, waiter: CallWaiter): void
   /** Tells the runner, which counts, what only the gateway saw; lost while the runner is away. */
   judge(verdict: Verdict): void
   isConnected(): boolean
 }
 
-type Pending = {
-  settle(outcome: CallOutcome): void
-  onProgress(progress: Progress): void
-  parts: Uint8Array[]
-  bytes: number
+type Line = {
+  connection: FrameConnection
+  pending: Map<number, PendingCall>
+  next: () => number
 }
 
-type Line = { connection: FrameConnection; pending: Map<number, Pending>; next: () => number }
+/** A call that the runner has, until its last frame. */
+class PendingCall {
+  readonly #line: Line
+  readonly #id: number
+  readonly #waiter: CallWaiter
+  #parts: Uint8Array[] | undefined
+  #bytes = 0
+  #isSettled = false
+
+  constructor(line: Line, waiter: CallWaiter) {
+    this.#line = line
+    this.#id = line.next()
+    this.#waiter = waiter
+    line.pending.set(this.#id, this)
+    waiter.ending.listener = this
+  }
+
+  send(header: CallHeader, args: string): void {
+    if (this.#line.connection.sendCall(this.#id, header, args)) return
+    this.settle(failed('busy', 'Too many calls are waiting. Try again in a moment.'))
+  }
+
+  onProgress(progress: Progress): void {
+    this.#waiter.onProgress(progress)
+  }
+
+  onBytes(payload: Uint8Array, isLast: boolean): void {
+    this.#bytes += payload.length
+    if (this.#bytes > MAX_RESULT_BYTES) {
+      this.#line.connection.send(FRAME.CANCEL, this.#id)
+      this.settle(failed('result_too_large', 'The tool answered with more than 8 MiB.'))
+    } else if (!isLast) {
+      this.#parts ??= []
+      this.#parts.push(payload.slice())
+    } else {
+      const bytes = this.#parts === undefined ? payload : Buffer.concat([...this.#parts, payload])
+      this.settle({ kind: 'result', bytes })
+    }
+  }
+
+  settle(outcome: CallOutcome): void {
+    this.#line.pending.delete(this.#id)
+    this.#tell(outcome)
+  }
+
+  /** Somebody ended the call. It stays known for a moment, so that its last frames are not taken for anything else. */
+  onEnd(): void {
+    this.#line.connection.send(FRAME.CANCEL, this.#id)
+    this.#tell(cancelled)
+    setTimeout(() => this.#line.pending.delete(this.#id), FORGET_CANCELLED_MS).unref()
+  }
+
+  #tell(outcome: CallOutcome): void {
+    if (this.#isSettled) return
+    this.#isSettled = true
+    this.#waiter.ending.listener = undefined
+    this.#waiter.onOutcome(outcome)
+  }
+}
 
 /** Starts connecting at once. `socket` is the runner's `calls.sock`. */
 export function openRunnerLink(options: {
@@ -97,17 +158,17 @@ export function openRunnerLink(options: {
     return line
   }
 
-  async function placeLater(...call: PlacedCall): Promise<CallOutcome> {
+  async function placeLater(header: CallHeader, args: string, waiter: CallWaiter) {
     const current = await connectedLine()
-    if (current === undefined) return failed('unavailable', 'The runner does not answer.')
-    return placeCall(current, ...call)
+    if (current !== undefined) placeCall(current, header, args, waiter)
+    else waiter.onOutcome(failed('unavailable', 'The runner does not answer.'))
   }
 
   const running = keepConnected()
   return {
-    call(header, args, { ending, onProgress }) {
-      if (line === undefined) return placeLater(header, args, ending, onProgress)
-      return placeCall(line, header, args, ending, onProgress)
+    call(header, args, waiter) {
+      if (line !== undefined) placeCall(line, header, args, waiter)
+      else void placeLater(header, args, waiter)
     },
     judge: (verdict) => void line?.connection.sendControl(FRAME.VERDICT, 0, verdict),
     isConnected: () => line !== undefined,
@@ -121,7 +182,7 @@ export function openRunnerLink(options: {
 }
 
 async function dial(options: { socket: string; identity: Identity }): Promise<Line> {
-  const pending = new Map<number, Pending>()
+  const pending: Line['pending'] = new Map()
   const jwt = await options.identity.sign('runner', CALLS_METHOD)
   const connection = await connectFrames({
     unix: options.socket,
@@ -138,46 +199,14 @@ async function dial(options: { socket: string; identity: Identity }): Promise<Li
   return { connection, pending, next: callIds().next }
 }
 
-type PlacedCall = [
-  header: CallHeader,
-  args: string,
-  ending: CallEnd,
-  onProgress: (progress: Progress) => void,
-]
-
-function placeCall(
-  { connection, pending, next }: Line,
-  ...[header, args, ending, onProgress]: PlacedCall
-): Promise<CallOutcome> {
-  if (ending.reason !== undefined) return Promise.resolve(cancelled)
-  const call = next()
-  return new Promise((resolve) => {
-    const waiting: Pending = {
-      parts: [],
-      bytes: 0,
-      onProgress,
-      settle(outcome) {
-        pending.delete(call)
-        ending.onEnd = undefined
-        resolve(outcome)
-      },
-    }
-    pending.set(call, waiting)
-    ending.onEnd = () => {
-      connection.send(FRAME.CANCEL, call)
-      resolve(cancelled)
-      waiting.parts = []
-      setTimeout(() => pending.delete(call), FORGET_CANCELLED_MS).unref()
-    }
-    if (!connection.sendCall(call, header, args)) {
-      waiting.settle(failed('busy', 'Too many calls are waiting. Try again in a moment.'))
-    }
-  })
+function placeCall(line: Line, header: CallHeader, args: string, waiter: CallWaiter): void {
+  if (waiter.ending.reason !== undefined) waiter.onOutcome(cancelled)
+  else new PendingCall(line, waiter).send(header, args)
 }
 
 const cancelled = failed('cancelled', 'The call was cancelled.')
 
-function receive(frame: Frame, connection: FrameConnection, pending: Map<number, Pending>): void {
+function receive(frame: Frame, connection: FrameConnection, pending: Line['pending']): void {
   if (frame.type === FRAME.PING) {
     connection.send(FRAME.PONG, frame.call, frame.payload.slice())
     return
@@ -191,15 +220,7 @@ function receive(frame: Frame, connection: FrameConnection, pending: Map<number,
       return
     case FRAME.RESULT_PART:
     case FRAME.RESULT_END:
-      call.bytes += frame.payload.length
-      if (call.bytes > MAX_RESULT_BYTES) {
-        connection.send(FRAME.CANCEL, frame.call)
-        call.settle(failed('result_too_large', 'The tool answered with more than 8 MiB.'))
-        return
-      }
-      call.parts.push(frame.payload.slice())
-      if (frame.type === FRAME.RESULT_PART) return
-      call.settle({ kind: 'result', bytes: joined(call.parts, call.bytes) })
+      call.onBytes(frame.payload, frame.type === FRAME.RESULT_END)
       return
     case FRAME.FAILED: {
       const { code, message } = checked(failedSchema, parseControl(frame.payload))
@@ -213,18 +234,6 @@ function checked<Value>(schema: z.ZodType<Value>, value: unknown): Value {
   const parsed = schema.safeParse(value)
   if (!parsed.success) throw new FrameFault('a control payload has not the agreed shape')
   return parsed.data
-}
-
-function joined(parts: readonly Uint8Array[], bytes: number): Uint8Array {
-  const [only] = parts
-  if (parts.length === 1 && only !== undefined) return only
-  const whole = new Uint8Array(bytes)
-  let at = 0
-  for (const part of parts) {
-    whole.set(part, at)
-    at += part.length
-  }
-  return whole
 }
 
 function failed(code: string, message: string): CallOutcome {

@@ -216,8 +216,9 @@ function gatewayPeer(
       return
     }
     const { timeoutMs, userId } = header
-    call.deadline = deadlines.set(timeoutMs, () => {
-      abandon(call, new CallFailure('deadline', `No answer came within ${timeoutMs} ms.`))
+    call.deadline = deadlines.set(timeoutMs, {
+      expire: () =>
+        abandon(call, new CallFailure('deadline', `No answer came within ${timeoutMs} ms.`)),
     })
     // The view ends with this turn, the wake does not.
     const kept = args.slice()

@@ -1,6 +1,6 @@
 /** The calls of one sandbox: what each may still send, how much of it, and until when. */
 import { failedSchema, type Progress, progressSchema } from '@bmm/lib/call-frames'
-import { createDeadlines, type Deadline } from '@bmm/lib/deadlines'
+import { createDeadlines, type Deadline, type Expiring } from '@bmm/lib/deadlines'
 import type { FrameConnection } from '@bmm/lib/frame-connection'
 import {
   callIds,
@@ -37,7 +37,7 @@ export interface SandboxCalls {
   failAll(message: string): void
 }
 
-interface Call {
+interface Call extends Expiring {
   sink: CallSink
   /** A cancelled call stays known until its answer, so that the answer is no fault. */
   cancelled: boolean
@@ -45,7 +45,7 @@ interface Call {
   resultParts: number
   sideFrames: number
   sideBytes: number
-  deadline: Deadline
+  deadline: Deadline | undefined
 }
 
 /** Twice what a guest needs that cuts its result into the largest parts. */
@@ -117,8 +117,10 @@ export function createSandboxCalls(options: {
         resultParts: 0,
         sideFrames: 0,
         sideBytes: 0,
-        deadline: deadlines.set(header.timeoutMs + options.graceMs, () => missed(id, call)),
+        deadline: undefined,
+        expire: () => missed(id, call),
       }
+      call.deadline = deadlines.set(header.timeoutMs + options.graceMs, call)
       known.set(id, call)
       if (!connection?.sendCall(id, header, args)) {
         finish(id, call)
@@ -132,7 +134,7 @@ export function createSandboxCalls(options: {
       call.cancelled = true
       cancelled++
       deadlines.clear(call.deadline)
-      call.deadline = deadlines.set(options.graceMs, () => missed(id, call))
+      call.deadline = deadlines.set(options.graceMs, call)
       options.connection()?.send(FRAME.CANCEL, id)
       call.sink.fail('cancelled', 'The call was cancelled.')
     },

@@ -59,7 +59,7 @@ export function externalGate(row: AccessRow, options: GateOptions): Gate {
       })
     }
     const ended = new AbortController()
-    running.onEnd = () => ended.abort()
+    running.listener = { onEnd: () => ended.abort() }
     context.signal.addEventListener('abort', () => running.close(), { once: true })
     if (context.signal.aborted) running.close()
     const endReason = () => running.reason

@@ -50,11 +50,8 @@ export function toolService(options: ToolOptions): ServiceImpl<typeof ToolServic
       }
       const args = argumentsFrom(argumentsJson)
       const call: ToolCall = { era: 'modern', id: passed.requestId, tool, args }
-      const text = await answerCall(
-        call,
-        callContext(options, passed, served, listed.info),
-        context,
-      )
+      const placed = callContext(options, passed, served, listed.info)
+      const text = await answerCall(call, { ...placed, request: context })
       return resultFrom(text, context)
     },
   }
@@ -131,7 +128,7 @@ function resultFrom(text: string, { signal }: HandlerContext) {
   return { resultJson: JSON.stringify(result), isError: result.isError === true }
 }
 
-/** The reasons are those of the runner and of mcp/tool-call.ts. */
+/** The reasons are those of the runner and of mcp/outcome.ts. */
 function failure(
   error: { message: string; data?: { reason: string } | undefined },
   ended: AbortSignal,

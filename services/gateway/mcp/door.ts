@@ -9,8 +9,9 @@ const endpointPattern = /^https?:\/\/[^/?#]*\/s\/([^/?#]+)\/mcp\/?(?:\?|$)/
 export function mcpDoor(options: McpOptions): Door {
   return (request, arrival) => {
     const slug = endpointPattern.exec(request.url)?.[1]
+    if (slug === undefined) return undefined
     // A person who opens the address gets a page.
     if (request.method === 'GET' && accepts(request, 'text/html')) return undefined
-    return slug === undefined ? undefined : serveMcp(options, request, slug, arrival)
+    return serveMcp(options, request, slug, arrival)
   }
 }

@@ -23,7 +23,7 @@ import type { Served, Servings } from '../serving.ts'
 import type { CallTracing } from './call-span.ts'
 import { CODE, faultText } from './message.ts'
 import { answerPost } from './post.ts'
-import { json } from './tool-call.ts'
+import { json } from './reply.ts'
 import type { UnreadAnswers } from './unread-answers.ts'
 
 const MAX_BODY_BYTES = 1024 * 1024
@@ -81,11 +81,12 @@ export async function serveMcp(
     const body = await readMessageBody(request, options.deadlines)
     // The grant may have ended while the body arrived; from here to the running call nothing waits.
     if (options.revocations.isRevoked(claims.grantId)) throw badToken(options.publicUrl, slug)
-    const answer = await answerPost(body, {
+    const answering = answerPost(body, {
       ...{ options, request, arrival, listed, served, claims },
       newestEpoch: () => newestEpoch(options.servings, served.serverId),
       takesEvents: accepts(request, 'text/event-stream'),
     })
+    const answer = answering instanceof Promise ? await answering : answering
     const guarded = options.unread.guard(claims.userId, answer)
     if (guarded !== undefined) return guarded
     throw new Refusal(429, 'Too many answers lie here unread. Read them first.', retrySoon)

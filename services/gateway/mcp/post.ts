@@ -16,8 +16,9 @@ import {
   readMessage,
   resultText,
 } from './message.ts'
-import { decideModern, isModern, isModernVersion } from './modern.ts'
-import { answerCall, type CallContext, json, respondCall } from './tool-call.ts'
+import { decideModern, isModern, isModernVersion, type ToolCall } from './modern.ts'
+import { json } from './reply.ts'
+import { answerCall, type CallContext, respondCall } from './tool-call.ts'
 import type { ListedServer } from './tool-list.ts'
 
 const SESSION_HEADER = 'mcp-session-id'
@@ -35,7 +36,7 @@ export type Post = {
 }
 
 /** `body` is the parsed JSON. */
-export async function answerPost(body: unknown, post: Post): Promise<Response> {
+export function answerPost(body: unknown, post: Post): Response | Promise<Response> {
   const { headers } = post.request
   if (Array.isArray(body)) return answerBatch(body, post)
   const message = readMessage(body)
@@ -60,14 +61,11 @@ export async function answerPost(body: unknown, post: Post): Promise<Response> {
     case 'call':
       return respondCall(
         decision.call,
-        callContext(post, decision.call.id, listening(post, modern)),
-        {
-          request: post.request,
-          takesEvents: post.takesEvents,
-        },
+        callContext(post, decision.call, modern || !post.takesEvents ? undefined : listening),
+        post.takesEvents,
       )
     case 'listen':
-      return json(await listen(decision, post), post.arrival)
+      return listen(decision, post).then((text) => json(text, post.arrival))
     default:
       return decision satisfies never
   }
@@ -100,7 +98,7 @@ async function answerBatch(batch: readonly unknown[], post: Post): Promise<Respo
         case 'listen':
           return listen(decision, post)
         case 'call':
-          return answerCall(decision.call, callContext(post, decision.call.id), post.request)
+          return answerCall(decision.call, callContext(post, decision.call, undefined))
         default:
           return decision satisfies never
       }
@@ -123,13 +121,12 @@ function refuse(fault: RpcFault, { arrival }: Post, message?: Message): Response
 }
 
 function nothing(status: number, { arrival }: Post): Response {
-  return new Response(null, { status, headers: arrival.headers({}) })
+  return new Response(null, { status, headers: arrival.headers() })
 }
 
 /** Where a stream may come before the answer; in today's era log messages are deprecated, and not taken up here. */
-function listening(post: Post, modern: boolean): Pick<CallContext, 'isListening'> {
-  if (modern || !post.takesEvents) return {}
-  return { isListening: () => post.options.listeners.has(listenerOf(post)) }
+function listening(post: Post): () => Promise<boolean> {
+  return () => post.options.listeners.has(listenerOf(post))
 }
 
 async function listen(
@@ -162,23 +159,23 @@ function spanOf(tracing: CallTracing, { request, served, arrival }: Post) {
 
 function callContext(
   post: Post,
-  id: RequestId,
-  more: Pick<CallContext, 'isListening'> = {},
+  call: ToolCall,
+  listens: ((post: Post) => () => Promise<boolean>) | undefined,
 ): CallContext & { arrival: Arrival } {
   const { options, served, claims, listed } = post
-  const cancelKey = cancelKeyOf(post, id)
   return {
     runner: options.runner,
     inFlight: options.inFlight,
     deadlines: options.deadlines,
-    ...(options.tracing === undefined ? {} : { beginSpan: spanOf(options.tracing, post) }),
-    caller: { userId: claims.userId, orgId: claims.orgId, grantId: claims.grantId },
+    beginSpan: options.tracing && spanOf(options.tracing, post),
+    caller: claims,
     target: { serverId: served.serverId, epoch: served.epoch, serverInfo: listed.info },
     arrival: post.arrival,
+    request: post.request,
     newestEpoch: post.newestEpoch,
-    ...more,
-    ...(cancelKey === undefined ? {} : { cancelKey }),
-    ...(options.callTimeoutMs === undefined ? {} : { timeoutMs: options.callTimeoutMs }),
+    isListening: listens?.(post),
+    cancelKey: call.era === 'modern' ? undefined : cancelKeyOf(post, call.id),
+    timeoutMs: options.callTimeoutMs,
   }
 }
 
@@ -194,8 +191,8 @@ function answered(
 ): Response {
   const opens =
     !modern && message.kind === 'request' && message.method === 'initialize' && status === 200
-  const headers = opens ? { [SESSION_HEADER]: crypto.randomUUID() } : {}
-  return json(body, arrival, { status, headers })
+  if (!opens) return json(body, arrival, { status })
+  return json(body, arrival, { status, headers: { [SESSION_HEADER]: crypto.randomUUID() } })
 }
 
 function cancelKeyOf(post: Post, id: RequestId): string | undefined {

@@ -1,5 +1,5 @@
 /** Loading a server's tools and answering its calls: the guest's end of the runner leg. */
-import { createDeadlines, type Deadline } from '@bmm/lib/deadlines'
+import { createDeadlines, type Deadline, type Expiring } from '@bmm/lib/deadlines'
 import type { FrameConnection } from '@bmm/lib/frame-connection'
 import {
   callIds,
@@ -47,7 +47,7 @@ class CallEnded extends Error {
 }
 
 /** A call that has no answer yet; nothing of it is sent after its answer. */
-class ActiveCall implements CallLink {
+class ActiveCall implements CallLink, Expiring {
   readonly #whenOver: (call: ActiveCall) => void
   #controller: AbortController | undefined
   #ended: CallEnded | undefined
@@ -88,6 +88,10 @@ class ActiveCall implements CallLink {
     } else if (!this.connection.sendResult(this.call, result)) {
       this.connection.end('answers are not read fast enough')
     }
+  }
+
+  expire(): void {
+    this.end('deadline')
   }
 
   /** Ends it from outside; a body that goes on speaks to nobody. */
@@ -152,7 +156,7 @@ export function createCalls(egress: Egress): Calls {
     const { tool: name, timeoutMs } = header as { tool: string; timeoutMs: number }
     const call = new ActiveCall(frame.call, connection, egress, forget)
     active.set(frame.call, call)
-    call.deadline = deadlines.set(timeoutMs, () => call.end('deadline'))
+    call.deadline = deadlines.set(timeoutMs, call)
     const tool = tools?.get(name)
     if (tool === undefined) call.answer(errorText(`There is no tool ${name}.`))
     else run(call, tool, args).catch((error) => connection.end(messageOf(error)))
