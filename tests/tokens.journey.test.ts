@@ -187,6 +187,21 @@ describe('what is taken away is gone within five seconds', () => {
     await expectEnded(annsServer, renewed)
   })
 
+  test('a credential: deleted or replaced it is sent no more, long before opened ones end of age', async () => {
+    const tokens = await obtainTokens(stack, ann, annsServer.url)
+    const path = '/v1/servers/anns-items/credentials/KEY'
+    const sent = async () => (await call(annsServer, tokens)).text
+    await expectGood(annsServer, tokens)
+    const startedAt = performance.now()
+    succeeded(await ann.ask('DELETE', path))
+    await until('the value is missing', async () => (await sent()).includes('has no value yet'))
+    succeeded(await ann.ask('PUT', path, { body: { value: 'another-key' } }))
+    await until('the other value is sent', async () => !isGoodCall(await call(annsServer, tokens)))
+    succeeded(await ann.ask('PUT', path, { body: { value: apiKey } }))
+    await until('the value is back', async () => isGoodCall(await call(annsServer, tokens)))
+    expect(performance.now() - startedAt).toBeLessThan(REVOKED_WITHIN_MS)
+  })
+
   test('a session that was signed out, at once', async () => {
     const carol = await signUp(stack, 'carol@example.com')
     succeeded(await carol.ask('POST', '/v1/logout'))
