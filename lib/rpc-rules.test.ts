@@ -139,6 +139,7 @@ test('a database that cannot be reached is unavailable, not a bug', async () => 
 test('malformed input names the field and the rule, not the input', async () => {
   const bad = await failure(() => Promise.reject(new Error('unreached')), 'canary-id')
   expect([bad.code, reasonOf(bad)]).toEqual([Code.InvalidArgument, 'invalid_request'])
+  expect(bad.rawMessage).toBe('draft_id: is not an id of the form dft_…')
   expect(fieldFaultsOf(bad).map((fault) => fault.path)).toEqual(['draft_id'])
   expect(JSON.stringify(bad) + bad.rawMessage).not.toContain('canary')
 })

@@ -187,8 +187,14 @@ function check(method: DescMethod, message: Message): void {
 function violations(error: ValidationError) {
   return error.violations.map((violation) => ({
     path: violation.field.map((part) => ('name' in part ? part.name : `${part.kind}`)).join('.'),
-    message: violation.message,
+    message: inWords(violation.message),
   }))
+}
+
+/** The validator answers a malformed id with a regular expression. */
+function inWords(message: string): string {
+  const prefix = /regex pattern `\^\(?([a-z]{3})_/.exec(message)?.[1]
+  return prefix === undefined ? message : `is not an id of the form ${prefix}_…`
 }
 
 async function* checkedStream(method: DescMethod, messages: AsyncIterable<Message>) {
