@@ -29,7 +29,7 @@ export type Program = {
 }
 
 export type ProgramRequest = {
-  /** `bmm_…`, as it came. */
+  /** `bmm_…`, as it came; empty when none came. */
   value: string
   /** Whom attempts without a good token are counted for (lib/visitor.ts). */
   visitor: string
@@ -42,7 +42,7 @@ export type ProgramRequest = {
 
 export type ServiceTokens = {
   /**
-   * The program behind a token that may do that now. Throws `token_invalid`, `scope_missing`, `rate_limited`, and
+   * The program behind a token that may do that now. Throws `token_missing`, `token_invalid`, `scope_missing`, `rate_limited`, and
    * `revocations_unknown` while nobody can say what was revoked.
    */
   admit(request: ProgramRequest): Promise<Program>
@@ -102,7 +102,9 @@ export function serviceTokens(options: ServiceTokensOptions): ServiceTokens {
     if (wait > 0) throw tooOften('Too many attempts without a good token.', wait)
     const refuse = () => {
       strangers(request.visitor)
-      return unauthenticated('token_invalid', 'The service token is unknown, or has ended.')
+      return request.value === ''
+        ? unauthenticated('token_missing', 'This needs a service token: Bearer bmm_…')
+        : unauthenticated('token_invalid', 'The service token is unknown, or has ended.')
     }
     if (!tokenPattern.test(request.value)) throw refuse()
     const program = await ask(request).catch((thrown: unknown) => {

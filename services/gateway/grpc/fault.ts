@@ -25,6 +25,9 @@ export function outward(
   if (thrown instanceof ConnectError && thrown.code === Code.DeadlineExceeded) {
     return new ConnectError('The call took longer than its deadline.', Code.DeadlineExceeded)
   }
+  if (thrown instanceof ConnectError && thrown.code === Code.ResourceExhausted) {
+    return new ConnectError('The message is larger than it may be.', Code.ResourceExhausted)
+  }
   if (thrown instanceof ConnectError && thrown.code === Code.Unavailable) {
     return unavailable(
       'unavailable',

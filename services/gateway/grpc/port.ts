@@ -56,13 +56,20 @@ export type GrpcPort = {
   stop(onDrainEnd: () => void): Promise<void>
 }
 
-type Connection = { peer: string; calls: number; timer: ReturnType<typeof setTimeout> | undefined }
+type Connection = {
+  peer: string
+  calls: number
+  timer: ReturnType<typeof setTimeout> | undefined
+  end(): void
+}
+
+type Connections = Map<Http2Session, Connection>
 
 /** Listens on the first host name, and on the others where the machine has them. */
 export async function openGrpcPort(options: GrpcPortOptions): Promise<GrpcPort> {
   const { log, hostnames = ['127.0.0.1', '::1'] } = options
   const limits = { ...defaultLimits, ...options.limits }
-  const connections = new Map<Http2Session, Connection>()
+  const connections: Connections = new Map()
   const servers: Http2Server[] = []
   let port = options.port
   for (const hostname of hostnames) {
@@ -87,7 +94,7 @@ export async function openGrpcPort(options: GrpcPortOptions): Promise<GrpcPort> 
         onDrainEnd()
         await Bun.sleep(STOP_PATIENCE_MS / 10)
       }
-      for (const session of connections.keys()) session.destroy()
+      for (const connection of connections.values()) connection.end()
     },
   }
 }
@@ -95,7 +102,7 @@ export async function openGrpcPort(options: GrpcPortOptions): Promise<GrpcPort> 
 function makeServer(
   options: GrpcPortOptions,
   limits: GrpcLimits,
-  connections: Map<Http2Session, Connection>,
+  connections: Connections,
 ): Http2Server {
   const server = createServer({
     maxHeaderListPairs: MAX_HEADER_PAIRS,
@@ -106,8 +113,6 @@ function makeServer(
     },
   })
   server.on('session', (session) => admit(session, options, limits, connections))
-  // A connection that breaks the protocol ends itself; there is nobody to tell.
-  server.on('sessionError', (_error, session) => session?.destroy())
   server.on('request', (request, response) => {
     const { session } = request.stream
     const connection = session === undefined ? undefined : connections.get(session)
@@ -116,7 +121,7 @@ function makeServer(
       return
     }
     connection.calls++
-    arm(session, connection, limits)
+    arm(connection, limits)
     const late = setTimeout(
       () => request.stream.close(http2.NGHTTP2_ENHANCE_YOUR_CALM),
       limits.requestMs,
@@ -125,7 +130,7 @@ function makeServer(
     request.stream.once('close', () => {
       clearTimeout(late)
       connection.calls--
-      arm(session, connection, limits)
+      arm(connection, limits)
       // The adapter waits for `drain` alone: a stream that ends while it is blocked would strand its handler for ever.
       response.emit('drain')
     })
@@ -139,22 +144,23 @@ function admit(
   session: Http2Session,
   options: GrpcPortOptions,
   limits: GrpcLimits,
-  connections: Map<Http2Session, Connection>,
+  connections: Connections,
 ): void {
-  const peer = session.socket.remoteAddress ?? ''
-  session.on('error', () => session.destroy())
+  const { remoteAddress: peer = '' } = session.socket
+  const end = () => session.destroy()
+  // What breaks the protocol is over; there is nobody to tell.
+  session.on('error', end)
   const ofPeer = [...connections.values()].filter((each) => each.peer === peer).length
   const isFull =
     connections.size >= limits.connections ||
     (ofPeer >= limits.connectionsPerPeer && !options.isProxy(peer))
   if (isFull) {
     options.log.warn({ connections: connections.size }, 'too many gRPC connections')
-    session.destroy()
+    end()
     return
   }
-  const connection: Connection = { peer, calls: 0, timer: undefined }
+  const connection: Connection = { peer, calls: 0, timer: after(limits.firstCallMs, end), end }
   connections.set(session, connection)
-  connection.timer = closeAfter(session, limits.firstCallMs)
   session.once('close', () => {
     clearTimeout(connection.timer)
     connections.delete(session)
@@ -162,15 +168,13 @@ function admit(
 }
 
 /** Starts the idle time when no call is left, and stops it when there is one. */
-function arm(session: Http2Session, connection: Connection, limits: GrpcLimits): void {
+function arm(connection: Connection, limits: GrpcLimits): void {
   clearTimeout(connection.timer)
-  if (connection.calls === 0 && !session.destroyed) {
-    connection.timer = closeAfter(session, limits.idleMs)
-  }
+  if (connection.calls === 0) connection.timer = after(limits.idleMs, connection.end)
 }
 
-function closeAfter(session: Http2Session, ms: number): ReturnType<typeof setTimeout> {
-  const timer = setTimeout(() => session.destroy(), ms)
+function after(ms: number, end: () => void) {
+  const timer = setTimeout(end, ms)
   timer.unref()
   return timer
 }

@@ -26,7 +26,7 @@ const files = [
   'grpc/reflection/v1/reflection.proto',
   'grpc/reflection/v1alpha/reflection.proto',
 ]
-const textual = { keepCase: true, enums: String, longs: String, defaults: true }
+const textual = { keepCase: true, enums: String, longs: String, defaults: true, oneofs: true }
 const definition = loadPackageDefinition(loadSync(files, { ...textual, includeDirs: [protos] }))
 
 export type GrpcCall = {
