@@ -51,6 +51,8 @@ describe('wrong use ends with 2 and a sentence', () => {
     [['call', 'shop', 'tool', '[1]'], /must be a JSON object/],
     [['call', 'shop', 'tool', '{"a":'], /must be a JSON object/],
     [['targets', 'allow', 'nowhere'], /HOST:PORT/],
+    [['stats', 'shop', '--hours', '0'], /whole number from 1 to 744/],
+    [['stats', 'shop', '--days', '2', '--hours', '2'], /cannot be used with/],
     [['clients', 'create', '--name', 'x'], /--redirect-uri/],
     [
       ['clients', 'create', '--name', 'x', '--redirect-uri', 'y', '--auth', 'mtls'],
@@ -69,6 +71,8 @@ describe('what cannot be done ends with 1 and a sentence', () => {
     [['whoami']],
     [['servers', 'list']],
     [['logs', 'shop']],
+    [['stats', 'shop']],
+    [['stats']],
     [['token', 'shop']],
     [['targets', 'list']],
     [['keys', 'rotate']],
