@@ -199,6 +199,7 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
       inFlight: programCalls,
       visitors: limiter(pageLimit, 'grpc'),
       confirmations: confirmations({ publicUrl, statements }),
+      ...(options.tracing === undefined ? {} : { tracing: options.tracing }),
       transport: (to) => rpcTransport({ identity, rpcDir, to }),
       ...(options.callTimeoutMs === undefined ? {} : { callTimeoutMs: options.callTimeoutMs }),
     }),

@@ -9,6 +9,7 @@ import { z } from 'zod'
 import type { InFlight } from '../in-flight.ts'
 import { isObject, JsonFault, parseJson } from '../json-text.ts'
 import type { Listings } from '../listing.ts'
+import { beginCallSpan, type CallTracing } from '../mcp/call-span.ts'
 import type { ToolCall } from '../mcp/modern.ts'
 import { answerCall } from '../mcp/tool-call.ts'
 import type { RunnerLink } from '../runner-link.ts'
@@ -22,6 +23,8 @@ export type ToolOptions = {
   /** The calls of MCP clients count together with these. */
   inFlight: InFlight
   deadlines: Deadlines
+  /** Absent where calls are not traced. */
+  tracing?: CallTracing
   callTimeoutMs?: number
 }
 
@@ -51,9 +54,20 @@ export function toolService(options: ToolOptions): ServiceImpl<typeof ToolServic
       const args = argumentsFrom(argumentsJson)
       const call: ToolCall = { era: 'modern', id: passed.requestId, tool, args }
       const placed = callContext(options, passed, served, listed.info)
-      const text = await answerCall(call, { ...placed, request: context })
+      const span = spanOf(options, passed, served, context)
+      const text = await answerCall(call, { ...placed, ...span, request: context })
       return resultFrom(text, context)
     },
+  }
+}
+
+function spanOf({ tracing }: ToolOptions, passed: Passed, served: Live, context: HandlerContext) {
+  if (tracing === undefined) return undefined
+  const { requestId } = passed
+  const request = { headers: context.requestHeader }
+  const { serverId } = served
+  return {
+    beginSpan: (tool: string) => beginCallSpan(tracing, { tool, serverId, requestId, request }),
   }
 }
 

@@ -7,7 +7,7 @@ export type CallTracing = { tracing: Tracing; clients: 'ignore' | 'link' | 'pare
 /** Undefined where this call is not one of those that are traced. */
 export function beginCallSpan(
   { tracing, clients }: CallTracing,
-  call: { tool: string; serverId: string; requestId: string; request: Request },
+  call: { tool: string; serverId: string; requestId: string; request: Pick<Request, 'headers'> },
 ): TraceSpan | undefined {
   const traceparent = clients === 'ignore' ? null : call.request.headers.get('traceparent')
   return tracing.start(`tools/call ${call.tool}`, {
