@@ -1,6 +1,6 @@
 /** What connections to the gRPC port may hold, by raw HTTP/2 and raw bytes. */
 import { afterEach, describe, expect, test } from 'bun:test'
-import { type ClientHttp2Session, connect, constants } from 'node:http2'
+import { type ClientHttp2Session, connect, constants, type Http2ServerResponse } from 'node:http2'
 import { connect as dial, type Socket } from 'node:net'
 import { testLog } from '@bmm/lib/testing'
 import { eventually } from '../testing.ts'
@@ -19,6 +19,10 @@ async function listen(limits: Partial<GrpcLimits>, isProxy = false): Promise<str
     handler(request, response) {
       seen.push(request.url)
       if (request.url === '/never') return
+      if (request.url === '/flood') {
+        void flood(response).then(() => seen.push('flood is over'))
+        return
+      }
       request.resume()
       request.once('end', () => response.end('ok'))
     },
@@ -48,6 +52,15 @@ function raw(address: string): Socket & { isClosed: boolean } {
   })
   opened.push(socket)
   return socket
+}
+
+/** Writes for ever as the adapter does: blocked, it waits for `drain` alone. */
+async function flood(response: Http2ServerResponse): Promise<void> {
+  const block = Buffer.alloc(8_192)
+  while (!response.destroyed && !response.stream.destroyed) {
+    if (response.write(block)) await Bun.sleep(0)
+    else await new Promise<void>((resolve) => response.once('drain', resolve))
+  }
 }
 
 /** `ok`, or the code of the reset. */
@@ -127,6 +140,17 @@ describe('calls', () => {
     await eventually(() => resets.length === 7)
     expect(new Set(resets)).toEqual(new Set([constants.NGHTTP2_REFUSED_STREAM]))
   })
+
+  test('that end while they are blocked by a reader who does not read strand nothing', async () => {
+    const address = await listen({})
+    const stream = session(address).request({ ':method': 'POST', ':path': '/flood' })
+    stream.on('error', () => {})
+    stream.pause()
+    await eventually(() => seen.at(-1) === '/flood')
+    await Bun.sleep(200)
+    stream.close(constants.NGHTTP2_CANCEL)
+    await eventually(() => seen.at(-1) === 'flood is over')
+  }, 20_000)
 
   test('whose message does not arrive are ended, and others go on', async () => {
     const address = await listen({ requestMs: 300 })
