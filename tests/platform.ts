@@ -21,6 +21,7 @@ const createdSchema = z.object({
   build: z.object({ id: z.string() }),
 })
 const buildSchema = z.object({ state: z.string(), message: z.string() })
+const eventSchema = z.object({ step: z.string().optional(), state: z.string().optional() })
 const clientSchema = z.object({ client_id: z.string() })
 const tokenSchema = z.object({ access_token: z.string() })
 
@@ -74,11 +75,10 @@ export async function openPlatform(stack: Stack, email: string): Promise<Platfor
           bearer,
         ),
       )
-      await untilEnded(`${gateway}/v1/builds/${build.id}/events`, bearer)
+      if (await succeeds(`${gateway}/v1/builds/${build.id}/events`, bearer)) return server.url
       const answer = await fetch(`${gateway}/v1/builds/${build.id}`, { headers: bearer })
       const { state, message } = buildSchema.parse(await answer.json())
-      if (state !== 'succeeded') throw new Error(`${slug}: ${state} ${message}`)
-      return server.url
+      throw new Error(`${slug}: ${state} ${message}`)
     },
     async token(serverUrl, { email, browser }) {
       const verifier = randomBytes(32).toString('base64url')
@@ -112,15 +112,21 @@ export async function openPlatform(stack: Stack, email: string): Promise<Platfor
   }
 }
 
-/** Follows a build over its WebSocket, as the commands do. */
-async function untilEnded(url: string, headers: Record<string, string>): Promise<void> {
-  const closed = Promise.withResolvers<void>()
+/** Follows a build over its WebSocket, as the commands do, until it says that it succeeded, or ends otherwise. */
+async function succeeds(url: string, headers: Record<string, string>): Promise<boolean> {
+  const ended = Promise.withResolvers<boolean>()
   const socket = new WebSocket(url.replace(/^http/, 'ws'), { headers })
-  socket.onclose = () => closed.resolve()
-  socket.onerror = () => closed.resolve()
+  socket.onmessage = ({ data }) => {
+    const { step, state } = eventSchema.parse(JSON.parse(String(data)))
+    if (step === undefined && state === 'succeeded') ended.resolve(true)
+  }
+  socket.onclose = () => ended.resolve(false)
+  socket.onerror = () => ended.resolve(false)
   const timer = setTimeout(() => socket.close(), BUILD_TIMEOUT_MS)
-  await closed.promise
+  const succeeded = await ended.promise
   clearTimeout(timer)
+  socket.close()
+  return succeeded
 }
 
 async function post(url: string, body: unknown, headers: Record<string, string> = {}) {
