@@ -14,6 +14,7 @@ import { addSessionCommands } from './login.ts'
 import { addOperatorCommands } from './operator.ts'
 import { note } from './output.ts'
 import { addServerCommands } from './servers.ts'
+import { addOwnSessionCommands } from './sessions.ts'
 import { addStatsCommand } from './stats.ts'
 import { addTestCommand } from './test.ts'
 import { addTokenCommands } from './tokens.ts'
@@ -36,6 +37,7 @@ addCredentialCommands(program)
 addBuildCommands(program)
 addCallCommands(program)
 addStatsCommand(program)
+addOwnSessionCommands(program)
 addTokenCommands(program)
 addOperatorCommands(program)
 addClientCommands(program)

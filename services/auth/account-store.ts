@@ -2,6 +2,8 @@
 import type { Querying } from '@bmm/lib/sql'
 import type { Session } from './session.ts'
 
+const MAX_LISTED_SESSIONS = 100
+
 /** Counts one more of a subject in its window; how many there are now. */
 export async function countOne(
   sql: Querying,
@@ -115,6 +117,31 @@ export async function findSession(
 export async function revokeSession(sql: Querying, tokenHash: Buffer, now: Date): Promise<void> {
   await sql`
     update sessions set revoked_at = ${now} where token_hash = ${tokenHash} and revoked_at is null`
+}
+
+export type OwnSession = { id: string; userAgent: string; createdAt: Date; expiresAt: Date }
+
+/** The live sessions of a person, newest first. */
+export async function listSessions(
+  sql: Querying,
+  userId: string,
+  now: Date,
+): Promise<OwnSession[]> {
+  return sql<OwnSession[]>`
+    select id, user_agent as "userAgent", created_at as "createdAt", expires_at as "expiresAt"
+    from sessions where user_id = ${userId} and revoked_at is null and expires_at > ${now}
+    order by created_at desc, id limit ${MAX_LISTED_SESSIONS}`
+}
+
+/** Ends one of a person's live sessions; false when there is no such one. */
+export async function endSession(
+  sql: Querying,
+  key: { id: string; userId: string; now: Date },
+): Promise<boolean> {
+  const result = await sql`
+    update sessions set revoked_at = ${key.now}
+    where id = ${key.id} and user_id = ${key.userId} and revoked_at is null and expires_at > ${key.now}`
+  return result.count === 1
 }
 
 /** The organisations that a person belongs to. */

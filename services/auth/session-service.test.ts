@@ -247,3 +247,33 @@ describe('a user token', () => {
     expect(Number(exp) - Number(iat)).toBeLessThanOrEqual(60)
   })
 })
+
+describe('the sessions of a person', () => {
+  test('are listed to her alone, and ended one by one', async () => {
+    const here = await signIn(auth)
+    const second = await signIn(auth, here.email)
+    const stranger = await signIn(auth)
+    const list = async (sessionToken: string) =>
+      (await auth.sessions.listSessions({ sessionToken })).sessions
+    const seen = await list(here.sessionToken)
+    expect(seen.map(({ userAgent, current }) => [userAgent, current]).sort()).toEqual([
+      ['test', false],
+      ['test', true],
+    ])
+    const other = seen.find(({ current }) => !current)?.id ?? ''
+    const end = (sessionToken: string, sessionId: string) =>
+      reason(auth.sessions.endSession({ sessionToken, sessionId }))
+    expect(await end(stranger.sessionToken, other)).toBe('session_not_found')
+    expect(await list(second.sessionToken)).toHaveLength(2)
+    expect(await end(here.sessionToken, other)).toBeUndefined()
+    expect(await end(here.sessionToken, other)).toBe('session_not_found')
+    expect(await reason(auth.sessions.getSession({ sessionToken: second.sessionToken }))).toBe(
+      'session_invalid',
+    )
+    expect(await reason(list(second.sessionToken))).toBe('session_invalid')
+    expect(await end(second.sessionToken, other)).toBe('session_invalid')
+    expect(await list(here.sessionToken)).toHaveLength(1)
+    auth.clock.advance(31 * 86_400_000)
+    expect(await reason(list(here.sessionToken))).toBe('session_invalid')
+  })
+})

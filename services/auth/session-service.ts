@@ -1,10 +1,11 @@
 /** The RPCs of signing in and of sessions: who calls, decode, domain, encode. */
 import type { KeyObject } from 'node:crypto'
+import { notFound } from '@bmm/lib/errors'
 import { serviceName } from '@bmm/lib/rpc-rules'
 import type { SessionService } from '@bmm/proto/auth/v1/auth_service'
 import { timestampFromDate } from '@bufbuild/protobuf/wkt'
 import type { ServiceImpl } from '@connectrpc/connect'
-import { revokeSession } from './account-store.ts'
+import { endSession, listSessions, revokeSession } from './account-store.ts'
 import { tokenHash } from './opaque-token.ts'
 import type { Session } from './session.ts'
 import { finishMagicLink, getSession, type SignInOptions, startMagicLink } from './sign-in.ts'
@@ -29,6 +30,25 @@ export function sessionService(options: SessionServiceOptions): ServiceImpl<type
     },
     async revokeSession({ sessionToken }) {
       await revokeSession(sql, tokenHash(sessionToken), new Date(now()))
+      return {}
+    },
+    async listSessions({ sessionToken }) {
+      const { id: own, userId } = await getSession(sql, sessionToken, now())
+      const found = await listSessions(sql, userId, new Date(now()))
+      return {
+        sessions: found.map(({ id, userAgent, createdAt, expiresAt }) => ({
+          ...{ id, userAgent, current: id === own },
+          createdAt: timestampFromDate(createdAt),
+          expiresAt: timestampFromDate(expiresAt),
+        })),
+      }
+    },
+    async endSession({ sessionToken, sessionId }) {
+      const { userId } = await getSession(sql, sessionToken, now())
+      const key = { id: sessionId, userId, now: new Date(now()) }
+      if (!(await endSession(sql, key))) {
+        throw notFound('session_not_found', 'You have no such session.')
+      }
       return {}
     },
     async mintUserToken({ sessionToken, audiences, confirmDigest }) {

@@ -50,6 +50,27 @@ describe('sessions', () => {
     })
   })
 
+  test('sessions are listed and ended by who is signed in, and by no service token', async () => {
+    const own = { id: 'ses_1', userAgent: 'a browser', current: true }
+    const times = { createdAt: atText, expiresAt: atText }
+    expect(await answer('/v1/sessions')).toEqual({ status: 200, sessions: [{ ...own, ...times }] })
+    const end = (id: string, headers = {}) =>
+      call(`/v1/sessions/${id}`, { method: 'DELETE', headers })
+    expect((await end('ses_2')).status).toBe(204)
+    const unknown = await answer('/v1/sessions/ses_3', { method: 'DELETE' })
+    expect(unknown).toMatchObject({ status: 404, code: 'session_not_found' })
+    for (const authorization of [
+      '',
+      `Bearer bms_${'x'.repeat(43)}`,
+      `Bearer bmm_${'x'.repeat(43)}`,
+    ]) {
+      expect([401, 403]).toContain((await end('ses_2', { authorization })).status)
+      expect([401, 403]).toContain(
+        (await call('/v1/sessions', { headers: { authorization } })).status,
+      )
+    }
+  })
+
   test('signing out takes the cookie away', async () => {
     const response = await call('/v1/logout', { method: 'POST' })
     expect(response.headers.get('set-cookie')).toContain('__Host-bmm=; ')
@@ -206,6 +227,8 @@ describe('the description', () => {
         'post /v1/login/finish',
         'post /v1/logout',
         'get /v1/me',
+        'get /v1/sessions',
+        'delete /v1/sessions/{session}',
         'post /v1/drafts',
         'get /v1/drafts/{draft}',
         'post /v1/servers',

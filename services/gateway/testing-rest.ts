@@ -186,6 +186,16 @@ function sessions(
       sessionToken: session,
       session: { user: { id: 'usr_1', email: 'ada@example.com' } },
     }),
+    listSessions({ sessionToken }) {
+      check(sessionToken)
+      const own = { id: 'ses_1', userAgent: 'a browser', createdAt: at, expiresAt: at }
+      return { sessions: [{ ...own, current: true }] }
+    },
+    endSession({ sessionToken, sessionId }) {
+      check(sessionToken)
+      if (sessionId !== 'ses_2') throw notFound('session_not_found', 'You have no such session.')
+      return {}
+    },
     getSession({ sessionToken }) {
       check(sessionToken)
       return {

@@ -23,6 +23,14 @@ export type SessionRoutesOptions = {
 
 const userAnswer = z.object({ id: z.string(), email: z.string() }).meta({ id: 'User' })
 
+const sessionAnswer = z.object({
+  id: z.string(),
+  userAgent: z.string().describe('What signed in, as it called itself.'),
+  current: z.boolean(),
+  createdAt: z.iso.datetime({ precision: 3 }),
+  expiresAt: z.iso.datetime({ precision: 3 }),
+})
+
 export function sessionRoutes(options: SessionRoutesOptions) {
   const { sessions, people, arrivals } = options
   return new Elysia({ name: 'session-routes', prefix: '/v1', normalize: false })
@@ -86,6 +94,34 @@ export function sessionRoutes(options: SessionRoutesOptions) {
         response: { 200: z.object({ message: z.string() }) },
         detail: { summary: 'End this session', tags: ['session'] },
       },
+    )
+    .get(
+      '/sessions',
+      async ({ request }) => {
+        await people.session(request)
+        const listed = await sessions.listSessions({ sessionToken: people.token(request) })
+        return {
+          sessions: listed.sessions.map(({ id, userAgent, current, createdAt, expiresAt }) => ({
+            ...{ id, userAgent, current },
+            createdAt: timeText(createdAt),
+            expiresAt: timeText(expiresAt),
+          })),
+        }
+      },
+      {
+        response: { 200: z.object({ sessions: z.array(sessionAnswer) }) },
+        detail: { summary: 'Where one is signed in, newest first', tags: ['session'] },
+      },
+    )
+    .delete(
+      '/sessions/:session',
+      async ({ request, params, set }) => {
+        await people.session(request)
+        const sessionToken = people.token(request)
+        await sessions.endSession({ sessionToken, sessionId: params.session })
+        set.status = 204
+      },
+      { detail: { summary: 'End one of one’s sessions', tags: ['session'] } },
     )
     .get(
       '/me',

@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file bmm/auth/v1/auth_service.proto.
  */
 export const file_bmm_auth_v1_auth_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch5ibW0vYXV0aC92MS9hdXRoX3NlcnZpY2UucHJvdG8SC2JtbS5hdXRoLnYxIokBChVTdGFydE1hZ2ljTGlua1JlcXVlc3QSGQoFZW1haWwYASABKAlCCrpIB3IFGP4BYAESGgoJY2xpZW50X2lwGAIgASgJQge6SARyAnABEhsKCXJldHVybl90bxgDIAEoCUIIukgFcgMYgCASHAoHYnJvd3NlchgEIAEoCUILgAEBukgFcgMYyAEiGAoWU3RhcnRNYWdpY0xpbmtSZXNwb25zZSJyChZGaW5pc2hNYWdpY0xpbmtSZXF1ZXN0EhwKBXRva2VuGAEgASgJQg2AAQG6SAdyBRABGMgBEhwKCnVzZXJfYWdlbnQYAiABKAlCCLpIBXIDGOgHEhwKB2Jyb3dzZXIYAyABKAlCC4ABAbpIBXIDGMgBIm8KF0ZpbmlzaE1hZ2ljTGlua1Jlc3BvbnNlEhoKDXNlc3Npb25fdG9rZW4YASABKAlCA4ABARIlCgdzZXNzaW9uGAIgASgLMhQuYm1tLmF1dGgudjEuU2Vzc2lvbhIRCglyZXR1cm5fdG8YAyABKAkiOQoRR2V0U2Vzc2lvblJlcXVlc3QSJAoNc2Vzc2lvbl90b2tlbhgBIAEoCUINgAEBukgHcgUQARjIASI7ChJHZXRTZXNzaW9uUmVzcG9uc2USJQoHc2Vzc2lvbhgBIAEoCzIULmJtbS5hdXRoLnYxLlNlc3Npb24iPAoUUmV2b2tlU2Vzc2lvblJlcXVlc3QSJAoNc2Vzc2lvbl90b2tlbhgBIAEoCUINgAEBukgHcgUQARjIASIXChVSZXZva2VTZXNzaW9uUmVzcG9uc2UirgEKFE1pbnRVc2VyVG9rZW5SZXF1ZXN0EiQKDXNlc3Npb25fdG9rZW4YASABKAlCDYABAbpIB3IFEAEYyAESNwoJYXVkaWVuY2VzGAIgAygOMg8uYm1tLnYxLlNlcnZpY2VCE7pIEJIBDQgBEAUiB4IBBBABIAASNwoOY29uZmlybV9kaWdlc3QYAyABKAlCH7pIHHIaMhheKHNoYTI1NjpbMC05YS1mXXs2NH0pPyQiWwoVTWludFVzZXJUb2tlblJlc3BvbnNlEhIKBXRva2VuGAEgASgJQgOAAQESLgoKZXhwaXJlc19hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAy+AMKDlNlc3Npb25TZXJ2aWNlEmIKDlN0YXJ0TWFnaWNMaW5rEiIuYm1tLmF1dGgudjEuU3RhcnRNYWdpY0xpbmtSZXF1ZXN0GiMuYm1tLmF1dGgudjEuU3RhcnRNYWdpY0xpbmtSZXNwb25zZSIHirUYAwoBBxJlCg9GaW5pc2hNYWdpY0xpbmsSIy5ibW0uYXV0aC52MS5GaW5pc2hNYWdpY0xpbmtSZXF1ZXN0GiQuYm1tLmF1dGgudjEuRmluaXNoTWFnaWNMaW5rUmVzcG9uc2UiB4q1GAMKAQcSWQoKR2V0U2Vzc2lvbhIeLmJtbS5hdXRoLnYxLkdldFNlc3Npb25SZXF1ZXN0Gh8uYm1tLmF1dGgudjEuR2V0U2Vzc2lvblJlc3BvbnNlIgqQAgGKtRgDCgEHEl8KDVJldm9rZVNlc3Npb24SIS5ibW0uYXV0aC52MS5SZXZva2VTZXNzaW9uUmVxdWVzdBoiLmJtbS5hdXRoLnYxLlJldm9rZVNlc3Npb25SZXNwb25zZSIHirUYAwoBBxJfCg1NaW50VXNlclRva2VuEiEuYm1tLmF1dGgudjEuTWludFVzZXJUb2tlblJlcXVlc3QaIi5ibW0uYXV0aC52MS5NaW50VXNlclRva2VuUmVzcG9uc2UiB4q1GAMKAQdiBnByb3RvMw", [file_bmm_auth_v1_user, file_bmm_v1_options, file_buf_validate_validate, file_google_protobuf_timestamp]);
+  fileDesc("Ch5ibW0vYXV0aC92MS9hdXRoX3NlcnZpY2UucHJvdG8SC2JtbS5hdXRoLnYxIokBChVTdGFydE1hZ2ljTGlua1JlcXVlc3QSGQoFZW1haWwYASABKAlCCrpIB3IFGP4BYAESGgoJY2xpZW50X2lwGAIgASgJQge6SARyAnABEhsKCXJldHVybl90bxgDIAEoCUIIukgFcgMYgCASHAoHYnJvd3NlchgEIAEoCUILgAEBukgFcgMYyAEiGAoWU3RhcnRNYWdpY0xpbmtSZXNwb25zZSJyChZGaW5pc2hNYWdpY0xpbmtSZXF1ZXN0EhwKBXRva2VuGAEgASgJQg2AAQG6SAdyBRABGMgBEhwKCnVzZXJfYWdlbnQYAiABKAlCCLpIBXIDGOgHEhwKB2Jyb3dzZXIYAyABKAlCC4ABAbpIBXIDGMgBIm8KF0ZpbmlzaE1hZ2ljTGlua1Jlc3BvbnNlEhoKDXNlc3Npb25fdG9rZW4YASABKAlCA4ABARIlCgdzZXNzaW9uGAIgASgLMhQuYm1tLmF1dGgudjEuU2Vzc2lvbhIRCglyZXR1cm5fdG8YAyABKAkiOQoRR2V0U2Vzc2lvblJlcXVlc3QSJAoNc2Vzc2lvbl90b2tlbhgBIAEoCUINgAEBukgHcgUQARjIASI7ChJHZXRTZXNzaW9uUmVzcG9uc2USJQoHc2Vzc2lvbhgBIAEoCzIULmJtbS5hdXRoLnYxLlNlc3Npb24iPAoUUmV2b2tlU2Vzc2lvblJlcXVlc3QSJAoNc2Vzc2lvbl90b2tlbhgBIAEoCUINgAEBukgHcgUQARjIASIXChVSZXZva2VTZXNzaW9uUmVzcG9uc2UiOwoTTGlzdFNlc3Npb25zUmVxdWVzdBIkCg1zZXNzaW9uX3Rva2VuGAEgASgJQg2AAQG6SAdyBRABGMgBIp0BCgpPd25TZXNzaW9uEgoKAmlkGAEgASgJEhIKCnVzZXJfYWdlbnQYAiABKAkSLgoKY3JlYXRlZF9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKZXhwaXJlc19hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHY3VycmVudBgFIAEoCCJBChRMaXN0U2Vzc2lvbnNSZXNwb25zZRIpCghzZXNzaW9ucxgBIAMoCzIXLmJtbS5hdXRoLnYxLk93blNlc3Npb24iWAoRRW5kU2Vzc2lvblJlcXVlc3QSJAoNc2Vzc2lvbl90b2tlbhgBIAEoCUINgAEBukgHcgUQARjIARIdCgpzZXNzaW9uX2lkGAIgASgJQgm6SAZyBBABGGQiFAoSRW5kU2Vzc2lvblJlc3BvbnNlIq4BChRNaW50VXNlclRva2VuUmVxdWVzdBIkCg1zZXNzaW9uX3Rva2VuGAEgASgJQg2AAQG6SAdyBRABGMgBEjcKCWF1ZGllbmNlcxgCIAMoDjIPLmJtbS52MS5TZXJ2aWNlQhO6SBCSAQ0IARAFIgeCAQQQASAAEjcKDmNvbmZpcm1fZGlnZXN0GAMgASgJQh+6SBxyGjIYXihzaGEyNTY6WzAtOWEtZl17NjR9KT8kIlsKFU1pbnRVc2VyVG9rZW5SZXNwb25zZRISCgV0b2tlbhgBIAEoCUIDgAEBEi4KCmV4cGlyZXNfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wMrEFCg5TZXNzaW9uU2VydmljZRJiCg5TdGFydE1hZ2ljTGluaxIiLmJtbS5hdXRoLnYxLlN0YXJ0TWFnaWNMaW5rUmVxdWVzdBojLmJtbS5hdXRoLnYxLlN0YXJ0TWFnaWNMaW5rUmVzcG9uc2UiB4q1GAMKAQcSZQoPRmluaXNoTWFnaWNMaW5rEiMuYm1tLmF1dGgudjEuRmluaXNoTWFnaWNMaW5rUmVxdWVzdBokLmJtbS5hdXRoLnYxLkZpbmlzaE1hZ2ljTGlua1Jlc3BvbnNlIgeKtRgDCgEHElkKCkdldFNlc3Npb24SHi5ibW0uYXV0aC52MS5HZXRTZXNzaW9uUmVxdWVzdBofLmJtbS5hdXRoLnYxLkdldFNlc3Npb25SZXNwb25zZSIKkAIBirUYAwoBBxJfCg1SZXZva2VTZXNzaW9uEiEuYm1tLmF1dGgudjEuUmV2b2tlU2Vzc2lvblJlcXVlc3QaIi5ibW0uYXV0aC52MS5SZXZva2VTZXNzaW9uUmVzcG9uc2UiB4q1GAMKAQcSXwoMTGlzdFNlc3Npb25zEiAuYm1tLmF1dGgudjEuTGlzdFNlc3Npb25zUmVxdWVzdBohLmJtbS5hdXRoLnYxLkxpc3RTZXNzaW9uc1Jlc3BvbnNlIgqQAgGKtRgDCgEHElYKCkVuZFNlc3Npb24SHi5ibW0uYXV0aC52MS5FbmRTZXNzaW9uUmVxdWVzdBofLmJtbS5hdXRoLnYxLkVuZFNlc3Npb25SZXNwb25zZSIHirUYAwoBBxJfCg1NaW50VXNlclRva2VuEiEuYm1tLmF1dGgudjEuTWludFVzZXJUb2tlblJlcXVlc3QaIi5ibW0uYXV0aC52MS5NaW50VXNlclRva2VuUmVzcG9uc2UiB4q1GAMKAQdiBnByb3RvMw", [file_bmm_auth_v1_user, file_bmm_v1_options, file_buf_validate_validate, file_google_protobuf_timestamp]);
 
 /**
  * Request of StartMagicLink.
@@ -226,6 +226,140 @@ export const RevokeSessionResponseSchema: GenMessage<RevokeSessionResponse> = /*
   messageDesc(file_bmm_auth_v1_auth_service, 7);
 
 /**
+ * Request of ListSessions.
+ *
+ * @generated from message bmm.auth.v1.ListSessionsRequest
+ */
+export type ListSessionsRequest = Message<"bmm.auth.v1.ListSessionsRequest"> & {
+  /**
+   * `bms_…`.
+   *
+   * @generated from field: string session_token = 1;
+   */
+  sessionToken: string;
+};
+
+/**
+ * Describes the message bmm.auth.v1.ListSessionsRequest.
+ * Use `create(ListSessionsRequestSchema)` to create a new message.
+ */
+export const ListSessionsRequestSchema: GenMessage<ListSessionsRequest> = /*@__PURE__*/
+  messageDesc(file_bmm_auth_v1_auth_service, 8);
+
+/**
+ * A session as its person sees it.
+ *
+ * @generated from message bmm.auth.v1.OwnSession
+ */
+export type OwnSession = Message<"bmm.auth.v1.OwnSession"> & {
+  /**
+   * `ses_…`.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * The browser or program that signed in, as it called itself.
+   *
+   * @generated from field: string user_agent = 2;
+   */
+  userAgent: string;
+
+  /**
+   * When it began.
+   *
+   * @generated from field: google.protobuf.Timestamp created_at = 3;
+   */
+  createdAt?: Timestamp | undefined;
+
+  /**
+   * When it ends.
+   *
+   * @generated from field: google.protobuf.Timestamp expires_at = 4;
+   */
+  expiresAt?: Timestamp | undefined;
+
+  /**
+   * Whether it is the one that asks.
+   *
+   * @generated from field: bool current = 5;
+   */
+  current: boolean;
+};
+
+/**
+ * Describes the message bmm.auth.v1.OwnSession.
+ * Use `create(OwnSessionSchema)` to create a new message.
+ */
+export const OwnSessionSchema: GenMessage<OwnSession> = /*@__PURE__*/
+  messageDesc(file_bmm_auth_v1_auth_service, 9);
+
+/**
+ * Response of ListSessions.
+ *
+ * @generated from message bmm.auth.v1.ListSessionsResponse
+ */
+export type ListSessionsResponse = Message<"bmm.auth.v1.ListSessionsResponse"> & {
+  /**
+   * Newest first.
+   *
+   * @generated from field: repeated bmm.auth.v1.OwnSession sessions = 1;
+   */
+  sessions: OwnSession[];
+};
+
+/**
+ * Describes the message bmm.auth.v1.ListSessionsResponse.
+ * Use `create(ListSessionsResponseSchema)` to create a new message.
+ */
+export const ListSessionsResponseSchema: GenMessage<ListSessionsResponse> = /*@__PURE__*/
+  messageDesc(file_bmm_auth_v1_auth_service, 10);
+
+/**
+ * Request of EndSession.
+ *
+ * @generated from message bmm.auth.v1.EndSessionRequest
+ */
+export type EndSessionRequest = Message<"bmm.auth.v1.EndSessionRequest"> & {
+  /**
+   * `bms_…`.
+   *
+   * @generated from field: string session_token = 1;
+   */
+  sessionToken: string;
+
+  /**
+   * `ses_…`.
+   *
+   * @generated from field: string session_id = 2;
+   */
+  sessionId: string;
+};
+
+/**
+ * Describes the message bmm.auth.v1.EndSessionRequest.
+ * Use `create(EndSessionRequestSchema)` to create a new message.
+ */
+export const EndSessionRequestSchema: GenMessage<EndSessionRequest> = /*@__PURE__*/
+  messageDesc(file_bmm_auth_v1_auth_service, 11);
+
+/**
+ * Response of EndSession.
+ *
+ * @generated from message bmm.auth.v1.EndSessionResponse
+ */
+export type EndSessionResponse = Message<"bmm.auth.v1.EndSessionResponse"> & {
+};
+
+/**
+ * Describes the message bmm.auth.v1.EndSessionResponse.
+ * Use `create(EndSessionResponseSchema)` to create a new message.
+ */
+export const EndSessionResponseSchema: GenMessage<EndSessionResponse> = /*@__PURE__*/
+  messageDesc(file_bmm_auth_v1_auth_service, 12);
+
+/**
  * Request of MintUserToken.
  *
  * @generated from message bmm.auth.v1.MintUserTokenRequest
@@ -258,7 +392,7 @@ export type MintUserTokenRequest = Message<"bmm.auth.v1.MintUserTokenRequest"> &
  * Use `create(MintUserTokenRequestSchema)` to create a new message.
  */
 export const MintUserTokenRequestSchema: GenMessage<MintUserTokenRequest> = /*@__PURE__*/
-  messageDesc(file_bmm_auth_v1_auth_service, 8);
+  messageDesc(file_bmm_auth_v1_auth_service, 13);
 
 /**
  * Response of MintUserToken.
@@ -286,7 +420,7 @@ export type MintUserTokenResponse = Message<"bmm.auth.v1.MintUserTokenResponse">
  * Use `create(MintUserTokenResponseSchema)` to create a new message.
  */
 export const MintUserTokenResponseSchema: GenMessage<MintUserTokenResponse> = /*@__PURE__*/
-  messageDesc(file_bmm_auth_v1_auth_service, 9);
+  messageDesc(file_bmm_auth_v1_auth_service, 14);
 
 /**
  * Signing in, sessions, and the tokens that say which person is behind a call.
@@ -335,6 +469,26 @@ export const SessionService: GenService<{
     methodKind: "unary";
     input: typeof RevokeSessionRequestSchema;
     output: typeof RevokeSessionResponseSchema;
+  },
+  /**
+   * The live sessions of the person behind a session token, newest first; at most 100. Reason `session_invalid`.
+   *
+   * @generated from rpc bmm.auth.v1.SessionService.ListSessions
+   */
+  listSessions: {
+    methodKind: "unary";
+    input: typeof ListSessionsRequestSchema;
+    output: typeof ListSessionsResponseSchema;
+  },
+  /**
+   * Ends one of the sessions of the person behind a session token. Reasons: `session_invalid`, `session_not_found`.
+   *
+   * @generated from rpc bmm.auth.v1.SessionService.EndSession
+   */
+  endSession: {
+    methodKind: "unary";
+    input: typeof EndSessionRequestSchema;
+    output: typeof EndSessionResponseSchema;
   },
   /**
    * Mints a user token of at most 5 minutes for a live session: services forward it and can never assert a user.
