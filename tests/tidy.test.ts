@@ -139,6 +139,8 @@ function mayImport(workspace: string, from: string, name: string, to: string): b
   if (workspace === 'cli' && to.startsWith('@bmm/generator/openapi/')) return true
   // Journeys go through the pure ends of two services as well.
   if (workspace === 'tests' && /^@bmm\/(generator\/openapi|runner\/guest)\//.test(to)) return true
+  // Hostile tools are tried on sandboxes without a stack around them.
+  if (from.startsWith('tests/hostile/') && name === '@bmm/runner') return true
   // A guest is a program of its own that ships one file: it may take pure modules only.
   if (from.startsWith('services/runner/guest/') && !from.endsWith('.test.ts')) {
     return name === '@bmm/spec' || /^@bmm\/lib\/(frame|deadlines$)/.test(to)

@@ -1,5 +1,6 @@
 /** Real sandboxes through a real keeper and each driver: what tools answer. Needs root; a missing part is a failure. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { writeFileSync } from 'node:fs'
 import { MAX_RESULT_BYTES } from '@bmm/lib/frames'
 import {
   callTool,
@@ -278,6 +279,24 @@ for (const driver of testDrivers) {
         })
       })
 
+      test('in a pattern of its schema that never ends: its own time is over', async () => {
+        const names = Array.from({ length: 200 }, (_, index) => `p${index}`)
+        const property = { type: 'string', pattern: '^(a+)+$' }
+        const properties = Object.fromEntries(names.map((name) => [name, property]))
+        const inputSchema = { type: 'object', properties }
+        const more = [{ name: 'match', inputSchema, body: 'async () => 1' }]
+        await withTools(
+          tools,
+          async (sandbox) => {
+            const args = Object.fromEntries(names.map((name) => [name, `${'a'.repeat(40)}!`]))
+            const match = await callTool(sandbox, 'match', args, { timeoutMs: 1_000 })
+            expect(match.outcome.code).toBe('deadline')
+            expect(await sandbox.gone).toMatchObject({ code: 'deadline' })
+          },
+          { more },
+        )
+      })
+
       test('of a tool that spins on after being cancelled ends the sandbox within some seconds', async () => {
         await withTools(tools, async (sandbox) => {
           const answer = await callTool(
@@ -364,6 +383,16 @@ for (const driver of testDrivers) {
       test('beside one that can be', async () => {
         expect(await load('export const tools = { a: async () => 1 }')).toEqual(['a'])
       })
+    })
+
+    test('a sandbox that never says hello is ended, and its slot is usable again', async () => {
+      // The token is missing, so the guest exits before it dials.
+      const starting = stack.sandbox(13, { times: { startMs: 60_000 } })
+      writeFileSync(`${stack.slotsDir}/13/c/token`, '')
+      await expect(starting).rejects.toThrow('ended')
+      const sandbox = await stack.sandbox(13)
+      sandbox.stop()
+      await sandbox.gone
     })
 
     test('a slot serves again and again', async () => {

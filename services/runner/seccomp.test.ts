@@ -178,9 +178,9 @@ describe.each(['x64', 'arm64'] as const)('on %s', (architecture: Architecture) =
   })
 })
 
-test('x32 calls, which share the architecture of x86_64, are refused', () => {
+test('x32 calls, which share the architecture of x86_64, end the process', () => {
   for (const program of [stageOne('x64'), stageTwo('x64')]) {
-    expect(verdict(program, { arch: audit.x64, number: 0x40000000 })).toBe(EPERM)
+    expect(verdict(program, { arch: audit.x64, number: 0x40000000 })).toBe(KILL_PROCESS)
   }
 })
 

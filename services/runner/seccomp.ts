@@ -152,7 +152,10 @@ export function currentArchitecture(arch: string = process.arch): Architecture {
   throw new Error(`Sandboxes run on x64 and arm64 only; this machine is ${arch}.`)
 }
 
-/** A foreign architecture's numbers mean other calls, so it ends the process; x32 calls are refused. Leaves the number loaded. */
+/**
+ * A foreign architecture's numbers mean other calls, so they end the process; so do those of x32, for which docker's own filter
+ * would end one thread only. Leaves the number loaded.
+ */
 function preamble(architecture: Architecture): Instruction[] {
   const program: Instruction[] = [
     [LOAD, 0, 0, ARCHITECTURE],
@@ -161,7 +164,7 @@ function preamble(architecture: Architecture): Instruction[] {
     [LOAD, 0, 0, NUMBER],
   ]
   if (architecture === 'x64') {
-    program.push([JUMP_AT_LEAST, 0, 1, X32_BIT], [RETURN, 0, 0, EPERM])
+    program.push([JUMP_AT_LEAST, 0, 1, X32_BIT], [RETURN, 0, 0, KILL_PROCESS])
   }
   return program
 }

@@ -21,6 +21,7 @@ interface Parts {
   log: Log
 }
 
+const NOT_FOUND = 404
 const CONFLICT = 409
 /** What a shell, and docker, make of the end by SIGKILL. */
 const KILLED_EXIT_CODE = 137
@@ -60,12 +61,12 @@ async function start(
   sandboxClass: SandboxClass,
   labels: Record<string, string>,
 ): Promise<StartedSandbox> {
-  const { engine, owners } = parts
+  const { engine } = parts
   const id = await create(parts, slot, sandboxClass, labels)
   try {
     await engine.start(id)
-    const { pid } = await engine.inspect(id)
-    return follow(parts, slot, id, processOf(pid, owners.slotUidBase + slot))
+    const { pid, uid } = await engine.inspect(id)
+    return follow(parts, slot, id, guestProcess(pid, uid))
   } catch (error) {
     await removeLate(parts, id)
     throw error
@@ -78,8 +79,23 @@ export async function sweepContainers(
   labels: readonly string[],
 ): Promise<number> {
   const found = await engine.list(labels)
-  await Promise.all(found.map(({ id }) => engine.remove(id)))
+  await Promise.all(found.map(({ id }) => endContainer(engine, id)))
   return found.length
+}
+
+/**
+ * Ends and removes one, wherever it stands; it need not be there. By its process id first: an engine takes a process
+ * whose first thread has exited for dead, and would leave the others running.
+ */
+async function endContainer(engine: DockerEngine, id: string): Promise<void> {
+  try {
+    const { running, pid, uid } = await engine.inspect(id)
+    if (running) guestProcess(pid, uid).kill()
+  } catch (error) {
+    if (error instanceof EngineFault && error.status === NOT_FOUND) return
+    throw error
+  }
+  await engine.remove(id)
 }
 
 /**
@@ -114,7 +130,7 @@ async function create(
   } catch (error) {
     if (!(error instanceof EngineFault) || error.status !== CONFLICT) throw error
     // Of a sandbox that could not be removed while the engine was away.
-    await engine.remove(name)
+    await endContainer(engine, name)
     return await engine.create(name, spec)
   }
 }
@@ -124,10 +140,10 @@ function follow(parts: Parts, slot: number, id: string, process: GuestProcess): 
   return {
     pid: process.pid,
     kill() {
-      engine.kill(id).catch((error) => {
-        log.warn({ err: errorFrom(error), slot }, 'the engine did not end a sandbox')
-        process.kill()
-      })
+      if (process.kill()) return
+      engine
+        .kill(id)
+        .catch((error) => log.warn({ err: errorFrom(error), slot }, 'a sandbox was not ended'))
     },
     gone: settle(parts, id, process),
   }
@@ -154,28 +170,28 @@ async function settle(parts: Parts, id: string, process: GuestProcess): Promise<
 
 /** Where the engine cannot do it now, the next start in the slot or the next keeper does. */
 async function removeLate({ engine, log }: Parts, id: string): Promise<void> {
-  await engine
-    .remove(id)
-    .catch((error) => log.warn({ err: errorFrom(error) }, 'a container could not be removed'))
+  await endContainer(engine, id).catch((error) =>
+    log.warn({ err: errorFrom(error) }, 'a container could not be removed'),
+  )
 }
 
 interface GuestProcess {
   pid: number
-  /** For when the engine is away. */
-  kill(): void
+  /** False where it is not to be seen from here, or gone. */
+  kill(): boolean
 }
 
 /** The engine may count processes in another namespace: only one that is the slot's user's is ever signalled. */
-function processOf(pid: number, uid: number): GuestProcess {
+function guestProcess(pid: number, uid: number): GuestProcess {
   const startedAt = startOf(pid, uid)
   return {
     pid,
     kill() {
-      if (startedAt === undefined || startOf(pid, uid) !== startedAt) return
+      if (startedAt === undefined || startOf(pid, uid) !== startedAt) return false
       try {
-        process.kill(pid, 'SIGKILL')
+        return process.kill(pid, 'SIGKILL')
       } catch {
-        // It ended in between.
+        return false
       }
     },
   }

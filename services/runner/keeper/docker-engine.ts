@@ -15,6 +15,8 @@ export interface ContainerState {
   running: boolean
   /** 0 once it has ended. */
   pid: number
+  /** Whom its process runs as. */
+  uid: number
   exitCode: number
   oomKilled: boolean
   /** What the engine says about a start that failed. */
@@ -70,6 +72,7 @@ const createdSchema = z.object({ Id: z.string() })
 const listSchema = z.array(z.object({ Id: z.string(), Names: z.array(z.string()) }))
 const imagesSchema = z.array(z.object({ RepoTags: z.array(z.string()).nullable() }))
 const inspectSchema = z.object({
+  Config: z.object({ User: z.string() }),
   State: z.object({
     Running: z.boolean(),
     Pid: z.number(),
@@ -134,8 +137,11 @@ export function dockerEngine(socket: string): DockerEngine {
       await send({ method: 'POST', path: at(id, '/start') })
     },
     async inspect(id) {
-      const { State } = inspectSchema.parse(await send({ method: 'GET', path: at(id, '/json') }))
+      const { Config, State } = inspectSchema.parse(
+        await send({ method: 'GET', path: at(id, '/json') }),
+      )
       return {
+        uid: Number.parseInt(Config.User, 10),
         ...{ running: State.Running, pid: State.Pid, error: State.Error },
         ...{ exitCode: State.ExitCode, oomKilled: State.OOMKilled },
       }

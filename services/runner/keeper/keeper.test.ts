@@ -216,6 +216,36 @@ for (const driver of testDrivers) {
     })
 
     describe('limits', () => {
+      test('each sandbox has its own uid, no capability, no new privileges and two filters', async () => {
+        const stack = await startTestStack('uids', driver)
+        try {
+          const sandboxes = await Promise.all([stack.sandbox(0), stack.sandbox(1)])
+          for (const slot of [0, 1]) {
+            const statuses = stack
+              .processesOf(slot)
+              .map((pid) => readFileSync(`/proc/${pid}/status`, 'utf8'))
+            const guest = statuses.find((status) => /^Name:\tbun$/m.test(status)) ?? ''
+            for (const set of ['CapEff', 'CapPrm', 'CapBnd', 'CapInh', 'CapAmb']) {
+              expect(guest).toMatch(new RegExp(`^${set}:\t0+$`, 'm'))
+            }
+            expect(guest).toMatch(/^NoNewPrivs:\t1$/m)
+            expect(guest).toMatch(/^Seccomp:\t2$/m)
+            expect(guest).toMatch(/^Seccomp_filters:\t2$/m)
+            const uid = stack.slotUidBase + slot
+            expect(guest).toMatch(new RegExp(`^Uid:\t${uid}\t${uid}\t${uid}\t${uid}$`, 'm'))
+            expect(guest).toMatch(new RegExp(`^Gid:\t${uid}\t${uid}\t${uid}\t${uid}$`, 'm'))
+            // Docker names the group of the user once more.
+            expect(guest).toMatch(new RegExp(`^Groups:\\s*(${uid})?\\s*$`, 'm'))
+          }
+          for (const sandbox of sandboxes) {
+            sandbox.stop()
+            await sandbox.gone
+          }
+        } finally {
+          await stack.stop()
+        }
+      })
+
       test('stand in the control groups, by class', async () => {
         const stack = await startTestStack('limits', driver)
         try {

@@ -106,15 +106,15 @@ export function startKeeperProcess(options: {
   }
 }
 
-/** The processes of the slots' users, zombies left out. */
+/** The processes of the slots' users; one whose first thread has exited lives on in the others. */
 function slotUsers(base: number, slots: number): { slot: number; pid: number }[] {
   return readdirSync('/proc').flatMap((name) => {
     if (!/^\d+$/.test(name)) return []
     try {
       const status = readFileSync(`/proc/${name}/status`, 'utf8')
       const slot = Number(/^Uid:\s+(\d+)/m.exec(status)?.[1]) - base
-      const ours = slot >= 0 && slot < slots && !/^State:\s+Z/m.test(status)
-      return ours ? [{ slot, pid: Number(name) }] : []
+      const dead = /^State:\s+Z/m.test(status) && !/^Threads:\s+([2-9]|\d\d)/m.test(status)
+      return slot >= 0 && slot < slots && !dead ? [{ slot, pid: Number(name) }] : []
     } catch {
       return []
     }

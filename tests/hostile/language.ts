@@ -1,0 +1,143 @@
+/** Attempts in the language itself: patched built-ins, odd results, other ways out, and ends of the process. */
+import type { Attempt, Group } from './attempt.ts'
+
+const self: readonly Attempt[] = [
+  {
+    intent: 'change what every object inherits',
+    code: `Object.prototype.isError = true; Object.prototype.content = [{ type: 'text', text: 'forged' }]; Array.prototype.at = () => 'forged'; return 'own'`,
+    seen: { answer: 'own' },
+  },
+  {
+    intent: 'give an object a prototype by JSON',
+    code: `const seen = JSON.parse('{"__proto__": {"isAdmin": true}, "constructor": {"prototype": {"isAdmin": true}}}'); return [({}).isAdmin === undefined, Object.keys(seen)]`,
+    seen: { answer: [true, ['__proto__', 'constructor']] },
+  },
+  {
+    intent: 'make its result say what it wants by a getter that throws',
+    code: `return { get secret() { throw new Error('from a getter') } }`,
+    seen: { error: /from a getter/ },
+  },
+  {
+    intent: 'make its result a proxy that never ends',
+    code: `return JSON.stringify(new Proxy({}, { ownKeys: () => { throw new Error('from a proxy') } }))`,
+    seen: { error: /from a proxy/ },
+  },
+  {
+    intent: 'answer in circles',
+    code: `const circle = {}; circle.circle = circle; return circle`,
+    seen: { error: /cyclic/ },
+  },
+  {
+    intent: 'answer with members of JSON-RPC',
+    code: `return { jsonrpc: '2.0', id: 1, error: { code: -32000, message: 'forged' }, result: {} }`,
+    seen: {
+      answer: { jsonrpc: '2.0', id: 1, error: { code: -32000, message: 'forged' }, result: {} },
+    },
+  },
+  {
+    intent: 'load the guest a second time',
+    code: `return tried(async () => { await import('/app/guest.js?again') })`,
+    seen: { refused: true },
+  },
+  {
+    intent: 'reach a network by Bun',
+    code: `return tried(() => Bun.fetch('http://127.0.0.1:1/'), () => Bun.fetch('http://169.254.169.254/latest/meta-data/'), () => Bun.fetch('http://[::1]:22/'), () => Bun.fetch('http://localhost/', { unix: '/run/bmm/c/call.sock' }),
+        () => Bun.connect({ hostname: '127.0.0.1', port: 22, socket: { data() {} } }), () => Bun.connect({ unix: '/run/bmm/e/egress.sock', socket: { data() {} } }),
+        () => Bun.serve({ port: 0, fetch: () => new Response() }).port, () => Bun.listen({ hostname: '127.0.0.1', port: 0, socket: { data() {} } }), () => Bun.udpSocket({}))`,
+    seen: { refused: true },
+  },
+  {
+    intent: 'reach a network by Node',
+    code: `const [net, dgram, dns, http, http2, tls, inspector] = await Promise.all(['net', 'dgram', 'dns/promises', 'http', 'http2', 'tls', 'inspector'].map((name) => import('node:' + name)))
+      const until = (emitter, event) => new Promise((resolve, reject) => { emitter.once(event, () => resolve('done')).once('error', reject) })
+      return tried(() => until(net.connect({ host: '127.0.0.1', port: 22 }), 'connect'), () => until(net.connect({ path: '/run/bmm/c/call.sock' }), 'connect'), () => dns.lookup('example.com'), () => dns.resolve4('example.com'),
+        () => until(http.get('http://127.0.0.1:1/'), 'response'), () => until(http2.connect('http://127.0.0.1:1'), 'connect'), () => until(tls.connect(443, '127.0.0.1'), 'secureConnect'),
+        () => until(net.createServer().listen(0), 'listening'), () => { const socket = dgram.createSocket('udp4'); const bound = until(socket, 'listening'); socket.bind(0); return bound })`,
+    seen: { refused: true },
+  },
+  {
+    intent: 'find a network where the web has one',
+    code: `return tried(() => fetch('https://example.com'), () => new WebSocket('wss://example.com'), () => new EventSource('https://example.com'), () => new XMLHttpRequest(), () => navigator.sendBeacon('https://example.com'),
+        () => import('https://example.com/x.js'), () => import('left-pad'), () => new Worker('https://example.com/x.js') && Promise.reject(new Error('nothing was fetched')))`,
+    seen: { refused: true },
+  },
+  {
+    intent: 'find the network behind the sign in a thread',
+    code: `const source = "Promise.all([fetch('http://127.0.0.1:1/'), Bun.connect({ hostname: '127.0.0.1', port: 22, socket: { data() {} } })].map((each) => each.then(() => 'done', () => 'refused'))).then((seen) => postMessage(seen))"
+      const worker = new Worker(URL.createObjectURL(new Blob([source], { type: 'text/javascript' })))
+      const seen = await new Promise((resolve) => { worker.onmessage = ({ data }) => resolve(data) })
+      worker.terminate()
+      return seen.map((how) => [how, ''])`,
+    seen: { refused: true },
+  },
+  {
+    intent: 'kill all that it can name',
+    // Nobody but itself, which as the first of its namespace does not hear it.
+    code: `for (const pid of [0, -1, process.pid]) for (const signal of ['SIGKILL', 'SIGSEGV', 'SIGSTOP']) { try { process.kill(pid, signal) } catch {} } return 'alive'`,
+    seen: { answer: 'alive' },
+  },
+  {
+    intent: 'leave errors behind that nobody catches',
+    code: `setTimeout(() => { throw new Error('stray') }, 0); Promise.reject(new Error('lost')); queueMicrotask(() => { throw new Error('micro') }); await Bun.sleep(50); return 'alive'`,
+    seen: { answer: 'alive' },
+  },
+  {
+    intent: 'take away the handlers that catch them',
+    code: `process.removeAllListeners('uncaughtException'); process.removeAllListeners('unhandledRejection'); setTimeout(() => { throw new Error('stray') }, 0); await forever()`,
+    seen: { ends: ['exited', 'protocol'] },
+  },
+  {
+    intent: 'go on working after it has answered',
+    code: `setInterval(() => { for (let n = 0; n < 1e5; n++); }, 1); setTimeout(() => ctx.log('after the answer'), 20); setTimeout(() => ctx.progress(1), 20); return 'answered'`,
+    seen: { answer: 'answered' },
+  },
+  {
+    intent: 'keep the language from ending its own calls',
+    code: `globalThis.setTimeout = () => 0; globalThis.clearTimeout = () => {}; Date.now = () => 0; performance.now = () => 0; AbortController.prototype.abort = () => {}; await forever()`,
+    seen: { ends: ['deadline', 'heartbeat'] },
+    timeoutMs: 1_500,
+  },
+  {
+    intent: 'listen to every promise and every byte of its sandbox',
+    code: `const loot = []; const then = Promise.prototype.then; Promise.prototype.then = function (...given) { loot.push(String(this)); return then.apply(this, given) }
+      for (const name of ['decode']) { const real = TextDecoder.prototype[name]; TextDecoder.prototype[name] = function (...given) { const text = real.apply(this, given); loot.push(text); return text } }
+      await Bun.sleep(100); return loot.filter((text) => text.includes('still here'))`,
+    seen: { answer: [] },
+  },
+  {
+    intent: 'show paths and code of the host by stacks',
+    code: `const stacks = []; Error.prepareStackTrace = (error, sites) => sites.map((site) => site.getFileName?.() ?? '').join()
+      for (const throwing of [() => null.x, () => ctx.progress('x'), () => ctx.result('x'), () => JSON.parse('{')]) { try { throwing() } catch (error) { stacks.push(String(error.stack)) } }
+      return stacks.join('\\n').match(/\\/(?:root|home|var|work|usr|opt)\\/\\S*/g) ?? []`,
+    seen: { answer: [] },
+  },
+]
+
+/** Ends of the process, each of which must take nobody along. */
+const ends: readonly [string, string][] = [
+  ['exit', 'process.exit(0)'],
+  ['exit as if it had failed', 'process.exit(3)'],
+  ['abort', 'process.abort()'],
+  ['read where nothing is', 'read.u8(8, 0)'],
+  ['jump where nothing is', "new CFunction({ ptr: 16, args: [], returns: 'void' })()"],
+  [
+    'overwrite its own stack',
+    'libc.syscall(0n, 0n, 0n, 0n, 0n, 0n, 0n); new Uint8Array(toArrayBuffer(ptr(new Uint8Array(8)), 0, 1 << 28)).fill(0xcc)',
+  ],
+  ['break into a debugger', "process.kill(process.pid, 'SIGTRAP'); process.exit(1)"],
+]
+
+export const language: Group = {
+  name: 'language',
+  attempts: [
+    ...self.map((attempt): Attempt => ({ ...attempt, alone: true })),
+    ...ends.map(
+      ([intent, code]): Attempt => ({
+        intent,
+        code: `${code}\n await forever()`,
+        seen: { ends: ['exited', 'protocol'] },
+        alone: true,
+      }),
+    ),
+  ],
+}
