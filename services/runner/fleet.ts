@@ -240,7 +240,7 @@ export function createFleet(options: FleetOptions): Fleet {
       for (const resident of awake.values()) {
         if (stays(resident.deployment)) continue
         ended++
-        leave(resident, failure)
+        leave(resident, interruptedBy(deployment))
       }
       for (const one of waking.values()) {
         if (stays(one.deployment)) continue
@@ -266,9 +266,20 @@ export function createFleet(options: FleetOptions): Fleet {
   }
 }
 
+/** For calls that wait for their sandbox: nothing ran, so the gateway may place them again. */
 function replacedBy(deployment: Deployment): CallFailure {
   return deployment.kind === 'serving'
-    ? new CallFailure('stale_epoch', 'A newer version of the server took over while the call ran.')
+    ? new CallFailure('stale_epoch', 'A newer version of the server took over. Try again.')
+    : new CallFailure('unknown_server', 'The server was stopped before the call ran.')
+}
+
+/** For calls that run, and that nobody may run twice. */
+function interruptedBy(deployment: Deployment): CallFailure {
+  return deployment.kind === 'serving'
+    ? new CallFailure(
+        'sandbox_failed',
+        'A newer version of the server took over while the call ran.',
+      )
     : new CallFailure('unknown_server', 'The server was stopped while the call ran.')
 }
 

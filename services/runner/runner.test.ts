@@ -140,6 +140,25 @@ for (const driver of testDrivers) {
         expect((await call(server, 'echo', { text: 'new' }, { epoch: 2 })).text).toBe('new')
       })
 
+      test('that a newer version interrupts may have had its effect: it is not called stale', async () => {
+        const server = await world.deploy({
+          work: 'async (input, ctx) => { ctx.progress(1); return new Promise(() => {}) }',
+          echo: 'async (input) => input.text',
+        })
+        await call(server, 'echo', { text: 'awake' })
+        const running = begin(server, 'work', {}, { progress: true })
+        await Bun.sleep(200)
+        const statement = signedBy(signer, serveStatement(server, 2))
+        const client = world.rpc.client(DeploymentService, 'runner', 'generator')
+        await client.deploy({ statement, ...server.artefacts })
+        const { code, message, progress } = await running.outcome
+        expect([code, message, progress.length]).toEqual([
+          'sandbox_failed',
+          'A newer version of the server took over while the call ran.',
+          1,
+        ])
+      })
+
       test('by a person whom the statement does not let in is refused here as well', async () => {
         const server = await world.deploy()
         const foreign = await call({ ...server, orgId: newId('org') }, 'echo')
