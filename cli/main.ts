@@ -15,6 +15,7 @@ import { addOperatorCommands } from './operator.ts'
 import { note } from './output.ts'
 import { addServerCommands } from './servers.ts'
 import { addOwnSessionCommands } from './sessions.ts'
+import { addSoakCommand } from './soak.ts'
 import { addStatsCommand } from './stats.ts'
 import { addTestCommand } from './test.ts'
 import { addTokenCommands } from './tokens.ts'
@@ -44,6 +45,7 @@ addClientCommands(program)
 addTestCommand(program)
 addCheckCommand(program)
 addBenchCommand(program)
+addSoakCommand(program)
 
 try {
   await program.parseAsync()

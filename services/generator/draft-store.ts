@@ -56,8 +56,9 @@ export async function trimDrafts(
       and (place > ${keep.drafts} or bytes > ${keep.bytes})`
 }
 
-export async function deleteExpiredDrafts(sql: Querying, now: Date): Promise<void> {
-  await sql`delete from drafts where expires_at <= ${now}`
+export async function deleteExpiredDrafts(sql: Querying, now: Date, limit: number): Promise<void> {
+  await sql`
+    delete from drafts where id in (select id from drafts where expires_at <= ${now} limit ${limit})`
 }
 
 function json(sql: Querying, value: postgres.JSONValue) {

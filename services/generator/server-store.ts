@@ -236,6 +236,12 @@ export async function findIdempotencyKey(
   return row
 }
 
-export async function deleteOldIdempotencyKeys(sql: Querying, before: Date): Promise<void> {
-  await sql`delete from idempotency_keys where created_at < ${before}`
+export async function deleteOldIdempotencyKeys(
+  sql: Querying,
+  before: Date,
+  limit: number,
+): Promise<void> {
+  await sql`
+    delete from idempotency_keys where (org_id, key) in (
+      select org_id, key from idempotency_keys where created_at < ${before} limit ${limit})`
 }

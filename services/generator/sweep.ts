@@ -13,6 +13,8 @@ const INTERVAL_MS = 2_000
 const FRESH_MS = 5_000
 const BUILDS_A_SWEEP = 50
 const IDEMPOTENCY_HOURS = 24
+/** Of one table: a draft has up to megabytes, and the next sweep is soon. */
+const ROWS_A_SWEEP = 200
 
 export type SweepOptions = {
   sql: Sql
@@ -38,11 +40,15 @@ export async function sweepOnce(options: SweepOptions): Promise<void> {
       },
     ],
     ['stops', () => stopping.sweep()],
-    ['drafts', () => deleteExpiredDrafts(sql, now())],
+    ['drafts', () => deleteExpiredDrafts(sql, now(), ROWS_A_SWEEP)],
     [
       'idempotency keys',
       () =>
-        deleteOldIdempotencyKeys(sql, new Date(now().getTime() - IDEMPOTENCY_HOURS * 3_600_000)),
+        deleteOldIdempotencyKeys(
+          sql,
+          new Date(now().getTime() - IDEMPOTENCY_HOURS * 3_600_000),
+          ROWS_A_SWEEP,
+        ),
     ],
   ]
   for (const [what, sweep] of parts) {
