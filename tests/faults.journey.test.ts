@@ -1,17 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { z } from 'zod'
 import {
   type Account,
   callTool,
-  confirm,
-  finishedBuild,
-  obtainCode,
   obtainTokens,
-  redeem,
   refresh,
-  registerClient,
   type Served,
   serve,
   signUp,
@@ -19,17 +14,16 @@ import {
   textOf,
   tokensFrom,
 } from './account.ts'
-import { children, isReady, replaced, runningChild, supervisorPid, until } from './children.ts'
+import { auditProcesses } from './audit.ts'
+import { replaced, runningChild, supervisorPid, until } from './children.ts'
 import { hostileSpec } from './hostile-tool.ts'
-import { isGoodCall, startClients, unclear } from './patient-clients.ts'
-import { guestProcesses, processes, stackGroup } from './processes.ts'
+import { isGoodCall } from './patient-clients.ts'
+import { guestProcesses, processes } from './processes.ts'
 import { bmm, type Stack, startStack } from './stack.ts'
 import { openStackSql, postgresText } from './traces.ts'
 import { startUpstream, type Upstream } from './upstream.ts'
 
 const apiKey = 'faults-4be1c0'
-/** Generous: two cores may be shared with other tests. */
-const AGAIN_MS = 45_000
 const serverSchema = z.object({ state: z.string(), version: z.number() })
 
 let stack: Stack
@@ -37,7 +31,6 @@ let upstream: Upstream
 let account: Account
 let server: Served
 let tokens: Tokens
-let clientId: string
 
 beforeAll(async () => {
   upstream = startUpstream(apiKey)
@@ -46,7 +39,6 @@ beforeAll(async () => {
   account = await signUp(stack, 'faults@example.com')
   server = await serve(account, wanted('faults'))
   tokens = await obtainTokens(stack, account, server.url)
-  clientId = await registerClient(stack.gateway)
 }, 180_000)
 afterAll(async () => {
   await stack?.[Symbol.asyncDispose]()
@@ -61,44 +53,6 @@ function wanted(slug: string) {
 const serverState = async (slug: string) =>
   serverSchema.parse(await account.get(`/v1/servers/${slug}`))
 
-/** Sandboxes that no living runner, broker and keeper can know. */
-async function orphans(): Promise<string[]> {
-  const known = ['runner', 'broker', 'keeper'].map(
-    (name) => startTicks(runningChild(stack, name)) ?? 0,
-  )
-  const youngest = Math.max(...known)
-  const guests = await guestProcesses(stack)
-  return guests
-    .map((pid) => ({ pid, ticks: startTicks(pid) }))
-    .filter(({ ticks }) => ticks !== undefined && ticks < youngest)
-    .map(({ pid }) => `process ${pid} is older than who should know it`)
-    .concat(emptyGroups(new Set(guests)))
-}
-
-/** Control groups of slots in which nothing runs. */
-function emptyGroups(guests: ReadonlySet<number>): string[] {
-  const group = ['/sys/fs/cgroup/pids', '/sys/fs/cgroup']
-    .map((root) => join(root, stackGroup(stack)))
-    .find((path) => existsSync(path))
-  if (group === undefined) throw new Error('the stack has no control group')
-  return readdirSync(group, { withFileTypes: true })
-    .filter((entry) => entry.isDirectory())
-    .filter(({ name }) => {
-      const members = readQuietly(join(group, name, 'cgroup.procs'))
-        .trim()
-        .split('\n')
-      return !members.some((pid) => guests.has(Number(pid)))
-    })
-    .map(({ name }) => `control group ${name} has nothing in it`)
-}
-
-/** When a process started, in the kernel's ticks; undefined when it is gone. */
-function startTicks(pid: number): number | undefined {
-  const stat = readQuietly(`/proc/${pid}/stat`)
-  if (stat === '') return undefined
-  return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19])
-}
-
 function readQuietly(path: string): string {
   try {
     return readFileSync(path, 'utf8')
@@ -106,49 +60,6 @@ function readQuietly(path: string): string {
     return ''
   }
 }
-
-describe('kill -9 during builds, calls and token exchanges', () => {
-  test.each([...children])(
-    'of %s: clear errors meanwhile, nothing half done, and all goes on',
-    async (victim) => {
-      const slug = `while-${victim}`
-      const resource = server.url
-      const code = await obtainCode(stack, account, { clientId, resource })
-      const clients = startClients(stack, { account, server, tokens })
-      await until('calls work before', () => clients.goodCalls() > 0)
-      const built = await confirm(account, wanted(slug))
-      const redeemed = redeem(stack.gateway, { clientId, resource, ...code }).catch(() => undefined)
-      await replaced(stack, victim)
-
-      const [calls, refreshes] = [clients.goodCalls(), clients.goodRefreshes()]
-      const enough = () => clients.goodCalls() > calls + 3 && clients.goodRefreshes() > refreshes
-      await until('calls and refreshes work again', enough, AGAIN_MS)
-      await until('all is ready', () => isReady(stack), AGAIN_MS)
-      await clients.stop()
-      tokens = clients.tokens()
-
-      const faults = clients.outcomes.map((outcome) => unclear(outcome, victim === 'gateway'))
-      expect(faults.filter((fault) => fault !== undefined)).toEqual([])
-      const answer = await redeemed
-      if (answer !== undefined) expect([200, 400, 503]).toContain(answer.status)
-
-      const build = await finishedBuild(account, built.buildId, AGAIN_MS)
-      expect(['succeeded', 'failed']).toContain(build.state)
-      const { state, version } = await serverState(slug)
-      if (build.state === 'succeeded') {
-        expect([state, version]).toEqual(['live', 1])
-        const own = await obtainTokens(stack, account, built.url)
-        expect(isGoodCall(await callTool(built.url, own.accessToken, { name: 'honest' }))).toBe(
-          true,
-        )
-      } else {
-        expect([state, version, build.message]).toEqual(['failed', 0, expect.stringMatching(/\.$/)])
-      }
-      await until('no sandbox is an orphan', async () => (await orphans()).length === 0)
-    },
-    180_000,
-  )
-})
 
 describe('a deletion', () => {
   test('that is killed midway ends with nothing left', async () => {
@@ -189,6 +100,25 @@ describe('a deletion', () => {
     )
   }, 120_000)
 })
+
+test('a slug whose first build failed is free again once its server is deleted', async () => {
+  const broken = wanted('second-try')
+  const [tool] = broken.source.spec.tools
+  if (tool === undefined) throw new Error('the spec has no tool')
+  const spec = {
+    ...broken.source.spec,
+    tools: [{ ...tool, implementation: 'return eval(input.code)' }],
+  }
+  const file = join(stack.data, 'broken.json')
+  writeFileSync(file, JSON.stringify(spec))
+  await stack.run('login', '--email', 'second-try@example.com')
+  const create = ['servers', 'create', '--spec', file, '--slug', 'second-try', '--access', 'anyone']
+  expect((await stack.attempt(...create)).code).toBe(1)
+  expect((await stack.attempt(...create)).stderr).toContain('taken')
+  await stack.run('servers', 'delete', 'second-try', '--yes')
+  writeFileSync(file, JSON.stringify(broken.source.spec))
+  expect(await stack.run(...create)).toContain('/s/second-try/mcp')
+}, 120_000)
 
 /** The status that a call to it is refused with; undefined while it is answered. */
 async function gone(own: Tokens, doomed: Served): Promise<number | undefined> {
@@ -234,7 +164,7 @@ describe('kill -9 of the supervisor', () => {
     expect(existsSync(oldMark)).toBe(false)
     expect(JSON.parse(again.stdout)).toMatchObject({ gateway: stack.gateway })
     expect(readQuietly('/proc/self/mounts')).not.toContain(dirname(stack.mailbox))
-    await until('no sandbox is an orphan', async () => (await orphans()).length === 0)
+    await until('nothing is an orphan', async () => (await auditProcesses(stack)).length === 0)
 
     expect((await serverState('faults')).state).toBe('live')
     const answer = await callTool(server.url, tokens.accessToken, { name: 'honest' })

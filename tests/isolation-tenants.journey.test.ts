@@ -1,0 +1,67 @@
+import { afterAll, beforeAll, expect, test } from 'bun:test'
+import { readFileSync } from 'node:fs'
+import { type Account, callTool, obtainTokens, serve, signUp, textOf } from './account.ts'
+import { auditLogs, auditProcesses } from './audit.ts'
+import { children, runningChild, until } from './children.ts'
+import { type Offenders, openOffenders } from './offenders.ts'
+import { openPlatform } from './platform.ts'
+import { type Stack, startStack } from './stack.ts'
+import { startWitness, type Witness, witnessSpec } from './storm.ts'
+
+const DISTURBED_MS = 12_000
+const PAUSE_MS = 100
+/** Generous: how much longer calls take is measured by `./bmm bench isolation`. */
+const SLOW_MS = 5_000
+const MAX_RESIDENT_BYTES = 512 * 1024 * 1024
+
+let stack: Stack
+let witness: Witness
+let account: Account
+let offenders: Offenders
+
+beforeAll(async () => {
+  witness = startWitness()
+  stack = await startStack()
+  account = await signUp(stack, 'victim@example.com')
+  offenders = await openOffenders(await openPlatform(stack, 'offenders@example.com'))
+}, 240_000)
+afterAll(async () => {
+  await stack?.[Symbol.asyncDispose]()
+  witness?.[Symbol.dispose]()
+})
+
+function residentBytes(name: string): number {
+  const status = readFileSync(`/proc/${runningChild(stack, name)}/status`, 'utf8')
+  return Number(/^VmHWM:\s+(\d+)/m.exec(status)?.[1]) * 1024
+}
+
+test('five tenants that take all they can get change no answer of a sixth, and no memory grows', async () => {
+  const server = await serve(account, {
+    source: { spec: witnessSpec(witness.origin) },
+    slug: 'victim',
+  })
+  const { accessToken } = await obtainTokens(stack, account, server.url)
+  const pids = children.map((name) => [name, runningChild(stack, name)])
+  const end = offenders.begin()
+  const took: number[] = []
+  const begun = performance.now()
+  while (performance.now() - begun < DISTURBED_MS) {
+    const askedAt = performance.now()
+    expect(textOf(await callTool(server.url, accessToken, { name: 'bare' }))).toBe('yes')
+    took.push(performance.now() - askedAt)
+    await Bun.sleep(PAUSE_MS)
+  }
+  const seen = await end()
+  process.stdout.write(`${JSON.stringify(seen)} slowest ${Math.round(Math.max(...took))} ms\n`)
+
+  expect(Math.max(...took)).toBeLessThan(SLOW_MS)
+  // The flood was refused, and some of it served; nobody was broken off.
+  expect([Number(seen['slow 429']) > 0, Number(seen['slow 200']) > 0]).toEqual([true, true])
+  expect(Object.keys(seen).filter((key) => !/ (200|429|ended)$/.test(key))).toEqual([])
+  expect(children.map((name) => [name, runningChild(stack, name)])).toEqual(pids)
+  for (const name of ['gateway', 'runner', 'broker']) {
+    expect([name, residentBytes(name) < MAX_RESIDENT_BYTES]).toEqual([name, true])
+  }
+  expect(auditLogs(stack)).toEqual([])
+  await until('nothing is left', async () => (await auditProcesses(stack)).length === 0)
+}, 120_000)
