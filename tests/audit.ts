@@ -118,7 +118,7 @@ function descendsFrom(pid: number, ancestor: number): boolean {
 }
 
 /** Control groups of slots in which nothing runs. */
-export function emptyGroups(stack: Stack, guests: ReadonlySet<number>): string[] {
+function emptyGroups(stack: Stack, guests: ReadonlySet<number>): string[] {
   const group = ['/sys/fs/cgroup/pids', '/sys/fs/cgroup']
     .map((root) => join(root, stackGroup(stack)))
     .find((path) => existsSync(path))

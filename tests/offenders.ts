@@ -33,7 +33,7 @@ const tools = {
 export type Offence = keyof typeof tools
 
 /** A server with one offence, and an honest tool beside it. */
-export function offenderSpec(offence: Offence): ServerSpec {
+function offenderSpec(offence: Offence): ServerSpec {
   const annotations = {
     readOnlyHint: true,
     destructiveHint: false,
