@@ -44,16 +44,28 @@ const soakSpec: ServerSpec = {
   ...echoSpec,
   tools: echoSpec.tools.flatMap((tool) => [
     tool,
-    { ...tool, name: 'slow', implementation: 'await new Promise((go) => setTimeout(go, 5000))' },
+    {
+      ...tool,
+      name: 'slow',
+      implementation: `await new Promise((end) => {
+        ctx.signal.addEventListener('abort', end)
+        setTimeout(end, 5000)
+      })`,
+    },
   ]),
 }
 
 type Sleeper = { server: Served; tokens: Tokens; refreshedAt: number }
 
 /** Makes the servers that stay, each with its token. */
-export async function makeSleepers(stack: Stack, account: Account): Promise<Sleeper[]> {
+export async function makeSleepers(
+  stack: Stack,
+  accounts: readonly [Account, Account],
+): Promise<Sleeper[]> {
   const sleepers: Sleeper[] = []
   for (let index = 0; index < SERVERS; index++) {
+    // Two organisations: one alone may not have so many sandboxes awake.
+    const account = accounts[index % 2 === 0 ? 0 : 1]
     const server = await serve(account, { source: { spec: soakSpec }, slug: `sleeper-${index}` })
     const tokens = await obtainTokens(stack, account, server.url)
     sleepers.push({ server, tokens, refreshedAt: performance.now() })
@@ -61,12 +73,12 @@ export async function makeSleepers(stack: Stack, account: Account): Promise<Slee
   return sleepers
 }
 
-/** Works until the time is over; never rejects. */
+/** Works until the time is over; never rejects. Slugs are used up, so `name` must be another one each time. */
 export async function work(
   stack: Stack,
   account: Account,
   sleepers: readonly Sleeper[],
-  durationMs: number,
+  { name, durationMs }: { name: string; durationMs: number },
 ): Promise<Totals> {
   const totals: Totals = {
     ...{ calls: 0, cancelled: 0, deployed: 0, deleted: 0, refreshed: 0, errors: 0 },
@@ -123,10 +135,10 @@ export async function work(
     }
   }
 
-  async function churn(name: number): Promise<void> {
+  async function churn(loop: number): Promise<void> {
     for (let turn = 0; !over(); turn++) {
       const begun = performance.now()
-      const slug = `passing-${name}-${turn}`
+      const slug = `${name}-${loop}-${turn}`
       await count('deployed', () => serve(account, { source: { spec: soakSpec }, slug }))
       await count('deleted', async () => {
         const answer = await account.ask('DELETE', `/v1/servers/${slug}`)
@@ -138,7 +150,7 @@ export async function work(
 
   await Promise.all([
     ...sleepers.map(cycle),
-    ...Array.from({ length: CHURNERS }, (_, name) => churn(name)),
+    ...Array.from({ length: CHURNERS }, (_, loop) => churn(loop)),
   ])
   return totals
 }

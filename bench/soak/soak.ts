@@ -19,16 +19,20 @@ export async function soak(minutes: number): Promise<SoakResult> {
     process.once(signal, () => void stack[Symbol.asyncDispose]().then(() => process.exit(1)))
   }
   const account = await signUp(stack, 'soak@example.com')
+  const other = await signUp(stack, 'soak-too@example.com')
   process.stderr.write('making the servers\n')
-  const sleepers = await makeSleepers(stack, account)
+  const sleepers = await makeSleepers(stack, [account, other])
   // Everything has been used once before it is counted: caches are full, pools are open.
-  await work(stack, account, sleepers, MINUTE_MS / 6)
+  await work(stack, account, sleepers, { name: 'warm', durationMs: MINUTE_MS / 6 })
   await Bun.sleep(REST_MS)
   const before = await countAll(stack)
   const wokenBefore = await countWakes(stack)
   process.stderr.write(`working for ${minutes} minutes\n`)
   const stopWatching = watchMemory(stack)
-  const totals = await work(stack, account, sleepers, minutes * MINUTE_MS)
+  const totals = await work(stack, account, sleepers, {
+    name: 'passing',
+    durationMs: minutes * MINUTE_MS,
+  })
   const memory = stopWatching()
   const wakes = (await countWakes(stack)) - wokenBefore
   process.stderr.write('resting, then counting again\n')
