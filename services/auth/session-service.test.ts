@@ -263,10 +263,10 @@ describe('the sessions of a person', () => {
     const other = seen.find(({ current }) => !current)?.id ?? ''
     const end = (sessionToken: string, sessionId: string) =>
       reason(auth.sessions.endSession({ sessionToken, sessionId }))
-    expect(await end(stranger.sessionToken, other)).toBe('session_not_found')
+    expect(await end(stranger.sessionToken, other)).toBe('no_such_session')
     expect(await list(second.sessionToken)).toHaveLength(2)
     expect(await end(here.sessionToken, other)).toBeUndefined()
-    expect(await end(here.sessionToken, other)).toBe('session_not_found')
+    expect(await end(here.sessionToken, other)).toBe('no_such_session')
     expect(await reason(auth.sessions.getSession({ sessionToken: second.sessionToken }))).toBe(
       'session_invalid',
     )

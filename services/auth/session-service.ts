@@ -47,7 +47,7 @@ export function sessionService(options: SessionServiceOptions): ServiceImpl<type
       const { userId } = await getSession(sql, sessionToken, now())
       const key = { id: sessionId, userId, now: new Date(now()) }
       if (!(await endSession(sql, key))) {
-        throw notFound('session_not_found', 'You have no such session.')
+        throw notFound('no_such_session', 'You have no such session.')
       }
       return {}
     },

@@ -58,7 +58,7 @@ describe('sessions', () => {
       call(`/v1/sessions/${id}`, { method: 'DELETE', headers })
     expect((await end('ses_2')).status).toBe(204)
     const unknown = await answer('/v1/sessions/ses_3', { method: 'DELETE' })
-    expect(unknown).toMatchObject({ status: 404, code: 'session_not_found' })
+    expect(unknown).toMatchObject({ status: 404, code: 'no_such_session' })
     for (const authorization of [
       '',
       `Bearer bms_${'x'.repeat(43)}`,

@@ -193,7 +193,7 @@ function sessions(
     },
     endSession({ sessionToken, sessionId }) {
       check(sessionToken)
-      if (sessionId !== 'ses_2') throw notFound('session_not_found', 'You have no such session.')
+      if (sessionId !== 'ses_2') throw notFound('no_such_session', 'You have no such session.')
       return {}
     },
     getSession({ sessionToken }) {

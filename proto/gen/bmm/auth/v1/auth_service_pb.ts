@@ -481,7 +481,7 @@ export const SessionService: GenService<{
     output: typeof ListSessionsResponseSchema;
   },
   /**
-   * Ends one of the sessions of the person behind a session token. Reasons: `session_invalid`, `session_not_found`.
+   * Ends one of the sessions of the person behind a session token. Reasons: `session_invalid`, `no_such_session`.
    *
    * @generated from rpc bmm.auth.v1.SessionService.EndSession
    */
