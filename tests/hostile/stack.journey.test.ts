@@ -99,7 +99,8 @@ for (const driver of stackDrivers) {
       test('nothing that arrived said that it was for another host, or had more than one meaning', () => {
         const { host } = new URL(elsewhere.origin)
         expect(elsewhere.seen.length).toBeGreaterThan(5)
-        for (const { headers } of elsewhere.seen) {
+        for (const { method, headers } of elsewhere.seen) {
+          expect(method).toMatch(/^(GET|POST)$/)
           expect(headers.host).toBe(host)
           expect([headers.upgrade, headers['proxy-authorization'], headers['x-api-key']]).toEqual([
             undefined,
@@ -137,13 +138,13 @@ for (const driver of stackDrivers) {
 
 /** An API that is allowed but gets no credential; says what it saw, and leads astray. */
 function startElsewhere(astray: string) {
-  const seen: { path: string; headers: Record<string, string> }[] = []
+  const seen: { method: string; path: string; headers: Record<string, string> }[] = []
   const server = Bun.serve({
     hostname: '127.0.0.1',
     port: 0,
     fetch(request) {
       const path = new URL(request.url).pathname
-      seen.push({ path, headers: Object.fromEntries(request.headers) })
+      seen.push({ method: request.method, path, headers: Object.fromEntries(request.headers) })
       if (path !== '/redirect') return Response.json({ path })
       const location = astray.replace('localhost', 'example.org')
       return new Response(null, { status: 302, headers: { location } })
