@@ -1,4 +1,4 @@
-/** Who may do what in an organisation: people by their role (product requirement I4), service tokens by their scopes besides. */
+/** Who may do what in an organisation: people by their role, service tokens by their scopes besides. */
 import { Permission } from '@bmm/proto/v1/options'
 
 export type Role = 'owner' | 'admin' | 'builder' | 'viewer' | 'billing'

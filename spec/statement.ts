@@ -4,7 +4,7 @@ import { z } from 'zod'
 import { digestPattern } from './digest.ts'
 import { credentialSchema, egressSchema } from './server-spec.ts'
 
-/** Who may call a server (product requirement G0). `people` holds user ids. */
+/** Who may call a server. `people` holds user ids. */
 export const accessSchema = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('org') }),
   z.strictObject({ kind: z.literal('people'), people: z.array(z.string()).max(1_000) }),

@@ -24,7 +24,7 @@ import { openStackSql } from './traces.ts'
 import { startUpstream, type Upstream } from './upstream.ts'
 
 const apiKey = 'tokens-51c0de'
-/** Product requirement G2. */
+/** What ARCHITECTURE.md promises. */
 const REVOKED_WITHIN_MS = 5_000
 
 let stack: Stack

@@ -2,7 +2,7 @@
 import type { Mail } from './mail.ts'
 
 export const LINK_TTL_MS = 15 * 60_000
-/** Product requirement I3. */
+/** One visitor may ask for a whole family; one address is spared a flood. */
 export const LINKS_PER_IP_AND_DAY = 10
 export const LINKS_PER_ADDRESS_AND_DAY = 5
 

@@ -9,8 +9,6 @@ export const webRedirectUri = 'https://client.example/callback'
 const RETRY_MS = 1_000
 const MAX_RETRIES = 30
 
-export const authMethods = ['none', 'client_secret_basic', 'client_secret_post'] as const
-
 const doorsSchema = z.object({
   issuer: z.string(),
   authorization_endpoint: z.string(),
@@ -163,7 +161,7 @@ export function newVerifier(): string {
   return randomBytes(32).toString('base64url')
 }
 
-export function challengeOf(verifier: string): string {
+function challengeOf(verifier: string): string {
   return createHash('sha256').update(verifier).digest('base64url')
 }
 

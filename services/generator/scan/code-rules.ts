@@ -1,4 +1,4 @@
-/** What the code of a tool may not do (product requirement B1), node by node. The sandbox is the wall; this names the attempt. */
+/** What the code of a tool may not do, node by node. The sandbox is the wall; this names the attempt. */
 import {
   bannedCalls,
   bannedGlobals,

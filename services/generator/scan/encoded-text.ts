@@ -1,4 +1,4 @@
-/** Text hidden in base64: words that a model can decode and a person does not read (product requirement B2). */
+/** Text hidden in base64: words that a model can decode and a person does not read. */
 
 /** Shorter runs are ids, keys and hashes. */
 const MIN_RUN = 24

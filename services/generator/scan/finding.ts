@@ -1,6 +1,6 @@
 /** What a scan reports: which rule, where in the spec, and a sentence that says how to mend it. */
 
-/** Rules over the code of a tool (product requirement B1). */
+/** Rules over the code of a tool. */
 export const codeRules = [
   'not_one_function',
   'unreadable_code',
@@ -20,7 +20,7 @@ export const codeRules = [
   'computed_call',
 ] as const
 
-/** Rules over every text that a model reads (product requirement B2). */
+/** Rules over every text that a model reads. */
 export const textRules = [
   'ignore_instructions',
   'prompt_override',

@@ -1,4 +1,4 @@
-/** Characters that people do not see and models read: bidi controls, zero-width characters, tags (product requirement B2). */
+/** Characters that people do not see and models read: bidi controls, zero-width characters, tags. */
 
 const names: readonly [RegExp, string][] = [
   [/[\u202a-\u202e\u2066-\u2069]/u, 'bidirectional control'],

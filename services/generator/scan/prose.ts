@@ -1,4 +1,4 @@
-/** Texts that speak to the model instead of describing a tool: the families of product requirement B2. */
+/** Texts that speak to the model instead of describing a tool. */
 import type { TextRule } from './finding.ts'
 
 export type TextFault = { rule: TextRule; message: string }
