@@ -1,9 +1,10 @@
 /** The RPCs of the secrets service: who calls, decode, domain, encode. */
 
+import { findSchemeName, schemeFrom } from '@bmm/lib/credential-scheme'
 import { notFound } from '@bmm/lib/errors'
 import { userOf } from '@bmm/lib/identity'
 import type { Sql } from '@bmm/lib/sql'
-import { Scheme } from '@bmm/proto/secrets/v1/secret'
+import type { Scheme } from '@bmm/proto/secrets/v1/secret'
 import { SecretsService, StatementService, StopReason } from '@bmm/proto/secrets/v1/secrets_service'
 import type { StopStatement } from '@bmm/spec/statement'
 import { timestampFromDate } from '@bufbuild/protobuf/wkt'
@@ -148,35 +149,20 @@ function encodeSecret(row: store.SecretRow) {
   }
 }
 
-const schemeNames = {
-  [Scheme.BEARER]: 'bearer',
-  [Scheme.BASIC]: 'basic',
-  [Scheme.HEADER]: 'header',
-  [Scheme.QUERY]: 'query',
-  [Scheme.COOKIE]: 'cookie',
-} as const
-
-const schemeNumbers: Record<Destination['scheme'], Scheme> = {
-  bearer: Scheme.BEARER,
-  basic: Scheme.BASIC,
-  header: Scheme.HEADER,
-  query: Scheme.QUERY,
-  cookie: Scheme.COOKIE,
-}
-
 function encodeDestination({ scheme, parameter, origins }: Destination) {
-  return { scheme: schemeNumbers[scheme], parameter, origins }
+  return { scheme: schemeFrom[scheme], parameter, origins }
 }
 
 /** The rules of the contract exclude a missing destination and an unspecified scheme. */
 function decodeDestination(
   destination: { scheme: Scheme; parameter: string; origins: string[] } | undefined,
 ): Destination {
-  if (destination === undefined || destination.scheme === Scheme.UNSPECIFIED) {
+  const scheme = destination && findSchemeName(destination.scheme)
+  if (destination === undefined || scheme === undefined) {
     throw new Error('validation let a request without a destination pass')
   }
   const { parameter, origins } = destination
-  return { scheme: schemeNames[destination.scheme], parameter, origins }
+  return { scheme, parameter, origins }
 }
 
 function decodeReason(reason: StopReason): StopStatement['reason'] {

@@ -1,4 +1,5 @@
 /** From messages of the services to JSON of the API: names for numbers, RFC 3339 for times. */
+import { schemeNames } from '@bmm/lib/credential-scheme'
 import {
   type Build,
   type BuildEvent,
@@ -9,7 +10,7 @@ import {
   ServerState,
 } from '@bmm/proto/generator/v1/server'
 import type { LogLine } from '@bmm/proto/runner/v1/runner_service'
-import { Scheme, type Secret } from '@bmm/proto/secrets/v1/secret'
+import type { Secret } from '@bmm/proto/secrets/v1/secret'
 import { accessSchema } from '@bmm/spec/statement'
 import { type Timestamp, timestampDate } from '@bufbuild/protobuf/wkt'
 import { z } from 'zod'
@@ -19,7 +20,6 @@ const time = z.iso.datetime({ precision: 3 })
 const serverStates = ['building', 'live', 'paused', 'failed', 'deleting'] as const
 const buildStates = ['queued', 'running', 'succeeded', 'failed', 'cancelled'] as const
 const buildSteps = ['resolve', 'scan', 'compile', 'try', 'sign', 'deploy'] as const
-const schemeNames = ['bearer', 'basic', 'header', 'query', 'cookie'] as const
 
 export const serverAnswer = z
   .object({
@@ -189,24 +189,6 @@ export function logLineJson(line: LogLine): z.infer<typeof logLineAnswer> {
     ...(tool === '' ? {} : { tool }),
     message,
     ...(requestId === '' ? {} : { requestId }),
-  }
-}
-
-/** The scheme of a credential as the vault names it. */
-export function schemeOf(name: (typeof schemeNames)[number]): Scheme {
-  switch (name) {
-    case 'bearer':
-      return Scheme.BEARER
-    case 'basic':
-      return Scheme.BASIC
-    case 'header':
-      return Scheme.HEADER
-    case 'query':
-      return Scheme.QUERY
-    case 'cookie':
-      return Scheme.COOKIE
-    default:
-      return name satisfies never
   }
 }
 

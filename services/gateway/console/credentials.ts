@@ -1,4 +1,5 @@
 /** REST: credentials, written only; where a value goes is read from the spec and shown. */
+import { schemeFrom } from '@bmm/lib/credential-scheme'
 import type { ServerService } from '@bmm/proto/generator/v1/generator_service'
 import type { Secret } from '@bmm/proto/secrets/v1/secret'
 import type { SecretsService } from '@bmm/proto/secrets/v1/secrets_service'
@@ -8,7 +9,7 @@ import type { CallOptions, Client } from '@connectrpc/connect'
 import { Elysia } from 'elysia'
 import { z } from 'zod'
 import { problem } from '../problem.ts'
-import { credentialAnswer, present, schemeOf, storedJson } from './answer.ts'
+import { credentialAnswer, present, storedJson } from './answer.ts'
 import { jsonBody } from './json-body.ts'
 import type { People } from './person.ts'
 import { serverIdOf } from './server-reference.ts'
@@ -127,7 +128,7 @@ export async function putCredential(
       serverId,
       name,
       value: new TextEncoder().encode(value),
-      destination: { scheme: schemeOf(scheme), parameter, origins },
+      destination: { scheme: schemeFrom[scheme], parameter, origins },
     },
     person,
   )

@@ -1,4 +1,5 @@
 /** Credentials and requests: which belong to an origin, what the code's own are, and how a value is put in. */
+import { schemeFrom } from '@bmm/lib/credential-scheme'
 import { Scheme } from '@bmm/proto/secrets/v1/secret'
 import type { OpenedSecret } from '@bmm/proto/secrets/v1/secrets_service'
 import type { ServeStatement } from '@bmm/spec/statement'
@@ -113,14 +114,6 @@ export function guardedTexts({ destination, value }: OpenedSecret): string[] {
   return [text, text.slice(text.indexOf(':') + 1)]
 }
 
-const schemes: Record<Credential['scheme'], Scheme> = {
-  bearer: Scheme.BEARER,
-  basic: Scheme.BASIC,
-  header: Scheme.HEADER,
-  query: Scheme.QUERY,
-  cookie: Scheme.COOKIE,
-}
-
 /** What the person chose when the value was entered decides; a later contract cannot move it. */
 function checkDestination(
   { name, scheme, parameter }: Credential,
@@ -129,7 +122,7 @@ function checkDestination(
   howToSet: (name: string) => string,
 ): void {
   const isSame =
-    destination?.scheme === schemes[scheme] &&
+    destination?.scheme === schemeFrom[scheme] &&
     destination.parameter === (parameter ?? '') &&
     destination.origins.includes(origin)
   if (isSame) return

@@ -1,8 +1,10 @@
 /** A broker among stand-ins for its neighbours: the runner's real end of the link, a vault, sandboxes that speak frames. */
+
 import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { type SchemeName, schemeFrom } from '@bmm/lib/credential-scheme'
 import type { EgressLimits } from '@bmm/lib/egress'
 import type { Resolve } from '@bmm/lib/egress-policy'
 import { precondition } from '@bmm/lib/errors'
@@ -12,7 +14,6 @@ import { newId } from '@bmm/lib/ids'
 import { type Answer, type RawUpstream, rawUpstream } from '@bmm/lib/raw-upstream'
 import { testDatabase, testIdentities, testLog, testRpc } from '@bmm/lib/testing'
 import { TargetService } from '@bmm/proto/broker/v1/broker_service'
-import { Scheme } from '@bmm/proto/secrets/v1/secret'
 import { SecretsService, StatementService } from '@bmm/proto/secrets/v1/secrets_service'
 import { digestOf } from '@bmm/spec/digest'
 import { type ServeStatement, type SignedStatement, signStatement } from '@bmm/spec/statement'
@@ -22,18 +23,11 @@ import { openBroker } from './broker.ts'
 
 const DEADLINE_MS = 20_000
 const SLOTS = 16
-const schemes = {
-  bearer: Scheme.BEARER,
-  basic: Scheme.BASIC,
-  header: Scheme.HEADER,
-  query: Scheme.QUERY,
-  cookie: Scheme.COOKIE,
-}
 
 export type TestSecret = {
   name: string
   value: string
-  scheme: keyof typeof schemes
+  scheme: SchemeName
   parameter?: string
   origins: string[]
 }
@@ -271,6 +265,6 @@ function encodeSecret({ name, value, scheme, parameter, origins }: TestSecret) {
   return {
     name,
     value: Buffer.from(value),
-    destination: { scheme: schemes[scheme], parameter: parameter ?? '', origins },
+    destination: { scheme: schemeFrom[scheme], parameter: parameter ?? '', origins },
   }
 }
