@@ -9,7 +9,7 @@ const USERS_PER_BLOCK = 1024
 const BLOCKS = 0x40000
 /** The block below the first: for databases of test runs, which belong to no stack. */
 const TEST_BASE = FIRST_USER - USERS_PER_BLOCK
-/** Behind the processes; the rest of the block are slots (services/runner/sandbox-limits.ts). */
+/** Behind the processes; the rest of the block are slots (services/runner/sandbox/sandbox-limits.ts). */
 const FIRST_SLOT = 64
 
 /** Processes with a user of their own, in the order of their numbers; the first number is the shared group's. */

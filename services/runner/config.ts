@@ -9,9 +9,9 @@ import {
   tracingEnv,
 } from '@bmm/lib/env'
 import { z } from 'zod'
-import type { AdmissionLimits } from './admission.ts'
-import type { PoolBounds } from './pool.ts'
-import { MAX_SLOTS } from './sandbox-limits.ts'
+import type { AdmissionLimits } from './fleet/admission.ts'
+import type { PoolBounds } from './fleet/pool.ts'
+import { MAX_SLOTS } from './sandbox/sandbox-limits.ts'
 
 const MEBIBYTE = 1024 * 1024
 /** Measured: about 10 MiB after thousands of calls; the rest is for servers that hold data. */

@@ -11,7 +11,7 @@ import {
   slotsSchema,
   startedSchema,
 } from './keeper-verbs.ts'
-import type { SandboxClass } from './sandbox-limits.ts'
+import type { SandboxClass } from './sandbox/sandbox-limits.ts'
 
 const START_TIMEOUT_MS = 15_000
 const STOP_TIMEOUT_MS = 10_000

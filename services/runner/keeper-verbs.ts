@@ -1,6 +1,6 @@
 /** What runner and keeper say to each other: the payloads of the keeper's frames. */
 import { z } from 'zod'
-import { isSandboxClass, type SandboxClass } from './sandbox-limits.ts'
+import { isSandboxClass, type SandboxClass } from './sandbox/sandbox-limits.ts'
 
 const slotSchema = z.int().min(0).max(65_535)
 

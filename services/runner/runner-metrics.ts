@@ -1,10 +1,10 @@
 /** The runner's figures for the operator. */
 import { type CollectMetrics, counter, gauge, histogram } from '@bmm/lib/metrics'
-import type { Engine } from './engine.ts'
-import type { InFlight } from './in-flight.ts'
-import { type Latency, latencyBoundsMs } from './latency.ts'
-import type { Meter } from './meter.ts'
-import type { SandboxCounts } from './sandbox-counts.ts'
+import type { InFlight } from './calls/in-flight.ts'
+import type { Engine } from './fleet/engine.ts'
+import type { SandboxCounts } from './fleet/sandbox-counts.ts'
+import { type Latency, latencyBoundsMs } from './metering/latency.ts'
+import type { Meter } from './metering/meter.ts'
 
 const SECOND_MS = 1_000
 const boundsSeconds = latencyBoundsMs.map((ms) => ms / SECOND_MS)

@@ -11,32 +11,32 @@ import type { Tracing } from '@bmm/lib/tracing'
 import type { ServingService } from '@bmm/proto/generator/v1/generator_service'
 import type { StatementService } from '@bmm/proto/secrets/v1/secrets_service'
 import type { Client, ConnectRouter } from '@connectrpc/connect'
-import { listenForGateways } from './call-leg.ts'
-import { callStatsReader } from './call-stats.ts'
-import type { ServingDeployment } from './deployment.ts'
-import { createDeployments } from './deployments.ts'
-import { type EngineConfig, startEngine } from './engine.ts'
-import { failedCallLines } from './failed-calls.ts'
-import { createInFlight, type InFlightLimits } from './in-flight.ts'
-import { createMeter } from './meter.ts'
-import { createReconciler } from './reconciler.ts'
+import { listenForGateways } from './calls/call-leg.ts'
+import { createInFlight, type InFlightLimits } from './calls/in-flight.ts'
+import type { ServingDeployment } from './deployment/deployment.ts'
+import { createDeployments } from './deployment/deployments.ts'
+import { createReconciler } from './deployment/reconciler.ts'
+import { servingFeed } from './deployment/serving-feed.ts'
+import { createTrials, rehearse } from './deployment/trial.ts'
+import { type EngineConfig, startEngine } from './fleet/engine.ts'
+import { sandboxCounts } from './fleet/sandbox-counts.ts'
+import { callStatsReader } from './metering/call-stats.ts'
+import { createMeter } from './metering/meter.ts'
 import {
   addRollups,
   deleteRollups,
   findOrgMonth,
   purgeRollups,
   sumRollups,
-} from './rollup-store.ts'
-import { openRollups } from './rollups.ts'
-import { createRunLines } from './run-lines.ts'
-import { createRunLog, type RunLine } from './run-log.ts'
+} from './metering/rollup-store.ts'
+import { openRollups } from './metering/rollups.ts'
+import { failedCallLines } from './run-log/failed-calls.ts'
+import { createRunLines } from './run-log/run-lines.ts'
+import { createRunLog, type RunLine } from './run-log/run-log.ts'
 import { runnerMetrics } from './runner-metrics.ts'
-import { sandboxCounts } from './sandbox-counts.ts'
 import { runnerRoutes } from './service.ts'
 import type { ServiceLeg } from './service-leg.ts'
-import { servingFeed } from './serving-feed.ts'
 import { appendRunLines, deleteRunLines, trimRunLines } from './store.ts'
-import { createTrials, rehearse } from './trial.ts'
 
 const KEEP_LINES_PER_SERVER = 10_000
 const LOAD_RETRY_MS = 1_000

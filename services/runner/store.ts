@@ -1,8 +1,8 @@
 /** All SQL of the runner: deployments and run lines. */
 import type { Querying } from '@bmm/lib/sql'
 import type { SignedStatement } from '@bmm/spec/statement'
-import type { Artefacts } from './deployment.ts'
-import type { RunLine } from './run-log.ts'
+import type { Artefacts } from './deployment/deployment.ts'
+import type { RunLine } from './run-log/run-log.ts'
 
 export interface DeploymentRow {
   serverId: string

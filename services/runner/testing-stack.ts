@@ -6,7 +6,12 @@ import { callIds, FRAME, type Frame, parseControl } from '@bmm/lib/frames'
 import type { TestIdentities } from '@bmm/lib/testing'
 import type { DriverName } from './keeper/driver.ts'
 import { startKeeperProcess, type TestKeeperProcess } from './keeper/testing-process.ts'
-import { SLOT_SOCKET_MODE, SLOT_TOKEN_MODE, slotDirectory, slotFiles } from './sandbox-limits.ts'
+import {
+  SLOT_SOCKET_MODE,
+  SLOT_TOKEN_MODE,
+  slotDirectory,
+  slotFiles,
+} from './sandbox/sandbox-limits.ts'
 
 const READY_TIMEOUT_MS = 60_000
 const LOOK_AGAIN_MS = 10

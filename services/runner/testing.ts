@@ -10,7 +10,7 @@ import {
   type StopStatement,
   signStatement,
 } from '@bmm/spec/statement'
-import type { Artefacts } from './deployment.ts'
+import type { Artefacts } from './deployment/deployment.ts'
 
 export interface TestSigner {
   keyId: string

@@ -1,7 +1,7 @@
 /** What an attempt of a hostile tool is: its intent, its code, and what must be seen. */
 import type { DriverName } from '@bmm/runner/keeper/driver.ts'
 import type { TestSandboxOptions, TestStack } from '@bmm/runner/keeper/testing.ts'
-import type { Sandbox, SandboxEndCode } from '@bmm/runner/sandbox.ts'
+import type { Sandbox, SandboxEndCode } from '@bmm/runner/sandbox/sandbox.ts'
 
 export type Attempt = {
   /** What its author wants. */

@@ -1,6 +1,6 @@
 /** A neighbour of hostile tools: an honest sandbox that is called all the time, and how it fares. */
 import { callTool, loadTools, type TestStack } from '@bmm/runner/keeper/testing.ts'
-import type { Sandbox } from '@bmm/runner/sandbox.ts'
+import type { Sandbox } from '@bmm/runner/sandbox/sandbox.ts'
 
 export type Fare = { answers: number; wrong: string[]; slowestMs: number; medianMs: number }
 

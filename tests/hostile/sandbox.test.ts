@@ -8,7 +8,7 @@ import {
   type TestStack,
 } from '@bmm/runner/keeper/testing.ts'
 import { testDrivers } from '@bmm/runner/keeper/testing-process.ts'
-import type { Sandbox } from '@bmm/runner/sandbox.ts'
+import type { Sandbox } from '@bmm/runner/sandbox/sandbox.ts'
 import { type Attempt, type Group, prelude } from './attempt.ts'
 import { files } from './files.ts'
 import { frames } from './frames.ts'

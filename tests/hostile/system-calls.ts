@@ -1,6 +1,6 @@
 /** Attempts by raw system calls, as native code has them: `bun:ffi` works in every sandbox. */
-import { currentArchitecture } from '@bmm/runner/seccomp.ts'
-import { syscallNumber } from '@bmm/runner/syscalls.ts'
+import { currentArchitecture } from '@bmm/runner/sandbox/seccomp.ts'
+import { syscallNumber } from '@bmm/runner/sandbox/syscalls.ts'
 import type { Attempt, Group } from './attempt.ts'
 
 const EPERM = -1

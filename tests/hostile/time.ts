@@ -1,6 +1,6 @@
 /** Attempts on time: never answering, not hearing, streaming for ever, and looking dead while living on. */
-import { currentArchitecture } from '@bmm/runner/seccomp.ts'
-import { syscallNumber } from '@bmm/runner/syscalls.ts'
+import { currentArchitecture } from '@bmm/runner/sandbox/seccomp.ts'
+import { syscallNumber } from '@bmm/runner/sandbox/syscalls.ts'
 import type { Attempt, Group } from './attempt.ts'
 
 const exit = syscallNumber('exit', currentArchitecture())

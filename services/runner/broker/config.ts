@@ -9,7 +9,7 @@ import {
   tracingEnv,
 } from '@bmm/lib/env'
 import { z } from 'zod'
-import { MAX_SLOTS } from '../sandbox-limits.ts'
+import { MAX_SLOTS } from '../sandbox/sandbox-limits.ts'
 
 /** Throws ConfigError that names every fault. */
 export function configFrom(env: Env = process.env) {

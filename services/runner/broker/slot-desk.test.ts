@@ -4,7 +4,7 @@ import { connectFrames } from '@bmm/lib/frame-connection'
 import { FRAME } from '@bmm/lib/frames'
 import { type RawUpstream, rawUpstream } from '@bmm/lib/raw-upstream'
 import { TargetService } from '@bmm/proto/broker/v1/broker_service'
-import { slotDirectory, slotFiles } from '../sandbox-limits.ts'
+import { slotDirectory, slotFiles } from '../sandbox/sandbox-limits.ts'
 import { openBroker } from './broker.ts'
 import { connectSandbox, startTestBroker, type TestBroker, until } from './testing.ts'
 

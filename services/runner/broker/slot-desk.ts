@@ -2,7 +2,12 @@
 import { chmodSync, rmSync, writeFileSync } from 'node:fs'
 import { type FrameConnection, type FrameListener, listenFrames } from '@bmm/lib/frame-connection'
 import type { Log } from '@bmm/lib/log'
-import { SLOT_SOCKET_MODE, SLOT_TOKEN_MODE, slotDirectory, slotFiles } from '../sandbox-limits.ts'
+import {
+  SLOT_SOCKET_MODE,
+  SLOT_TOKEN_MODE,
+  slotDirectory,
+  slotFiles,
+} from '../sandbox/sandbox-limits.ts'
 import type { Assignment } from './outgoing.ts'
 import { type SandboxRequest, sandboxLeg } from './sandbox-leg.ts'
 import { type SandboxTurns, sandboxTurns } from './turns.ts'

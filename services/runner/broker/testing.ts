@@ -18,7 +18,7 @@ import { SecretsService, StatementService } from '@bmm/proto/secrets/v1/secrets_
 import { digestOf } from '@bmm/spec/digest'
 import { type ServeStatement, type SignedStatement, signStatement } from '@bmm/spec/statement'
 import { listenForBroker } from '../broker-link.ts'
-import { slotDirectory, slotFiles } from '../sandbox-limits.ts'
+import { slotDirectory, slotFiles } from '../sandbox/sandbox-limits.ts'
 import { openBroker } from './broker.ts'
 
 const DEADLINE_MS = 20_000

@@ -1,5 +1,5 @@
 /** Who may send now: so many requests at once per sandbox, per organisation and in all, organisations in turn. */
-import { createFairQueue } from '../fair-queue.ts'
+import { createFairQueue } from '../fleet/fair-queue.ts'
 
 export type TurnLimits = {
   perSandbox: number

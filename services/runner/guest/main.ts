@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { connectFrames, type FrameConnection } from '@bmm/lib/frame-connection'
 import { FRAME } from '@bmm/lib/frames'
-import { sandboxPaths, slotFiles } from '../sandbox-limits.ts'
+import { sandboxPaths, slotFiles } from '../sandbox/sandbox-limits.ts'
 import { callFrames, createCalls } from './calls.ts'
 import { createEgress, egressFrames } from './egress.ts'
 import { replaceGlobals } from './globals.ts'

@@ -1,6 +1,6 @@
 /** The guest gives up its own rights: stage two of seccomp, set on all threads through libc, then proved. */
 import { dlopen, ptr } from 'bun:ffi'
-import { currentArchitecture, sealNumbers, stageTwo } from '../seccomp.ts'
+import { currentArchitecture, sealNumbers, stageTwo } from '../sandbox/seccomp.ts'
 
 const SECCOMP_SET_MODE_FILTER = 1n
 const SECCOMP_FILTER_FLAG_TSYNC = 1n

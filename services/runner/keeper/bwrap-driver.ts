@@ -7,7 +7,7 @@ import {
   sandboxClasses,
   sandboxLimits,
   slotDirectory,
-} from '../sandbox-limits.ts'
+} from '../sandbox/sandbox-limits.ts'
 import { launchCommand, type Programs } from './bwrap.ts'
 import { type Cgroups, openCgroups } from './cgroups.ts'
 import type { Driver, DriverOptions, SandboxEnding } from './driver.ts'

@@ -1,5 +1,10 @@
 /** The one command line of a sandbox by bubblewrap, from the list of limits. */
-import { bunFlags, SANDBOX_HOSTNAME, sandboxLimits, sandboxPaths } from '../sandbox-limits.ts'
+import {
+  bunFlags,
+  SANDBOX_HOSTNAME,
+  sandboxLimits,
+  sandboxPaths,
+} from '../sandbox/sandbox-limits.ts'
 
 /** Absolute paths of the programs that a start runs as root. */
 export interface Programs {

@@ -1,7 +1,7 @@
 /** The keeper's environment, read once. */
 import { type Env, readEnv } from '@bmm/lib/env'
 import { z } from 'zod'
-import { MAX_SLOTS } from '../sandbox-limits.ts'
+import { MAX_SLOTS } from '../sandbox/sandbox-limits.ts'
 import { type DriverName, driverNames } from './driver.ts'
 import type { SlotOwners } from './slots.ts'
 

@@ -6,8 +6,8 @@ import {
   sandboxClasses,
   sandboxLimits,
   sandboxPaths,
-} from '../sandbox-limits.ts'
-import { currentArchitecture, stageOneProfile } from '../seccomp.ts'
+} from '../sandbox/sandbox-limits.ts'
+import { currentArchitecture, stageOneProfile } from '../sandbox/seccomp.ts'
 import type { ContainerSpec } from './docker-engine.ts'
 
 export interface ContainerLaunch {

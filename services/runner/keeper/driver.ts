@@ -1,6 +1,6 @@
 /** What a keeper needs of whatever makes its sandboxes. Each driver translates the one list of limits (`../sandbox-limits.ts`). */
 import type { Log } from '@bmm/lib/log'
-import type { SandboxClass } from '../sandbox-limits.ts'
+import type { SandboxClass } from '../sandbox/sandbox-limits.ts'
 import type { KeeperConfig } from './config.ts'
 import type { Rootfs } from './rootfs.ts'
 

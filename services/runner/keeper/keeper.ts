@@ -10,7 +10,7 @@ import { callIds, FRAME, type Frame, FrameFault, parseControl } from '@bmm/lib/f
 import type { Log } from '@bmm/lib/log'
 import { z } from 'zod'
 import { type SandboxExit, startSchema, stopSchema } from '../keeper-verbs.ts'
-import type { SandboxClass } from '../sandbox-limits.ts'
+import type { SandboxClass } from '../sandbox/sandbox-limits.ts'
 import type { Driver, StartedSandbox } from './driver.ts'
 import type { SlotOwners } from './slots.ts'
 

@@ -12,8 +12,8 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { sandboxPaths } from '../sandbox-limits.ts'
-import { currentArchitecture, stageOne } from '../seccomp.ts'
+import { sandboxPaths } from '../sandbox/sandbox-limits.ts'
+import { currentArchitecture, stageOne } from '../sandbox/seccomp.ts'
 
 export interface Rootfs {
   path: string

@@ -1,6 +1,6 @@
 /** The slots' directories: one for the runner's socket, one for the broker's, below a parent that only root changes. */
 import { chmodSync, chownSync, mkdirSync } from 'node:fs'
-import { SLOT_DIRECTORY_MODE, slotDirectory } from '../sandbox-limits.ts'
+import { SLOT_DIRECTORY_MODE, slotDirectory } from '../sandbox/sandbox-limits.ts'
 
 export interface SlotOwners {
   slotsDir: string

@@ -1,6 +1,6 @@
 /** Tests of sandboxes by each driver that can be tried here, with a keeper of its own for each. */
 import { afterAll, beforeAll, describe } from 'bun:test'
-import type { Sandbox } from '../sandbox.ts'
+import type { Sandbox } from '../sandbox/sandbox.ts'
 import { startTestStack, type TestSandboxOptions, type TestStack, withSandbox } from './testing.ts'
 import { testDrivers } from './testing-process.ts'
 

@@ -5,14 +5,14 @@ import { type FrameListener, listenFrames } from '@bmm/lib/frame-connection'
 import { FRAME, parseControl } from '@bmm/lib/frames'
 import { createLog } from '@bmm/lib/log'
 import { dialKeeper, type KeeperLink } from '../keeper-link.ts'
-import { type Sandbox, type SandboxOptions, startSandbox } from '../sandbox.ts'
+import { type Sandbox, type SandboxOptions, startSandbox } from '../sandbox/sandbox.ts'
 import {
   type SandboxClass,
   SLOT_SOCKET_MODE,
   SLOT_TOKEN_MODE,
   slotDirectory,
   slotFiles,
-} from '../sandbox-limits.ts'
+} from '../sandbox/sandbox-limits.ts'
 import type { DriverName } from './driver.ts'
 import { startKeeperProcess, type TestKeeperProcess } from './testing-process.ts'
 

@@ -17,9 +17,17 @@ import {
 import { StatsInterval, StatsService } from '@bmm/proto/runner/v1/stats_service'
 import { timestampFromMs } from '@bufbuild/protobuf/wkt'
 import { Code, ConnectError } from '@connectrpc/connect'
+import {
+  type Artefacts,
+  type ServingDeployment,
+  servingDeployment,
+} from '../deployment/deployment.ts'
+import { createDeployments, type Deployments } from '../deployment/deployments.ts'
+import { createRunLines } from '../run-log/run-lines.ts'
+import { createRunLog } from '../run-log/run-log.ts'
+import { runnerRoutes } from '../service.ts'
+import { serveStatement, signedBy, testServer, testSigner } from '../testing.ts'
 import { callStatsReader } from './call-stats.ts'
-import { type Artefacts, type ServingDeployment, servingDeployment } from './deployment.ts'
-import { createDeployments, type Deployments } from './deployments.ts'
 import { createMeter, type EndedCall, type Meter } from './meter.ts'
 import {
   addRollups,
@@ -30,10 +38,6 @@ import {
   sumRollups,
 } from './rollup-store.ts'
 import { openRollups, type RollupFlush, type Rollups } from './rollups.ts'
-import { createRunLines } from './run-lines.ts'
-import { createRunLog } from './run-log.ts'
-import { runnerRoutes } from './service.ts'
-import { serveStatement, signedBy, testServer, testSigner } from './testing.ts'
 
 const HOUR_MS = 3_600_000
 const DAY_MS = 24 * HOUR_MS
@@ -53,7 +57,7 @@ let add: (flush: RollupFlush) => Promise<void>
 let deleted: Set<string>
 
 beforeAll(async () => {
-  database = await testDatabase('runner', join(import.meta.dir, 'migrations'))
+  database = await testDatabase('runner', join(import.meta.dir, '../migrations'))
   identities = await testIdentities()
   rpc = testRpc(identities)
   deployments = createDeployments({

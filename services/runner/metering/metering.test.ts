@@ -6,10 +6,10 @@ import { FRAME } from '@bmm/lib/frames'
 import { DeploymentService } from '@bmm/proto/runner/v1/runner_service'
 import { type CallCounts, StatsInterval, StatsService } from '@bmm/proto/runner/v1/stats_service'
 import { timestampFromMs } from '@bufbuild/protobuf/wkt'
-import { listNewestRunLines } from './store.ts'
-import { signedBy, stopStatement } from './testing.ts'
-import { until } from './testing-stack.ts'
-import { type DeployedServer, openWorld, signer, type World } from './testing-world.ts'
+import { listNewestRunLines } from '../store.ts'
+import { signedBy, stopStatement } from '../testing.ts'
+import { until } from '../testing-stack.ts'
+import { type DeployedServer, openWorld, signer, type World } from '../testing-world.ts'
 
 const START_MS = 120_000
 const DAY_MS = 24 * 60 * 60 * 1_000

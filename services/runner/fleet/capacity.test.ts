@@ -1,10 +1,10 @@
 /** Slots, pool size, admission, in-flight caps, fairness and crash loops: the runner's arithmetic. */
 import { describe, expect, test } from 'bun:test'
+import { createInFlight } from '../calls/in-flight.ts'
 import { type AdmissionLimits, createAdmissionDesk } from './admission.ts'
 import { createArrivals, poolTarget } from './arrivals.ts'
 import { createCrashLoop } from './crash-loop.ts'
 import { createFairQueue } from './fair-queue.ts'
-import { createInFlight } from './in-flight.ts'
 import { createSlotTable } from './slot-table.ts'
 
 function clock() {

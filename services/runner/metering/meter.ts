@@ -1,7 +1,7 @@
 /** Counting calls in memory: by server, version, tool and hour, bounded, until somebody takes the counts away. */
 import type { Verdict } from '@bmm/lib/call-frames'
-import type { CallFailureCode } from './call-failure.ts'
-import type { ServingDeployment } from './deployment.ts'
+import type { CallFailureCode } from '../calls/call-failure.ts'
+import type { ServingDeployment } from '../deployment/deployment.ts'
 import { bucketOf, emptyLatency, type Latency } from './latency.ts'
 
 /** How a call ended. `answered` is any result, that of a tool that failed included: nobody here parses it. */

@@ -1,11 +1,11 @@
 /** Trying a version: a sandbox that nobody is assigned to loads it, is asked what it found, and is thrown away. */
 import { errorFrom, limited, unavailable } from '@bmm/lib/errors'
 import type { Log } from '@bmm/lib/log'
-import { CallFailure } from './call-failure.ts'
+import { CallFailure } from '../calls/call-failure.ts'
+import type { Pool } from '../fleet/pool.ts'
+import { LoadFailed, type Sandbox } from '../sandbox/sandbox.ts'
+import type { TryOutcome } from '../service.ts'
 import { type Artefacts, loadArtefact, parsedSpec } from './deployment.ts'
-import type { Pool } from './pool.ts'
-import { LoadFailed, type Sandbox } from './sandbox.ts'
-import type { TryOutcome } from './service.ts'
 
 const MAX_TRIALS = 2
 const MAX_WAITING = 50

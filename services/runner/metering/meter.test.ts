@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'bun:test'
-import { servingDeployment } from './deployment.ts'
+import { servingDeployment } from '../deployment/deployment.ts'
+import { serveStatement, signedBy, testServer, testSigner } from '../testing.ts'
 import { bucketOf } from './latency.ts'
 import { createMeter, type EndedCall, endingOf, OTHER_TOOL } from './meter.ts'
-import { serveStatement, signedBy, testServer, testSigner } from './testing.ts'
 
 const HOUR_MS = 3_600_000
 const noon = Date.UTC(2026, 10, 22, 12)

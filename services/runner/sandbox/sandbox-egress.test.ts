@@ -1,7 +1,7 @@
 /** Real sandboxes through a real keeper and each driver: what leaves by the broker's leg and comes back. Needs root; a missing part is a failure. */
 import { describe, expect, setDefaultTimeout, test } from 'bun:test'
-import { callTool, type TestFetch } from './keeper/testing.ts'
-import { describeByDriver } from './keeper/testing-drivers.ts'
+import { callTool, type TestFetch } from '../keeper/testing.ts'
+import { describeByDriver } from '../keeper/testing-drivers.ts'
 
 setDefaultTimeout(120_000)
 

@@ -4,8 +4,6 @@ import { join } from 'node:path'
 import { createStatementKeyring } from '@bmm/lib/statement-keys'
 import { type TestDatabase, testDatabase, testLog } from '@bmm/lib/testing'
 import type { SignedStatement } from '@bmm/spec/statement'
-import { createDeployments } from './deployments.ts'
-import { createReconciler, type Reconciler, type ServingNotice } from './reconciler.ts'
 import {
   serveStatement,
   signedBy,
@@ -13,14 +11,16 @@ import {
   type TestServer,
   testServer,
   testSigner,
-} from './testing.ts'
+} from '../testing.ts'
+import { createDeployments } from './deployments.ts'
+import { createReconciler, type Reconciler, type ServingNotice } from './reconciler.ts'
 
 const signer = testSigner()
 let database: TestDatabase
 const open: Reconciler[] = []
 
 beforeAll(async () => {
-  database = await testDatabase('runner', join(import.meta.dir, 'migrations'))
+  database = await testDatabase('runner', join(import.meta.dir, '../migrations'))
 })
 afterEach(async () => {
   for (const reconciler of open.splice(0)) await reconciler.stop()

@@ -1,5 +1,5 @@
 /** What the run log says of calls that failed: kind and tool, never an input, and bounded for each server. */
-import type { ServingDeployment } from './deployment.ts'
+import type { ServingDeployment } from '../deployment/deployment.ts'
 
 /** A tool in a loop of failures must not push everything else out of its log. */
 const MAX_LINES_PER_MINUTE = 60

@@ -2,8 +2,8 @@
 import { describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { writeFileSync } from 'node:fs'
 import { MAX_RESULT_BYTES } from '@bmm/lib/frames'
-import { callTool } from './keeper/testing.ts'
-import { describeByDriver } from './keeper/testing-drivers.ts'
+import { callTool } from '../keeper/testing.ts'
+import { describeByDriver } from '../keeper/testing-drivers.ts'
 import { LoadFailed } from './sandbox.ts'
 
 setDefaultTimeout(120_000)

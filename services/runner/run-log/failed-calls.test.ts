@@ -1,7 +1,7 @@
 import { expect, test } from 'bun:test'
-import { servingDeployment } from './deployment.ts'
+import { servingDeployment } from '../deployment/deployment.ts'
+import { serveStatement, signedBy, testServer, testSigner } from '../testing.ts'
 import { failedCallLines } from './failed-calls.ts'
-import { serveStatement, signedBy, testServer, testSigner } from './testing.ts'
 
 test('sixty failures a minute of a server have a line each, the next minute says how many had none', () => {
   let at = 0

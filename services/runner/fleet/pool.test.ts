@@ -1,9 +1,9 @@
 /** The pool by itself: who gets the next sandbox, how it fills and shrinks, and what a failing start does. */
 import { afterEach, expect, test } from 'bun:test'
 import { testLog } from '@bmm/lib/testing'
+import type { Sandbox, SandboxEnd } from '../sandbox/sandbox.ts'
+import { until } from '../testing-stack.ts'
 import { createPool, type Pool } from './pool.ts'
-import type { Sandbox, SandboxEnd } from './sandbox.ts'
-import { until } from './testing-stack.ts'
 
 type FakeSandbox = Sandbox & { end(): void }
 const pools: Pool[] = []

@@ -1,6 +1,6 @@
 /** What happens to sandboxes, counted as it happens. */
 import { type Tally, tally } from '@bmm/lib/metrics'
-import { bucketOf, emptyLatency, type Latency } from './latency.ts'
+import { bucketOf, emptyLatency, type Latency } from '../metering/latency.ts'
 
 export interface SandboxCounts {
   woken(ms: number): void

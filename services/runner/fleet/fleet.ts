@@ -1,15 +1,15 @@
 /** The sandboxes that serve: one for each key, woken by a call, ended when idle, stopped, crashed or replaced. */
 import { errorFrom } from '@bmm/lib/errors'
 import type { Log } from '@bmm/lib/log'
+import type { BrokerLink } from '../broker-link.ts'
+import { CallFailure, callFailureFrom } from '../calls/call-failure.ts'
+import type { Deployment, ServingDeployment } from '../deployment/deployment.ts'
+import { LoadFailed, type Sandbox, type SandboxEnd } from '../sandbox/sandbox.ts'
+import { sandboxKey } from '../sandbox/sandbox-key.ts'
 import { type AdmissionDesk, admissionRefusal } from './admission.ts'
-import type { BrokerLink } from './broker-link.ts'
-import { CallFailure, callFailureFrom } from './call-failure.ts'
 import { createCrashLoop } from './crash-loop.ts'
-import type { Deployment, ServingDeployment } from './deployment.ts'
 import type { Pool } from './pool.ts'
-import { LoadFailed, type Sandbox, type SandboxEnd } from './sandbox.ts'
 import type { SandboxCounts } from './sandbox-counts.ts'
-import { sandboxKey } from './sandbox-key.ts'
 
 /** From the question for a sandbox to `loaded`. */
 const WAKE_TIMEOUT_MS = 20_000

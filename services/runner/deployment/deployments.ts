@@ -4,6 +4,7 @@ import type { Log } from '@bmm/lib/log'
 import type { Sql } from '@bmm/lib/sql'
 import type { StatementKeyring } from '@bmm/lib/statement-keys'
 import type { SignedStatement, Statement } from '@bmm/spec/statement'
+import { type DeploymentRow, deleteDeployment, listDeployments, saveDeployment } from '../store.ts'
 import {
   type Artefacts,
   checkOwner,
@@ -13,7 +14,6 @@ import {
   standingOf,
   verifiedStatement,
 } from './deployment.ts'
-import { type DeploymentRow, deleteDeployment, listDeployments, saveDeployment } from './store.ts'
 
 /** Rows hold whole artefacts. */
 const PAGE_ROWS = 5

@@ -1,8 +1,8 @@
 /** Reading the run log: pages, and following it as it grows. */
 import { limited } from '@bmm/lib/errors'
 import type { Sql } from '@bmm/lib/sql'
+import { listNewestRunLines, listRunLinesAfter, type StoredRunLine } from '../store.ts'
 import type { RunLog } from './run-log.ts'
-import { listNewestRunLines, listRunLinesAfter, type StoredRunLine } from './store.ts'
 
 const DEFAULT_LINES = 200
 const FOLLOW_PAGE_LINES = 200

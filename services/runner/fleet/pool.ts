@@ -1,10 +1,10 @@
 /** The warm pool: generic sandboxes kept ready, and the waiting line when there are none. A used one never comes back. */
 import { errorFrom } from '@bmm/lib/errors'
 import type { Log } from '@bmm/lib/log'
+import { CallFailure } from '../calls/call-failure.ts'
+import type { Sandbox } from '../sandbox/sandbox.ts'
 import { createArrivals, poolTarget } from './arrivals.ts'
-import { CallFailure } from './call-failure.ts'
 import { createFairQueue } from './fair-queue.ts'
-import type { Sandbox } from './sandbox.ts'
 
 /** Starts at the same time; more only take each other's processor time. */
 const MAX_STARTING = 4

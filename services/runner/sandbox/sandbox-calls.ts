@@ -12,7 +12,7 @@ import {
   parseControl,
 } from '@bmm/lib/frames'
 import { z } from 'zod'
-import type { SandboxFailureCode } from './call-failure.ts'
+import type { SandboxFailureCode } from '../calls/call-failure.ts'
 
 /** Where the answer of a call goes. Exactly one of `end` and `fail` is called, and nothing after it. */
 export interface CallSink {

@@ -1,8 +1,8 @@
 /** Launching sandboxes: a slot, a broker that expects it, a keeper that starts it, and all of it given back at the end. */
-import type { BrokerLink } from './broker-link.ts'
-import type { KeeperLink } from './keeper-link.ts'
-import { type Sandbox, startSandbox } from './sandbox.ts'
-import type { SandboxClass } from './sandbox-limits.ts'
+import type { BrokerLink } from '../broker-link.ts'
+import type { KeeperLink } from '../keeper-link.ts'
+import { type Sandbox, startSandbox } from '../sandbox/sandbox.ts'
+import type { SandboxClass } from '../sandbox/sandbox-limits.ts'
 import type { SlotTable } from './slot-table.ts'
 
 export interface Launcher {
