@@ -30,7 +30,7 @@ export type TestEngine = AsyncDisposable & { socket: string }
 /** Whether a test file runs sandboxes by Docker. */
 export function needsEngine(files: readonly string[]): boolean {
   return files.some((file) =>
-    /\b(testDrivers|stackDrivers|testDockerSocket|BMM_TEST_DOCKER_SOCKET)\b/.test(
+    /\b(testDrivers|describeByDriver|stackDrivers|testDockerSocket|BMM_TEST_DOCKER_SOCKET)\b/.test(
       readFileSync(join(checkout, file), 'utf8'),
     ),
   )
