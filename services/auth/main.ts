@@ -8,11 +8,11 @@ import { serveRpc } from '@bmm/lib/server'
 import { migrate, openSql, ping, readMigrations } from '@bmm/lib/sql'
 import { startCleanUp } from './clean-up.ts'
 import { configFrom } from './config.ts'
-import { mailboxSender, smtpSender } from './mail.ts'
+import { successorKey } from './oauth/successor-key.ts'
 import { openRevoker } from './revocation.ts'
 import { authRoutes } from './service.ts'
+import { mailboxSender, smtpSender } from './sign-in/mail.ts'
 import { openSigningKeys } from './signing-keys.ts'
-import { successorKey } from './successor-key.ts'
 
 forbidInspection()
 const config = configFrom()

@@ -24,7 +24,7 @@ import {
 import { SessionService } from '@bmm/proto/auth/v1/auth_service'
 import { OAuthService } from '@bmm/proto/auth/v1/oauth_service'
 import { z } from 'zod'
-import { linkUrl } from './magic-link.ts'
+import { linkUrl } from './sign-in/magic-link.ts'
 import {
   authorizationQuery,
   callback,

@@ -4,8 +4,8 @@ import { channels, revokedKey } from '@bmm/lib/hints'
 import type { Log } from '@bmm/lib/log'
 import type { Redis } from '@bmm/lib/redis'
 import { inTransaction, type Sql } from '@bmm/lib/sql'
-import { ACCESS_TOKEN_TTL_MS } from './grant.ts'
-import { deleteClient, lockOperatorClient } from './oauth-store.ts'
+import { ACCESS_TOKEN_TTL_MS } from './oauth/grant.ts'
+import { deleteClient, lockOperatorClient } from './oauth/oauth-store.ts'
 import {
   createRevocations,
   endGrants,
@@ -14,7 +14,7 @@ import {
   listRevocations,
   type RevocationRow,
 } from './revocation-store.ts'
-import { revokeServiceToken } from './service-token-store.ts'
+import { revokeServiceToken } from './service-token/service-token-store.ts'
 
 /** Three lives of an access token: clocks differ, and a gateway may have been away. */
 const REVOKED_TTL_SECONDS = (3 * ACCESS_TOKEN_TTL_MS) / 1000

@@ -3,7 +3,6 @@ import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject 
 import { openNamed, SealBroken, sealNamed } from '@bmm/lib/envelope'
 import { inTransaction, type Sql } from '@bmm/lib/sql'
 import { calculateJwkThumbprint, exportJWK, type JWK } from 'jose'
-import { ACCESS_TOKEN_TTL_MS } from './grant.ts'
 import {
   createSigningKey,
   findActiveSigningKey,
@@ -12,6 +11,7 @@ import {
   retireSigningKeys,
   type StoredSigningKey,
 } from './key-store.ts'
+import { ACCESS_TOKEN_TTL_MS } from './oauth/grant.ts'
 
 /** After its last token has ended a key verifies a little longer: clocks differ, and caches live. */
 const OVERLAP_MARGIN_MS = 5 * 60_000

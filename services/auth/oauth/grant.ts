@@ -1,9 +1,9 @@
 /** A grant: what one person allowed one client on one server; its codes, refresh tokens and when each is good. */
 import { createHash, createHmac } from 'node:crypto'
 import { OFFLINE_SCOPE } from '@bmm/spec/scope'
+import { opaqueTokenFrom } from '../opaque-token.ts'
 import type { GrantType } from './client-registration.ts'
 import { OAuthError } from './oauth-error.ts'
-import { opaqueTokenFrom } from './opaque-token.ts'
 
 export const CODE_TTL_MS = 60_000
 export const ACCESS_TOKEN_TTL_MS = 5 * 60_000

@@ -2,7 +2,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { revokedKey } from '@bmm/lib/hints'
 import { decodeProtectedHeader, jwtVerify, UnsecuredJWT } from 'jose'
-import { findAccessTokenClaims } from './access-token.ts'
 import {
   claimsOf,
   codeForm,
@@ -20,7 +19,8 @@ import {
   testAuth,
   testResource,
   tokensOf,
-} from './testing.ts'
+} from '../testing.ts'
+import { findAccessTokenClaims } from './access-token.ts'
 
 let auth: TestAuth
 let owner: SignedIn

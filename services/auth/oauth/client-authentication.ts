@@ -1,8 +1,8 @@
 /** Who a client is at the token, revocation and introspection endpoints (OAuth 2.1 section 2.4). */
 import { timingSafeEqual } from 'node:crypto'
+import { tokenHash } from '../opaque-token.ts'
 import type { AuthMethod, OAuthClient } from './client-registration.ts'
 import { OAuthError } from './oauth-error.ts'
-import { tokenHash } from './opaque-token.ts'
 import type { Parameters } from './parameters.ts'
 
 /** What a client presents to say who it is. */

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { jsonBytes, jsonOf, randomIp, type TestAuth, testAuth } from '../testing.ts'
 import { parseClientMetadata } from './client-registration.ts'
 import { OAuthError } from './oauth-error.ts'
-import { jsonBytes, jsonOf, randomIp, type TestAuth, testAuth } from './testing.ts'
 
 const callback = 'https://client.example/callback'
 

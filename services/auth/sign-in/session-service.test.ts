@@ -12,7 +12,7 @@ import {
   signIn,
   type TestAuth,
   testAuth,
-} from './testing.ts'
+} from '../testing.ts'
 
 let auth: TestAuth
 

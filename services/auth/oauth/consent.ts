@@ -1,8 +1,10 @@
 /** Authorizing a client: from the browser's request over the consent page to a code, or to an error. */
 import { newId } from '@bmm/lib/ids'
 import { inTransaction, type Querying, type Sql } from '@bmm/lib/sql'
+import { newOpaqueToken, tokenHash } from '../opaque-token.ts'
+import { findOrgName, findSession } from '../sign-in/account-store.ts'
+import type { Session } from '../sign-in/session.ts'
 import { mayUseResource } from './access.ts'
-import { findOrgName, findSession } from './account-store.ts'
 import {
   type AuthorizationRequest,
   authorizationClientId,
@@ -24,10 +26,8 @@ import {
   hasLiveGrant,
   trimConsentRequests,
 } from './oauth-store.ts'
-import { newOpaqueToken, tokenHash } from './opaque-token.ts'
 import type { Parameters } from './parameters.ts'
 import { isLoopbackRedirect, redirectTarget, redirectWith } from './redirect-uri.ts'
-import type { Session } from './session.ts'
 
 export type ConsentOptions = { sql: Sql; issuer: string; now: () => number }
 

@@ -2,12 +2,12 @@
 import { newId } from '@bmm/lib/ids'
 import type { Sql } from '@bmm/lib/sql'
 import { visitorOf } from '@bmm/lib/visitor'
-import { countOne } from './account-store.ts'
+import { newOpaqueToken, tokenHash } from '../opaque-token.ts'
+import { rateWindow, subjectDigest } from '../rate-window.ts'
+import { countOne } from '../sign-in/account-store.ts'
 import { clientInformation, parseClientMetadata } from './client-registration.ts'
 import { OAuthError } from './oauth-error.ts'
 import { createClient } from './oauth-store.ts'
-import { newOpaqueToken, tokenHash } from './opaque-token.ts'
-import { rateWindow, subjectDigest } from './rate-window.ts'
 
 /** Hosted AI clients register for many people from few addresses. */
 const REGISTRATIONS_PER_IP_AND_HOUR = 60

@@ -1,8 +1,8 @@
 /** Access tokens: JWTs for exactly one server (RFC 9068), ES256, five minutes. */
 import { decodeProtectedHeader, jwtVerify, SignJWT } from 'jose'
 import { z } from 'zod'
+import type { SigningKey, SigningKeys } from '../signing-keys.ts'
 import { ACCESS_TOKEN_TTL_MS, type Grant } from './grant.ts'
-import type { SigningKey, SigningKeys } from './signing-keys.ts'
 
 // ES256 over EdDSA: every JOSE library of a resource server or gateway product verifies it.
 const algorithm = 'ES256'

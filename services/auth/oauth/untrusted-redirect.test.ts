@@ -13,7 +13,7 @@ import {
   testAuth,
   testResource,
   tokensOf,
-} from './testing.ts'
+} from '../testing.ts'
 
 const site = 'https://lure.example/callback'
 const web = { redirect_uri: site }

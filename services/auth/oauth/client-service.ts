@@ -5,6 +5,8 @@ import type { Sql } from '@bmm/lib/sql'
 import type { ClientService } from '@bmm/proto/auth/v1/client_service'
 import { timestampFromDate } from '@bufbuild/protobuf/wkt'
 import type { ServiceImpl } from '@connectrpc/connect'
+import { newOpaqueToken, tokenHash } from '../opaque-token.ts'
+import type { Revoker } from '../revocation.ts'
 import {
   type ClientMetadata,
   type OAuthClient,
@@ -12,8 +14,6 @@ import {
 } from './client-registration.ts'
 import { OAuthError } from './oauth-error.ts'
 import { createClient, listOperatorClients } from './oauth-store.ts'
-import { newOpaqueToken, tokenHash } from './opaque-token.ts'
-import type { Revoker } from './revocation.ts'
 
 const MAX_CLIENTS = 1_000
 

@@ -8,8 +8,11 @@ import { inTransaction, type Sql } from '@bmm/lib/sql'
 import type { ServiceTokenService } from '@bmm/proto/auth/v1/service_token_service'
 import { timestampFromDate } from '@bufbuild/protobuf/wkt'
 import type { ServiceImpl } from '@connectrpc/connect'
-import { tokenHash } from './opaque-token.ts'
-import type { Revoker } from './revocation.ts'
+import { tokenHash } from '../opaque-token.ts'
+import type { Revoker } from '../revocation.ts'
+import type { Session } from '../sign-in/session.ts'
+import { getSession } from '../sign-in/sign-in.ts'
+import { signUserToken } from '../user-token.ts'
 import {
   isServiceToken,
   LAST_USED_STEP_MS,
@@ -27,9 +30,6 @@ import {
   lockServiceTokens,
   markServiceTokenUsed,
 } from './service-token-store.ts'
-import type { Session } from './session.ts'
-import { getSession } from './sign-in.ts'
-import { signUserToken } from './user-token.ts'
 
 export type ServiceTokenOptions = {
   sql: Sql

@@ -4,10 +4,10 @@ import { reasonOf } from '@bmm/lib/errors'
 import { channels, revokedKey } from '@bmm/lib/hints'
 import { subscribe } from '@bmm/lib/redis'
 import { Service } from '@bmm/proto/v1/options'
-import { cleanUp } from './clean-up.ts'
-import { tokenHash } from './opaque-token.ts'
+import { cleanUp } from '../clean-up.ts'
+import { tokenHash } from '../opaque-token.ts'
+import { claimsOf, type SignedIn, signIn, type TestAuth, testAuth } from '../testing.ts'
 import { isServiceToken, newServiceToken } from './service-token.ts'
-import { claimsOf, type SignedIn, signIn, type TestAuth, testAuth } from './testing.ts'
 
 const DAY_SECONDS = 86_400
 const DAY_MS = DAY_SECONDS * 1000

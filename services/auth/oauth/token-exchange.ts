@@ -1,5 +1,8 @@
 /** The token endpoint: redeeming codes and refresh tokens (OAuth 2.1 section 3.2). */
 import { inTransaction, type Querying, type Sql } from '@bmm/lib/sql'
+import { newOpaqueToken, tokenHash } from '../opaque-token.ts'
+import type { Revoker } from '../revocation.ts'
+import type { SigningKey, SigningKeys } from '../signing-keys.ts'
 import { mayUseResource } from './access.ts'
 import { signAccessToken } from './access-token.ts'
 import { type Resource, targetOf } from './authorization-request.ts'
@@ -25,11 +28,8 @@ import {
   findCode,
   findRefreshToken,
 } from './oauth-store.ts'
-import { newOpaqueToken, tokenHash } from './opaque-token.ts'
 import type { Parameters } from './parameters.ts'
-import type { Revoker } from './revocation.ts'
 import { narrowedScopes } from './scope.ts'
-import type { SigningKey, SigningKeys } from './signing-keys.ts'
 
 export type ExchangeOptions = {
   sql: Sql

@@ -4,6 +4,8 @@ import { newId } from '@bmm/lib/ids'
 import type { Log } from '@bmm/lib/log'
 import { inTransaction, type Sql } from '@bmm/lib/sql'
 import { visitorOf } from '@bmm/lib/visitor'
+import { newOpaqueToken, tokenHash } from '../opaque-token.ts'
+import { rateWindow, subjectDigest } from '../rate-window.ts'
 import {
   consumeMagicLink,
   countOne,
@@ -21,8 +23,6 @@ import {
   linkMail,
 } from './magic-link.ts'
 import type { SendMail } from './mail.ts'
-import { newOpaqueToken, tokenHash } from './opaque-token.ts'
-import { rateWindow, subjectDigest } from './rate-window.ts'
 import {
   emailFrom,
   personalOrgName,

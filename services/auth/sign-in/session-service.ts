@@ -5,11 +5,11 @@ import { serviceName } from '@bmm/lib/rpc-rules'
 import type { SessionService } from '@bmm/proto/auth/v1/auth_service'
 import { timestampFromDate } from '@bufbuild/protobuf/wkt'
 import type { ServiceImpl } from '@connectrpc/connect'
+import { tokenHash } from '../opaque-token.ts'
+import { signUserToken } from '../user-token.ts'
 import { endSession, listSessions, revokeSession } from './account-store.ts'
-import { tokenHash } from './opaque-token.ts'
 import type { Session } from './session.ts'
 import { finishMagicLink, getSession, type SignInOptions, startMagicLink } from './sign-in.ts'
-import { signUserToken } from './user-token.ts'
 
 export type SessionServiceOptions = SignInOptions & { userTokenKey: KeyObject }
 

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { reasonOf } from '@bmm/lib/errors'
 import { revokedKey } from '@bmm/lib/hints'
 import { Code, ConnectError } from '@connectrpc/connect'
-import { cleanUp } from './clean-up.ts'
+import { cleanUp } from '../clean-up.ts'
 import {
   callback,
   claimsOf,
@@ -16,7 +16,7 @@ import {
   type TestAuth,
   testAuth,
   testResource,
-} from './testing.ts'
+} from '../testing.ts'
 
 const DAY_MS = 86_400_000
 let auth: TestAuth

@@ -1,14 +1,14 @@
 /** Revoking and introspecting tokens (RFC 7009, RFC 7662): only by the client that holds them. */
 import type { Sql } from '@bmm/lib/sql'
+import { isOpaqueToken, tokenHash } from '../opaque-token.ts'
+import type { Revoker } from '../revocation.ts'
+import type { SigningKeys } from '../signing-keys.ts'
 import { type AccessTokenClaims, findAccessTokenClaims } from './access-token.ts'
 import type { Grant } from './grant.ts'
 import { successorOf } from './grant.ts'
 import { OAuthError } from './oauth-error.ts'
 import { findGrant, findRefreshToken } from './oauth-store.ts'
-import { isOpaqueToken, tokenHash } from './opaque-token.ts'
 import type { Parameters } from './parameters.ts'
-import type { Revoker } from './revocation.ts'
-import type { SigningKeys } from './signing-keys.ts'
 import { authenticateClient } from './token-exchange.ts'
 
 export type TokenStateOptions = {

@@ -12,7 +12,7 @@ import {
   type TestAuth,
   testAuth,
   testResource,
-} from './testing.ts'
+} from '../testing.ts'
 
 let auth: TestAuth
 let owner: SignedIn
