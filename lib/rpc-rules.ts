@@ -129,7 +129,9 @@ export function errorInterceptor(log: Log): Interceptor {
   return (next) => async (request) => {
     const requestId = requestIdOf(request.header)
     const masked = (thrown: unknown) =>
-      maskedError(thrown, log, methodPath(request.method), requestId)
+      request.signal.aborted && errorFrom(thrown).name === 'AbortError'
+        ? new ConnectError('The caller went away.', Code.Canceled)
+        : maskedError(thrown, log, methodPath(request.method), requestId)
     try {
       const response = await next(request)
       if (!response.stream) return response

@@ -27,6 +27,8 @@ const CHILD_PATIENCE_MS = 1_000
 const AGAIN_MS = 60_000
 /** Asked for their tokens and called one by one. */
 const CALLED_LATER = 12
+/** Made before, to be changed and deleted meanwhile. */
+const STOCK = 8
 const victims = [...children, 'a database backend', 'a child that reads documents', 'a sandbox']
 
 const seed = Number(Bun.env.FAULTS_SEED ?? Math.floor(Math.random() * 2 ** 31))
@@ -36,6 +38,7 @@ let witness: Witness
 let account: Account
 let server: Served
 let tokens: Tokens
+const stock: Promised[] = []
 
 beforeAll(async () => {
   process.stdout.write(`FAULTS_SEED=${seed} repeats these kills\n`)
@@ -49,7 +52,16 @@ beforeAll(async () => {
     credentials: [{ name: 'API_KEY', value: 'steady' }],
   })
   tokens = await obtainTokens(stack, account, server.url)
-}, 180_000)
+  for (let index = 0; index < STOCK; index++) {
+    const key = `stock-${index}`
+    const served = await serve(account, {
+      source: { spec: witnessSpec(witness.origin) },
+      slug: key,
+      credentials: [{ name: 'API_KEY', value: key }],
+    })
+    stock.push({ ...served, state: 'live', key })
+  }
+}, 240_000)
 afterAll(async () => {
   await stack?.[Symbol.asyncDispose]()
   witness?.[Symbol.dispose]()
@@ -128,7 +140,15 @@ async function killMany(): Promise<Map<string, number>> {
 test(`${KILLS} kills -9 over all processes during builds, calls, token exchanges and deletions`, async () => {
   const clients = startClients(stack, { account, server, tokens })
   const own = await obtainTokens(stack, account, server.url)
-  const storm = startStorm({ stack, account, server, tokens: own, witness, random: Math.random })
+  const storm = startStorm({
+    stack,
+    account,
+    server,
+    tokens: own,
+    witness,
+    random: Math.random,
+    stock,
+  })
   await until('calls work before', () => clients.goodCalls() > 0)
   const killed = await killMany()
   const during = { ...storm.counts(), goodRefreshes: clients.goodRefreshes() }

@@ -18,6 +18,10 @@ const REQUEST_TIMEOUT_MS = 30_000
 const INSIST_MS = 180_000
 const PAUSE_MS = 100
 const CALL_PAUSE_MS = 30
+const LONGEST_BREATH_MS = 4_000
+/** From these numbers on a change is a pause or resumption, and a deletion. */
+const RESUMPTION = 0.4
+const DELETION = 0.7
 
 /** An API that takes any key and remembers what came with which. */
 export type Witness = Disposable & {
@@ -126,11 +130,13 @@ export type StormOptions = {
   tokens: Tokens
   witness: Witness
   random: () => number
+  /** Servers of `witnessSpec` to change and delete meanwhile, with their keys. */
+  stock?: readonly Promised[]
 }
 
 /** Two callers, four builders and one person who signs clients in, each on and on. */
 export function startStorm(options: StormOptions): Storm {
-  const { stack, account, server, tokens, random } = options
+  const { stack, account, server, tokens, random, stock = [] } = options
   const outcomes: Outcome[] = []
   const servers: Promised[] = []
   const calls = new Map<string, boolean>()
@@ -192,6 +198,18 @@ export function startStorm(options: StormOptions): Storm {
     }
   }
 
+  /** Two changes and a deletion of each, spread over the time. */
+  async function changer(): Promise<void> {
+    for (const promised of stock) {
+      if (!running) return
+      servers.push(promised)
+      for (const choice of [random() * DELETION, random() * DELETION, DELETION]) {
+        await Bun.sleep(random() * LONGEST_BREATH_MS)
+        await change(account, insist, promised, choice)
+      }
+    }
+  }
+
   async function signer(): Promise<void> {
     while (running) {
       const given = { clientId: tokens.clientId, resource: server.url }
@@ -208,7 +226,7 @@ export function startStorm(options: StormOptions): Storm {
   }
 
   const names = ['a', 'b', 'c', 'd']
-  const loops = [caller('a'), caller('b'), signer(), ...names.map(builder)]
+  const loops = [caller('a'), caller('b'), signer(), changer(), ...names.map(builder)]
   // Looked at when the storm is over; until then it is nobody's failure.
   for (const loop of loops) loop.catch(() => {})
   return {
@@ -280,16 +298,16 @@ async function change(
 ): Promise<void> {
   const path = `/v1/servers/${promised.slug}`
   const credential = `${path}/credentials/API_KEY`
-  if (choice < 0.3) {
+  if (choice < RESUMPTION / 2) {
     const value = `${promised.key}x`
     await insist('a credential', () => account.ask('PUT', credential, { body: { value } }))
     promised.key = value
-  } else if (choice < 0.4) {
+  } else if (choice < RESUMPTION) {
     await insist('forgetting a credential', () => account.ask('DELETE', credential), [
       'secret_not_found',
     ])
     promised.key = ''
-  } else if (choice < 0.7) {
+  } else if (choice < DELETION) {
     if (promised.state === 'live') {
       await insist('a pause', () => account.ask('POST', `${path}/pause`), ['server_not_live'])
       promised.state = 'paused'
