@@ -165,6 +165,8 @@ test(`${KILLS} kills -9 over all processes during builds, calls, token exchanges
   const faults = outcomes.flatMap((outcome) => undocumented(outcome, true) ?? [])
   expect(auditLogs(stack)).toEqual([])
   expect([...new Set(faults)]).toEqual([])
+  // Nobody ended this sign-in, so whoever cannot look it up must not say that it is over.
+  expect(Object.keys(seen(storm.outcomes)).filter((key) => key.includes('401'))).toEqual([])
   expect(killed.size).toBe(victims.length)
   for (const [what, count] of Object.entries(during))
     expect([what, count > 0]).toEqual([what, true])

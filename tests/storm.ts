@@ -303,6 +303,7 @@ async function change(
     await insist('a credential', () => account.ask('PUT', credential, { body: { value } }))
     promised.key = value
   } else if (choice < RESUMPTION) {
+    if (promised.key === '') return
     await insist('forgetting a credential', () => account.ask('DELETE', credential), [
       'secret_not_found',
     ])
