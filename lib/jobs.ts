@@ -9,6 +9,8 @@ import { openRedis } from './redis.ts'
 const KEEP_FINISHED = 1_000
 const STALLED_INTERVAL_MS = 5_000
 const LOCK_MS = 15_000
+/** How often a job may lose its worker: the owner of the row knows better when it is the job that ends them. */
+const MAX_STALLS = 20
 const payloadSchema = z.strictObject({ id: z.string().max(100) })
 
 export type JobQueue = AsyncDisposable & {
@@ -56,6 +58,7 @@ export function openWorker(
     connection,
     concurrency,
     stalledInterval: STALLED_INTERVAL_MS,
+    maxStalledCount: MAX_STALLS,
     lockDuration: LOCK_MS,
   })
   worker.on('error', (error) => log.warn({ fault: error.message, queue: name }, 'worker'))
