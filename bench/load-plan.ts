@@ -34,16 +34,28 @@ export async function runLoad(plan: LoadPlan): Promise<LoadResult> {
 
 /** A `tools/call` of the modern era as bytes on the wire. */
 export function echoRequest(url: URL, text: string, token?: string): string {
-  const body = callBody('echo', { text })
+  return requestBytes(url, callBody('echo', { text }), [
+    'mcp-protocol-version: 2026-07-28',
+    'mcp-method: tools/call',
+    'mcp-name: echo',
+    ...(token === undefined ? [] : [`authorization: Bearer ${token}`]),
+  ])
+}
+
+/** The same of the era with sessions, in which calls at a time need ids of their own. */
+export function sessionRequest(url: URL, text: string, session: string, id: number): string {
+  const params = { name: 'echo', arguments: { text } }
+  const body = JSON.stringify({ jsonrpc: '2.0', id, method: 'tools/call', params })
+  return requestBytes(url, body, ['mcp-protocol-version: 2025-06-18', `mcp-session-id: ${session}`])
+}
+
+function requestBytes(url: URL, body: string, headers: string[]): string {
   return [
     `POST ${url.pathname} HTTP/1.1`,
     `host: ${url.host}`,
     'content-type: application/json',
     'accept: application/json, text/event-stream',
-    'mcp-protocol-version: 2026-07-28',
-    'mcp-method: tools/call',
-    'mcp-name: echo',
-    ...(token === undefined ? [] : [`authorization: Bearer ${token}`]),
+    ...headers,
     `content-length: ${Buffer.byteLength(body)}`,
     '',
     body,

@@ -19,6 +19,11 @@ export function usedMs(pid: number): number {
   return entryOf(pid)?.usedMs ?? 0
 }
 
+/** The same for a process and all that descend from it. */
+export function usedBelow(pid: number): number {
+  return tree(pid).reduce((sum, entry) => sum + entry.usedMs, 0)
+}
+
 /** The same for everything below a stack's supervisor, databases included, by part. */
 export function usedByStack(stack: Stack): Map<number, { part: Part; usedMs: number }> {
   const group = `/${basename(dirname(stack.mailbox))}/`
@@ -48,6 +53,22 @@ export function pidOfService(stack: Stack, main: string): number {
   const service = tree(supervisorOf(stack)).find(({ pid }) => textOf(pid, 'cmdline').includes(main))
   if (service === undefined) throw new Error(`${main} does not run`)
   return service.pid
+}
+
+/** Proportional set size of all our services, bytes; databases and sandboxes are not among them. */
+export function memoryOfServices(stack: Stack): number {
+  return tree(supervisorOf(stack))
+    .filter(({ pid }) => /services\/[a-z/]+main\.ts/.test(textOf(pid, 'cmdline')))
+    .reduce((sum, { pid }) => sum + pssOf(pid), 0)
+}
+
+/** How many sandboxes there are, the pool's included. */
+export function sandboxesOf(stack: Stack): number {
+  return [...usedByStack(stack).values()].filter(({ part }) => part === 'sandboxes').length
+}
+
+function pssOf(pid: number): number {
+  return Number(/^Pss:\s+(\d+) kB/m.exec(textOf(pid, 'smaps_rollup'))?.[1] ?? '0') * 1024
 }
 
 function supervisorOf(stack: Stack): number {

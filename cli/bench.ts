@@ -2,8 +2,9 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Command } from 'commander'
-import { checkout } from './config.ts'
+import { checkout, environment } from './config.ts'
 import { failed } from './fault.ts'
+import { unpackPrograms } from './stack/install.ts'
 
 /** Adds the command to the program. */
 export function addBenchCommand(program: Command): void {
@@ -12,7 +13,7 @@ export function addBenchCommand(program: Command): void {
     .description('measure the call path and what leads to it')
     .argument(
       '[names...]',
-      'calls, wake, sandbox, github, first, directory or isolation; all of them otherwise',
+      'calls, latency, wake, burst, sandbox, github, first, directory, isolation or sleepers; all of them otherwise',
     )
     .option('--json', 'one line of JSON instead of the table')
     .action(bench)
@@ -24,6 +25,17 @@ async function bench(names: string[], options: { json?: boolean }): Promise<void
   const words = options.json === true ? ['--json', ...names] : names
   const child = Bun.spawn([process.execPath, '--no-env-file', '--no-install', main, ...words], {
     stdio: ['inherit', 'inherit', 'inherit'],
+    ...(names.length === 0 || names.includes('calls') ? { env: await withNginx() } : {}),
   })
   process.exitCode = await child.exited
+}
+
+/** The environment in which the bench finds nginx. */
+async function withNginx(): Promise<Record<string, string | undefined>> {
+  const say = (line: string) => void process.stderr.write(`bmm: ${line}\n`)
+  const nginx = { names: ['nginx'], debian: 'nginx-light', purpose: 'a yardstick of the bench' }
+  return {
+    ...environment(),
+    ...(await unpackPrograms(nginx, join(checkout, '.bun', 'nginx'), say)),
+  }
 }

@@ -11,13 +11,14 @@ export type Browser = {
   cookies: Map<string, string>
 }
 
-/** A browser without memory of anything; redirects on the same origin are followed, others returned. */
-export function openBrowser(origin: string): Browser {
+/** A browser without memory of anything, at an address that a trusted proxy would tell; redirects on the same origin are followed, others returned. */
+export function openBrowser(origin: string, address?: string): Browser {
   const cookies = new Map<string, string>()
 
   async function load(url: string, init: RequestInit = {}, hops = 0): Promise<Page> {
     if (hops > MAX_REDIRECTS) throw new Error(`redirected for ever, last to ${url}`)
     const headers = new Headers(init.headers)
+    if (address !== undefined) headers.set('x-forwarded-for', address)
     if (cookies.size > 0) {
       headers.set('cookie', [...cookies].map(([name, value]) => `${name}=${value}`).join('; '))
     }
