@@ -1,7 +1,7 @@
 /** The generator's figures for the operator. */
 import { type CollectMetrics, counter, gauge, type Tally } from '@bmm/lib/metrics'
 import type { Sql } from '@bmm/lib/sql'
-import { countQueue } from './build-store.ts'
+import { countQueue } from './build/build-store.ts'
 
 /** The queue's length is that of Postgres, which is the truth; without Postgres only it is missing. */
 export function generatorMetrics(options: { sql: Sql; outcomes: Tally }): CollectMetrics {

@@ -6,10 +6,10 @@ import {
   ServingService,
 } from '@bmm/proto/generator/v1/generator_service'
 import type { ConnectRouter } from '@connectrpc/connect'
-import { type BuildServiceOptions, buildService } from './build-service.ts'
-import { type DraftServiceOptions, draftService } from './draft-service.ts'
-import { type ServerServiceOptions, serverService } from './server-service.ts'
-import { servingService } from './serving-service.ts'
+import { type BuildServiceOptions, buildService } from './build/build-service.ts'
+import { type DraftServiceOptions, draftService } from './draft/draft-service.ts'
+import { type ServerServiceOptions, serverService } from './server/server-service.ts'
+import { servingService } from './server/serving-service.ts'
 
 export type GeneratorOptions = DraftServiceOptions & ServerServiceOptions & BuildServiceOptions
 

@@ -3,10 +3,10 @@ import { errorFrom } from '@bmm/lib/errors'
 import type { JobQueue } from '@bmm/lib/jobs'
 import type { Log } from '@bmm/lib/log'
 import type { Sql } from '@bmm/lib/sql'
-import { askForForsakenBuilds } from './build-store.ts'
-import { deleteExpiredDrafts } from './draft-store.ts'
-import { deleteOldIdempotencyKeys } from './server-store.ts'
-import type { Stopping } from './stopping.ts'
+import { askForForsakenBuilds } from './build/build-store.ts'
+import { deleteExpiredDrafts } from './draft/draft-store.ts'
+import { deleteOldIdempotencyKeys } from './server/server-store.ts'
+import type { Stopping } from './server/stopping.ts'
 
 const INTERVAL_MS = 2_000
 /** A build that was just asked for has its job in the queue; one without a worker for longer has lost it. */

@@ -8,9 +8,9 @@ import {
 } from '@bmm/spec/server-spec'
 import { ZodError } from 'zod'
 import { REFUSED } from '../disposable.ts'
+import { consistencyFault } from '../draft/spec-consistency.ts'
 import { jsonNestingOf } from '../scan/nesting.ts'
 import { scanSpec } from '../scan/scan-spec.ts'
-import { consistencyFault } from '../spec-consistency.ts'
 import { REFUSAL_MARK } from './answers.ts'
 import { CompileError, compileModule } from './compile.ts'
 

@@ -1,6 +1,6 @@
 /** The rules of drafting one by one, and hostile documents that become harmless ones. */
 import { describe, expect, test } from 'bun:test'
-import { consistencyFault } from '../spec-consistency.ts'
+import { consistencyFault } from '../draft/spec-consistency.ts'
 import type { ImportOptions } from './draft.ts'
 import { ImportError } from './import-error.ts'
 import { bodyOf, documentUrl, drafted, fixture, inputOf, oneOperation, toolOf } from './testing.ts'

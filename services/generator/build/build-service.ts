@@ -13,12 +13,12 @@ import {
 import type { MessageInitShape } from '@bufbuild/protobuf'
 import { timestampFromDate } from '@bufbuild/protobuf/wkt'
 import type { ServiceImpl } from '@connectrpc/connect'
+import type { Hints } from '../hints.ts'
+import { moveServer, setLatestBuild } from '../server/server-store.ts'
 import { isFinished, type BuildState as State, type BuildStep as Step } from './build.ts'
 import { type EnqueueOptions, enqueue, refuseManyBuilds } from './build-queue.ts'
 import * as store from './build-store.ts'
 import type { BuildWatch } from './build-watch.ts'
-import type { Hints } from './hints.ts'
-import { moveServer, setLatestBuild } from './server-store.ts'
 
 export type BuildServiceOptions = EnqueueOptions & { sql: Sql; hints: Hints; watch: BuildWatch }
 

@@ -1,9 +1,9 @@
 /** What a worker writes about a build while it holds the lease: steps, lines, the end. Without the lease it writes nothing. */
 import { inTransaction, type Sql, type Transaction } from '@bmm/lib/sql'
+import type { Hints } from '../hints.ts'
+import { moveServer } from '../server/server-store.ts'
 import { BuildLetGo, type BuildState, type BuildStep, type StepState } from './build.ts'
 import * as store from './build-store.ts'
-import type { Hints } from './hints.ts'
-import { moveServer } from './server-store.ts'
 
 const MAX_LINE = 2_000
 const MAX_LINES = 500

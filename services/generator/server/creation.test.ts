@@ -4,7 +4,7 @@ import { testUser } from '@bmm/lib/testing'
 import { BuildState, BuildStep, ServerState } from '@bmm/proto/generator/v1/server'
 import { digestOf } from '@bmm/spec/digest'
 import { serveStatementSchema } from '@bmm/spec/statement'
-import { openTestGenerator, quietAnswers, type TestGenerator, testPublicUrl } from './testing.ts'
+import { openTestGenerator, quietAnswers, type TestGenerator, testPublicUrl } from '../testing.ts'
 import {
   callsOf,
   codeSpec,
@@ -15,7 +15,7 @@ import {
   petDocument,
   reason,
   type TestCalls,
-} from './testing-calls.ts'
+} from '../testing-calls.ts'
 
 setDefaultTimeout(120_000)
 

@@ -3,8 +3,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, te
 import { unavailable } from '@bmm/lib/errors'
 import { testUser } from '@bmm/lib/testing'
 import { BuildState, BuildStep, ServerState } from '@bmm/proto/generator/v1/server'
-import { holdStep, openTestGenerator, quietAnswers, type TestGenerator } from './testing.ts'
-import { callsOf, petDocument, type TestCalls } from './testing-calls.ts'
+import { holdStep, openTestGenerator, quietAnswers, type TestGenerator } from '../testing.ts'
+import { callsOf, petDocument, type TestCalls } from '../testing-calls.ts'
 
 setDefaultTimeout(120_000)
 

@@ -3,8 +3,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, te
 import { newId } from '@bmm/lib/ids'
 import { testUser } from '@bmm/lib/testing'
 import { ServingService } from '@bmm/proto/generator/v1/generator_service'
-import { openTestGenerator, quietAnswers, type TestGenerator } from './testing.ts'
-import { callsOf, codeSpec, petDocument, reason, type TestCalls } from './testing-calls.ts'
+import { openTestGenerator, quietAnswers, type TestGenerator } from '../testing.ts'
+import { callsOf, codeSpec, petDocument, reason, type TestCalls } from '../testing-calls.ts'
 
 setDefaultTimeout(120_000)
 

@@ -5,8 +5,8 @@ import { conflict } from '@bmm/lib/errors'
 import { testUser } from '@bmm/lib/testing'
 import { BuildState, BuildStep, ServerState } from '@bmm/proto/generator/v1/server'
 import type { ServerSpec } from '@bmm/spec/server-spec'
-import { openTestGenerator, quietAnswers, type TestGenerator } from './testing.ts'
-import { callsOf, codeSpec, jsonOf, reason, type TestCalls } from './testing-calls.ts'
+import { openTestGenerator, quietAnswers, type TestGenerator } from '../testing.ts'
+import { callsOf, codeSpec, jsonOf, reason, type TestCalls } from '../testing-calls.ts'
 
 setDefaultTimeout(120_000)
 

@@ -1,11 +1,11 @@
 /** Working on builds: claim, keep the lease alive, run the pipeline, and write down how it ended. Safe to call twice for one build. */
 import type { Log } from '@bmm/lib/log'
 import { type Tally, tally } from '@bmm/lib/metrics'
+import type { Hints } from '../hints.ts'
 import { BuildFailure, BuildLetGo } from './build.ts'
 import { type PipelineOptions, runPipeline } from './build-pipeline.ts'
 import { type BuildRecord, buildRecord } from './build-record.ts'
 import * as store from './build-store.ts'
-import type { Hints } from './hints.ts'
 
 /** How long a step waits for a service that is away. */
 export const PATIENCE_MS = 60_000

@@ -1,9 +1,9 @@
 /** Following a build: what happened so far, then each event as it comes, until the build ends. */
 import { limited, unavailable } from '@bmm/lib/errors'
 import type { Sql } from '@bmm/lib/sql'
+import type { Hints } from '../hints.ts'
 import { isFinished } from './build.ts'
 import * as store from './build-store.ts'
-import type { Hints } from './hints.ts'
 
 export type BuildWatch = (
   build: store.BuildRow,

@@ -6,8 +6,8 @@ import { Scheme } from '@bmm/proto/secrets/v1/secret'
 import { SecretsService } from '@bmm/proto/secrets/v1/secrets_service'
 import { digestOf } from '@bmm/spec/digest'
 import { stopStatementSchema } from '@bmm/spec/statement'
-import { openTestGenerator, quietAnswers, type TestGenerator } from './testing.ts'
-import { callsOf, confirmedDigest, jsonOf, reason, type TestCalls } from './testing-calls.ts'
+import { openTestGenerator, quietAnswers, type TestGenerator } from '../testing.ts'
+import { callsOf, confirmedDigest, jsonOf, reason, type TestCalls } from '../testing-calls.ts'
 
 setDefaultTimeout(120_000)
 

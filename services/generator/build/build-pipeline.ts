@@ -2,11 +2,8 @@
 import type { Sql } from '@bmm/lib/sql'
 import { digestOf } from '@bmm/spec/digest'
 import type { ServeStatement, SignedStatement } from '@bmm/spec/statement'
-import { BuildFailure, BuildLetGo, type BuildStep } from './build.ts'
-import type { BuildRecord } from './build-record.ts'
-import { type BuildRow, beginDeploy } from './build-store.ts'
-import { buildSpecBytes, CodeError, type Resolved, type SpecBuild } from './code/code.ts'
-import type { StartChild } from './disposable.ts'
+import { buildSpecBytes, CodeError, type Resolved, type SpecBuild } from '../code/code.ts'
+import type { StartChild } from '../disposable.ts'
 import {
   type Downstream,
   insist,
@@ -14,10 +11,19 @@ import {
   refusalReason,
   type StatementCheck,
   signedOf,
-} from './downstream.ts'
-import { refusalOf } from './scan/finding.ts'
-import { findServer, findVersion, putModule, setLive, type VersionRow } from './server-store.ts'
-import { putServing } from './serving-store.ts'
+} from '../downstream.ts'
+import { refusalOf } from '../scan/finding.ts'
+import {
+  findServer,
+  findVersion,
+  putModule,
+  setLive,
+  type VersionRow,
+} from '../server/server-store.ts'
+import { putServing } from '../server/serving-store.ts'
+import { BuildFailure, BuildLetGo, type BuildStep } from './build.ts'
+import type { BuildRecord } from './build-record.ts'
+import { type BuildRow, beginDeploy } from './build-store.ts'
 
 const TRY_TIMEOUT_MS = 60_000
 const SIGN_TIMEOUT_MS = 15_000

@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, te
 import { testUser } from '@bmm/lib/testing'
 import { digestOf } from '@bmm/spec/digest'
 import { parseServerSpec } from '@bmm/spec/server-spec'
-import { openTestGenerator, quietAnswers, type TestGenerator } from './testing.ts'
+import { openTestGenerator, quietAnswers, type TestGenerator } from '../testing.ts'
 import {
   callsOf,
   codeSpec,
@@ -12,7 +12,7 @@ import {
   petDocument,
   reason,
   type TestCalls,
-} from './testing-calls.ts'
+} from '../testing-calls.ts'
 
 setDefaultTimeout(120_000)
 
