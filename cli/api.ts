@@ -5,6 +5,12 @@ import { parseJson } from './json.ts'
 
 const TIMEOUT_MS = 90_000
 
+/** The command that shows what there is, where a name was wrong. */
+const NEXT: Record<string, string> = {
+  server_not_found: 'servers list',
+  credential_unknown: 'credentials list SERVER',
+}
+
 export const serverSchema = z.object({
   id: z.string(),
   slug: z.string(),
@@ -152,6 +158,7 @@ async function problemOf(response: Response) {
       detail.includes(message) ? `\n  at ${path}` : `\n  ${path}: ${message}`,
     )
     .join('')
-  const hint = code.startsWith('session_') ? ' (./bmm login --email YOU@EXAMPLE.COM)' : ''
+  const next = code.startsWith('session_') ? 'login --email YOU@EXAMPLE.COM' : NEXT[code]
+  const hint = next === undefined ? '' : ` (./bmm ${next})`
   return failed(code, `${detail}${hint}${where}`, requestId)
 }

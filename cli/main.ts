@@ -22,7 +22,7 @@ import { addTokenCommands } from './tokens.ts'
 import { addStackCommands } from './up.ts'
 
 const program = new Command('bmm')
-  .description('Describe a tool. Get a live, locked-down MCP server. Connect it to any AI client.')
+  .description('Describe an API. Get a live, locked-down MCP server. Connect it to any AI client.')
   .version(version)
   .helpCommand(false)
   .showHelpAfterError('(add --help to see how it is used)')
