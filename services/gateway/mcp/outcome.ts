@@ -2,10 +2,10 @@
 import type { Verdict } from '@bmm/lib/call-frames'
 import type { CallEnd } from '../in-flight.ts'
 import type { CallOutcome } from '../runner-link.ts'
+import type { CallContext } from './call-context.ts'
 import { CODE, faultText, type RpcFault, resultText } from './message.ts'
 import type { ToolCall } from './modern.ts'
 import { legacyResult, modernResult, ResultFault, rebuildResult } from './result.ts'
-import type { CallContext } from './tool-call.ts'
 
 /** A cancelled outcome says nothing of why: the signals do. */
 export function settled(outcome: CallOutcome, ended: CallEnd): CallOutcome {

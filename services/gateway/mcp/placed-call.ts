@@ -5,9 +5,9 @@ import { errorFrom } from '@bmm/lib/errors'
 import type { TraceSpan } from '@bmm/lib/tracing'
 import type { RunningCall } from '../in-flight.ts'
 import type { CallOutcome, CallWaiter } from '../runner-link.ts'
+import type { CallContext } from './call-context.ts'
 import type { ToolCall } from './modern.ts'
 import { outcomeText, settled } from './outcome.ts'
-import type { CallContext } from './tool-call.ts'
 
 const CALL_TIMEOUT_MS = 60_000
 /** The runner keeps the deadline; this much later the gateway stops waiting for it. */

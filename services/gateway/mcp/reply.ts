@@ -2,11 +2,11 @@
 import type { Progress } from '@bmm/lib/call-frames'
 import type { Arrival } from '../arrival.ts'
 import type { RunningCall } from '../in-flight.ts'
+import type { CallContext } from './call-context.ts'
 import { streamed } from './event-stream.ts'
 import type { ToolCall } from './modern.ts'
 import type { Reply } from './placed-call.ts'
 import { reporter } from './report.ts'
-import type { CallContext } from './tool-call.ts'
 import { markLarge } from './unread-answers.ts'
 
 type Stream = {

@@ -1,34 +1,12 @@
 /** One `tools/call` on its way: to the runner and back, as one JSON answer or as a stream of events. */
-import type { Deadlines } from '@bmm/lib/deadlines'
-import type { TraceSpan } from '@bmm/lib/tracing'
 import type { Arrival } from '../arrival.ts'
-import type { InFlight, RunningCall } from '../in-flight.ts'
-import type { RunnerLink } from '../runner-link.ts'
+import type { RunningCall } from '../in-flight.ts'
+import type { CallContext } from './call-context.ts'
 import { CODE, faultText, type RpcFault } from './message.ts'
 import type { ToolCall } from './modern.ts'
 import { judge } from './outcome.ts'
 import { PlacedCall } from './placed-call.ts'
 import { json, ResponseReply } from './reply.ts'
-
-export type CallContext = {
-  runner: RunnerLink
-  inFlight: InFlight
-  deadlines: Deadlines
-  caller: { userId: string; orgId: string; grantId: string }
-  target: { serverId: string; epoch: number; serverInfo: string }
-  arrival: Pick<Arrival, 'requestId'>
-  /** Aborted when the client is gone. */
-  request: { readonly signal: AbortSignal }
-  /** Looks the server up again; undefined when it is not live any more. */
-  newestEpoch: () => Promise<number | undefined>
-  /** Whether the client wants log messages; absent where it cannot be told any before the answer. */
-  isListening?: (() => Promise<boolean>) | undefined
-  /** What a later `notifications/cancelled` of the same client names. */
-  cancelKey?: string | undefined
-  /** Absent where calls are not traced. */
-  beginSpan?: ((tool: string) => TraceSpan | undefined) | undefined
-  timeoutMs?: number | undefined
-}
 
 /** The text of the JSON-RPC answer, for an element of a batch or a program that speaks gRPC. */
 export function answerCall(call: ToolCall, context: CallContext): string | Promise<string> {
