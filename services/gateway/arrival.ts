@@ -17,6 +17,8 @@ export type Arrival = {
    * which must be taken before the answer ends, or an idle connection would stay for ever.
    */
   stayOpen(): () => void
+  /** Runs when the request has its answer, whatever became of it; for requests that a route answers. */
+  onAnswered(act: () => void): void
   /** Turns the request into a WebSocket; false when it is none. */
   upgrade(events: SocketEvents): boolean
 }

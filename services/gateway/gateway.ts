@@ -39,11 +39,12 @@ import { openListeners } from './listeners.ts'
 import { openListings } from './listing.ts'
 import type { CallTracing } from './mcp/call-span.ts'
 import { mcpDoor } from './mcp/door.ts'
-import { unreadAnswers } from './mcp/unread-answers.ts'
+import { unreadAnswers, unreadLimits } from './mcp/unread-answers.ts'
 import { oauthPlugin } from './oauth/plugin.ts'
 import { pagesPlugin } from './pages/plugin.ts'
 import { type RateLimit, rateLimiter } from './rate-limit.ts'
 import { openRevocations } from './revocation.ts'
+import { openRoom } from './room.ts'
 import { openRunnerLink } from './runner-link.ts'
 import { serviceTokens } from './service-token.ts'
 import { openServings } from './serving.ts'
@@ -56,6 +57,8 @@ const strangerLimit = { burst: 60, perMinute: 60 }
 const programLimit = { burst: 300, perMinute: 1_200 }
 /** Calls through the gRPC port that one person's programs have open at a time. */
 const MAX_GRPC_PER_USER = 64
+/** Documents that are being sent or drafted: four of the largest by gRPC, two by REST, at a time for a person. */
+const documentLimits = { perPerson: 144 * 1024 * 1024, total: 512 * 1024 * 1024 }
 const MAX_SERVINGS_AGE_MS = 30_000
 
 export type GatewayOptions = {
@@ -160,9 +163,11 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   }
   const shared = { publicUrl, servings, listings, arrivals, log, oauth, sessions, visitors }
   const deadlines = createDeadlines()
+  const unread = openRoom(unreadLimits)
+  const documents = openRoom(documentLimits)
   const door = mcpDoor({
     ...{ publicUrl, servings, listings, tokens, revocations, runner, log, inFlight: running },
-    ...{ deadlines, refused, unread: unreadAnswers() },
+    ...{ deadlines, refused, unread: unreadAnswers(unread) },
     listeners: openListeners(redis),
     strangers: limiter(strangerLimit, 'mcp'),
     ...(options.tracing === undefined ? {} : { tracing: options.tracing }),
@@ -179,7 +184,7 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
     )
     .use(
       consolePlugin({
-        ...{ ...shared, people, secrets, statements, servers },
+        ...{ ...shared, people, secrets, statements, servers, documents },
         tokens: programTokens,
         drafts: client(DraftService, 'generator'),
         builds: client(BuildService, 'generator'),
@@ -193,7 +198,7 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   const listener = listen({ door, app, arrivals, publicUrl, port, trusted, log })
   const grpc = await openGrpcPort({
     handler: grpcHandler({
-      ...{ servings, listings, runner, deadlines, checks, log, trusted },
+      ...{ servings, listings, runner, deadlines, checks, log, trusted, unread, documents },
       tokens: programs,
       toolCalls: running,
       inFlight: programCalls,

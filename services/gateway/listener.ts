@@ -104,15 +104,16 @@ function answer(
   const direct = options.door?.(request, arrival)
   if (direct !== undefined) return direct
   options.arrivals.set(request, arrival)
-  return Promise.resolve(options.app.fetch(request)).then((response) =>
-    arrival.isUpgraded ? undefined : withHeaders(response, arrival),
-  )
+  return Promise.resolve(options.app.fetch(request))
+    .then((response) => (arrival.isUpgraded ? undefined : withHeaders(response, arrival)))
+    .finally(() => arrival.answered?.())
 }
 
 /** Lives as long as its request. */
 class HttpArrival implements Arrival {
   readonly requestId = newId('req')
   isUpgraded = false
+  answered: (() => void) | undefined
 
   constructor(
     readonly options: ListenerOptions,
@@ -144,6 +145,14 @@ class HttpArrival implements Arrival {
   stayOpen(): () => void {
     this.server.timeout(this.request, 0)
     return () => this.server.timeout(this.request, IDLE_SECONDS)
+  }
+
+  onAnswered(act: () => void): void {
+    const before = this.answered
+    this.answered = () => {
+      before?.()
+      act()
+    }
   }
 
   upgrade(events: SocketEvents): boolean {

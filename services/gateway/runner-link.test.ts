@@ -72,14 +72,14 @@ const header: CallHeader = {
 }
 const encoder = new TextEncoder()
 
-function call(link: RunnerLink) {
+function call(link: RunnerLink, args = '{"a":1}') {
   const seen: number[] = []
   const ending: { reason: EndReason | undefined; listener: { onEnd(): void } | undefined } = {
     reason: undefined,
     listener: undefined,
   }
   const { promise: outcome, resolve } = Promise.withResolvers<CallOutcome>()
-  link.call(header, '{"a":1}', {
+  link.call(header, args, {
     ending,
     onProgress: ({ progress }) => void seen.push(progress),
     onOutcome(told) {
@@ -108,6 +108,19 @@ test('the hello proves who dials, the call carries header and arguments, ids ris
   const [hello = ''] = runner.hellos
   const verified = await identities.of('runner').verify(hello, CALLS_METHOD, { once: true })
   expect(verified).toBe('gateway')
+})
+
+test('arguments larger than a frame are refused, also of a call that waited for the connection', async () => {
+  const { link, runner } = start((connection, frame) => {
+    connection.send(FRAME.RESULT_END, frame.call, encoder.encode('{}'))
+  })
+  const large = JSON.stringify({ a: 'x'.repeat(1024 * 1024) })
+  expect(link.isConnected()).toBe(false)
+  expect(await call(link, large).outcome).toMatchObject({ code: 'arguments_too_large' })
+  expect(link.isConnected()).toBe(true)
+  expect(await call(link, large).outcome).toMatchObject({ code: 'arguments_too_large' })
+  expect(await call(link).outcome).toMatchObject({ kind: 'result' })
+  expect(runner.calls).toHaveLength(1)
 })
 
 test('a result of more than eight megabytes is cut off and cancelled', async () => {

@@ -14,6 +14,7 @@ import {
   FRAME,
   type Frame,
   FrameFault,
+  MAX_PART_BYTES,
   MAX_RESULT_BYTES,
   parseControl,
 } from '@bmm/lib/frames'
@@ -73,8 +74,8 @@ class PendingCall {
   }
 
   send(header: CallHeader, args: string): void {
-    if (this.#line.connection.sendCall(this.#id, header, args)) return
-    this.settle(failed('busy', 'Too many calls are waiting. Try again in a moment.'))
+    if (!fits(args)) this.settle(tooLargeArguments)
+    else if (!this.#line.connection.sendCall(this.#id, header, args)) this.settle(tooManyWaiting)
   }
 
   onProgress(progress: Progress): void {
@@ -204,6 +205,16 @@ function placeCall(line: Line, header: CallHeader, args: string, waiter: CallWai
   else new PendingCall(line, waiter).send(header, args)
 }
 
+/** `1e20` comes as four bytes and leaves as twenty-one: what was small enough on its way in may be too large now. */
+function fits(args: string): boolean {
+  return args.length * 3 <= MAX_PART_BYTES || Buffer.byteLength(args) <= MAX_PART_BYTES
+}
+
+const tooManyWaiting = failed('busy', 'Too many calls are waiting. Try again in a moment.')
+const tooLargeArguments = failed(
+  'arguments_too_large',
+  'The arguments take more than 1 MiB with their numbers written out.',
+)
 const cancelled = failed('cancelled', 'The call was cancelled.')
 
 function receive(frame: Frame, connection: FrameConnection, pending: Line['pending']): void {

@@ -78,7 +78,7 @@ export async function restWorld(): Promise<RestWorld> {
   const failing: RestWorld['failing'] = { part: 'nothing' }
   const identities = await testIdentities()
   const mint = (confirmDigest: string) =>
-    identities.mintUser({}, confirmDigest === '' ? {} : { confirmDigest })
+    identities.mintUser({ userId: 'usr_1' }, confirmDigest === '' ? {} : { confirmDigest })
   const programs = standInPrograms(identities)
   const gw = await testGateway({
     identities,

@@ -1,15 +1,20 @@
 /** REST: drafts, from a document to a spec that can be looked at. */
 import type { DraftService } from '@bmm/proto/generator/v1/generator_service'
 import { Permission } from '@bmm/proto/v1/options'
-import type { Client } from '@connectrpc/connect'
+import type { CallOptions, Client } from '@connectrpc/connect'
 import { Elysia } from 'elysia'
 import { z } from 'zod'
+import type { Arrivals } from '../arrival.ts'
+import { problem } from '../problem.ts'
+import type { Room } from '../room.ts'
 import { draftAnswer, draftJson } from './answer.ts'
 import { jsonBody } from './json-body.ts'
 import type { People } from './person.ts'
 
 /** A document of 32 MiB as a JSON text, in which many characters take two. */
 const MAX_DRAFT_BODY_BYTES = 64 * 1024 * 1024
+/** Of these there may be any number. */
+const SMALL_BODY_BYTES = 1024 * 1024
 const MAX_DOCUMENT_CHARACTERS = 32 * 1024 * 1024
 /** Large documents come over slow lines. */
 const UPLOAD_TIMEOUT_MS = 120_000
@@ -42,8 +47,38 @@ const draftBody = z
     'Give exactly one of document, url and spec.',
   )
 
-export function draftRoutes(options: { drafts: Client<typeof DraftService>; people: People }) {
+export type DraftRoutesOptions = {
+  drafts: Client<typeof DraftService>
+  people: People
+  arrivals: Arrivals
+  /** What documents may take that are being sent or drafted. */
+  documents: Room
+}
+
+export function draftRoutes(options: DraftRoutesOptions) {
   const { drafts, people } = options
+  const admitted = new WeakMap<Request, CallOptions>()
+
+  /** Before a byte of the body is read: strangers send none, and a person so much at a time. */
+  async function admit({ request }: { request: Request }): Promise<void> {
+    const { userId, as } = await people.known(request, ['generator'], {
+      permissions: [Permission.SERVERS_WRITE],
+    })
+    admitted.set(request, as)
+    const bytes = announcedBytes(request)
+    if (bytes <= SMALL_BODY_BYTES) return
+    const release = options.documents.reserve(userId, bytes)
+    if (release === undefined) {
+      throw problem(
+        429,
+        'too_many_documents',
+        'Too many documents are being sent. Wait for one to be drafted.',
+        { retryAfterSeconds: 2 },
+      )
+    }
+    options.arrivals.of(request).onAnswered(release)
+  }
+
   return new Elysia({ name: 'draft-routes', prefix: '/v1', normalize: false })
     .post(
       '/drafts',
@@ -51,18 +86,16 @@ export function draftRoutes(options: { drafts: Client<typeof DraftService>; peop
         const { baseUrl = '', name = '', only = [] } = body
         const answer = await drafts.createDraft(
           { source: sourceOf(body), baseUrl, name, only },
-          {
-            ...(await people.as(request, ['generator'], {
-              permissions: [Permission.SERVERS_WRITE],
-            })),
-            timeoutMs: DRAFT_TIMEOUT_MS,
-          },
+          { ...admitted.get(request), timeoutMs: DRAFT_TIMEOUT_MS },
         )
         set.status = 201
         return draftJson(answer.draft)
       },
       {
-        parse: [jsonBody({ limitBytes: MAX_DRAFT_BODY_BYTES, timeoutMs: UPLOAD_TIMEOUT_MS })],
+        parse: [
+          admit,
+          jsonBody({ limitBytes: MAX_DRAFT_BODY_BYTES, timeoutMs: UPLOAD_TIMEOUT_MS }),
+        ],
         body: draftBody,
         response: { 201: draftAnswer },
         detail: { summary: 'Draft a spec from an OpenAPI document', tags: ['drafts'] },
@@ -81,6 +114,11 @@ export function draftRoutes(options: { drafts: Client<typeof DraftService>; peop
         detail: { summary: 'A draft, for 24 hours', tags: ['drafts'] },
       },
     )
+}
+
+function announcedBytes(request: Request): number {
+  const length = request.headers.get('content-length')
+  return length === null ? MAX_DRAFT_BODY_BYTES : Math.min(Number(length), MAX_DRAFT_BODY_BYTES)
 }
 
 function sourceOf({ document, url, spec }: z.infer<typeof draftBody>) {

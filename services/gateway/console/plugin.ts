@@ -2,7 +2,7 @@
 import { Elysia } from 'elysia'
 import { type BuildRoutesOptions, buildRoutes } from './builds.ts'
 import { type CredentialRoutesOptions, credentialRoutes } from './credentials.ts'
-import { draftRoutes } from './drafts.ts'
+import { type DraftRoutesOptions, draftRoutes } from './drafts.ts'
 import { type LogRoutesOptions, logRoutes } from './logs.ts'
 import { openApiDocument } from './openapi.ts'
 import { type RefusalRoutesOptions, refusalRoutes } from './refusals.ts'
@@ -13,6 +13,7 @@ import { type TokenRoutesOptions, tokenRoutes } from './tokens.ts'
 
 export type ConsoleOptions = BuildRoutesOptions &
   CredentialRoutesOptions &
+  DraftRoutesOptions &
   LogRoutesOptions &
   RefusalRoutesOptions &
   ServerRoutesOptions &

@@ -9,6 +9,7 @@ import { createContextKey, type HandlerContext } from '@connectrpc/connect'
 import { type Audience, audiencesOf } from '../audience.ts'
 import type { EndReason, InFlight } from '../in-flight.ts'
 import type { RateLimiter } from '../rate-limit.ts'
+import type { Room } from '../room.ts'
 import type { Program, ProgramRequest, ServiceTokens } from '../service-token.ts'
 import { outward } from './fault.ts'
 
@@ -34,13 +35,21 @@ export type GateOptions = {
   inFlight: InFlight
   /** Questions that need no token, by visitor. */
   visitors: RateLimiter
+  /** What documents may take that are being sent. */
+  documents: Room
   log: Log
 }
 
 export type Gate = (context: HandlerContext) => Promise<void>
 
 /** Passes callers whose service token has the permission of the RPC, while they have not too many calls already. */
-export function externalGate(row: AccessRow, options: GateOptions): Gate {
+export function externalGate(
+  row: AccessRow,
+  options: GateOptions & {
+    /** What a message may take, where that is much: nobody says its size before it comes. */
+    messageBytes?: number
+  },
+): Gate {
   const audiences: Audience[] = audiencesOf(row)
   const pass = async (context: HandlerContext) => {
     const { clientIp, requestId } = arrivalOf(context)
@@ -58,10 +67,21 @@ export function externalGate(row: AccessRow, options: GateOptions): Gate {
         retryAfterSeconds: 1,
       })
     }
+    const release = options.documents.reserve(userId, options.messageBytes ?? 0)
+    if (release === undefined) {
+      running.close()
+      throw limited('too_many_documents', 'Too many documents are being sent. Wait for one.', {
+        retryAfterSeconds: 2,
+      })
+    }
+    const over = () => {
+      release()
+      running.close()
+    }
     const ended = new AbortController()
     running.listener = { onEnd: () => ended.abort() }
-    context.signal.addEventListener('abort', () => running.close(), { once: true })
-    if (context.signal.aborted) running.close()
+    context.signal.addEventListener('abort', over, { once: true })
+    if (context.signal.aborted) over()
     const endReason = () => running.reason
     context.values.set(passedKey, { program, ended: ended.signal, endReason, request, requestId })
   }

@@ -107,9 +107,13 @@ function addRoutes(router: ConnectRouter, rows: readonly AccessRow[], options: G
       ],
     })
   for (const row of rows.filter(({ process }) => process !== 'gateway')) {
-    const limitBytes =
-      row.method === DraftService.method.createDraft ? MAX_DOCUMENT_BYTES : MAX_MESSAGE_BYTES
-    forward(router, row, handling(externalGate(row, options), limitBytes), options)
+    const isDocument = row.method === DraftService.method.createDraft
+    const limitBytes = isDocument ? MAX_DOCUMENT_BYTES : MAX_MESSAGE_BYTES
+    const gate = externalGate(row, {
+      ...options,
+      ...(isDocument ? { messageBytes: MAX_DOCUMENT_BYTES } : {}),
+    })
+    forward(router, row, handling(gate, limitBytes), options)
   }
   const tools = toolService({ ...options, inFlight: options.toolCalls })
   for (const row of rows.filter(({ process }) => process === 'gateway')) {

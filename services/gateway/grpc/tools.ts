@@ -12,6 +12,7 @@ import type { Listings } from '../listing.ts'
 import { beginCallSpan, type CallTracing } from '../mcp/call-span.ts'
 import type { ToolCall } from '../mcp/modern.ts'
 import { answerCall } from '../mcp/tool-call.ts'
+import type { Room } from '../room.ts'
 import type { RunnerLink } from '../runner-link.ts'
 import type { Served, Servings } from '../serving.ts'
 import { type Passed, passedOf } from './gate.ts'
@@ -25,12 +26,30 @@ export type ToolOptions = {
   deadlines: Deadlines
   /** Absent where calls are not traced. */
   tracing?: CallTracing
+  /** What answers that nobody has read yet may take; shared with those of MCP. */
+  unread: Room
   callTimeoutMs?: number
 }
 
 type Live = Extract<Served, { state: 'live' }>
 
+/** Until the call is over, which is when its client has read the answer. */
+function keepRoom(
+  unread: Room,
+  { userId, text, signal }: { userId: string; text: string; signal: AbortSignal },
+): void {
+  const release = unread.reserve(userId, Buffer.byteLength(text))
+  if (release === undefined) {
+    throw limited('too_much_unread', 'Too many answers lie here unread. Read them first.', {
+      retryAfterSeconds: 2,
+    })
+  }
+  if (signal.aborted) release()
+  else signal.addEventListener('abort', release, { once: true })
+}
+
 export function toolService(options: ToolOptions): ServiceImpl<typeof ToolService> {
+  const { unread } = options
   return {
     async listTools({ server, cursor }, context) {
       const { listed } = await usableServer(options, server, passedOf(context))
@@ -56,6 +75,7 @@ export function toolService(options: ToolOptions): ServiceImpl<typeof ToolServic
       const placed = callContext(options, passed, served, listed.info)
       const span = spanOf(options, passed, served, context)
       const text = await answerCall(call, { ...placed, ...span, request: context })
+      keepRoom(unread, { userId: passed.program.userId, text, signal: context.signal })
       return resultFrom(text, context)
     },
   }
@@ -158,6 +178,8 @@ function failure(
     case 'busy':
     case 'result_too_large':
       return limited(reason, message, { retryAfterSeconds: 1 })
+    case 'arguments_too_large':
+      return invalid(reason, message)
     case 'revoked':
       return denied(reason, message)
     case 'unavailable':

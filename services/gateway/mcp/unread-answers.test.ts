@@ -1,4 +1,5 @@
 import { expect, test } from 'bun:test'
+import { openRoom } from '../room.ts'
 import { eventually } from '../testing.ts'
 import { markLarge, markStream, type UnreadAnswers, unreadAnswers } from './unread-answers.ts'
 
@@ -39,7 +40,7 @@ async function askOnly(port: number | undefined, person: string, open: Bun.Socke
 }
 
 test('answers that are not read are bounded for a person and in all, and make room when their client goes', async () => {
-  using server = serving(unreadAnswers(limits))
+  using server = serving(unreadAnswers(openRoom(limits)))
   const open: Bun.Socket[] = []
   const ask = (person: string) => askOnly(server.port, person, open)
   expect([await ask('eve'), await ask('eve'), await ask('eve')]).toEqual(['200', '200', '429'])
@@ -49,7 +50,7 @@ test('answers that are not read are bounded for a person and in all, and make ro
 })
 
 test('what is read comes whole, again and again', async () => {
-  using server = serving(unreadAnswers(limits))
+  using server = serving(unreadAnswers(openRoom(limits)))
   for (let at = 0; at < 5; at++) {
     const answer = await fetch(`${server.url}ann`)
     expect((await answer.text()).length).toBe(8 * MEBIBYTE)
@@ -57,7 +58,7 @@ test('what is read comes whole, again and again', async () => {
 })
 
 test('a client that stops reading loses its connection, and others get its room', async () => {
-  using server = serving(unreadAnswers({ ...limits, total: 10 * MEBIBYTE }))
+  using server = serving(unreadAnswers(openRoom({ ...limits, total: 10 * MEBIBYTE })))
   const open: Bun.Socket[] = []
   expect(await askOnly(server.port, 'eve', open)).toBe('200')
   await eventually(async () => (await fetch(`${server.url}ann`)).status === 200)
@@ -65,7 +66,7 @@ test('a client that stops reading loses its connection, and others get its room'
 })
 
 test('an event counts until the next one is asked for, a stream until it ends or its client goes', async () => {
-  const unread = unreadAnswers({ perPerson: 2 * MEBIBYTE, total: 2 * MEBIBYTE })
+  const unread = unreadAnswers(openRoom({ perPerson: 2 * MEBIBYTE, total: 2 * MEBIBYTE }))
   const stream = () => {
     const event = new Uint8Array(1.5 * MEBIBYTE)
     const body = new ReadableStream({ pull: (controller) => controller.enqueue(event) })
@@ -82,5 +83,5 @@ test('an event counts until the next one is asked for, a stream until it ends or
 
 test('a small answer passes as it is', () => {
   const response = markLarge(new Response('{}'), '{}')
-  expect(unreadAnswers(limits).guard('eve', response)).toBe(response)
+  expect(unreadAnswers(openRoom(limits)).guard('eve', response)).toBe(response)
 })

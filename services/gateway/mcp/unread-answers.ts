@@ -1,12 +1,16 @@
 /** Large answers that their clients have not taken yet: bounded for each person and in all, because they lie in memory. */
+import type { Room, RoomLimits } from '../room.ts'
 
 /** Smaller answers fit into the buffers of a connection. */
 const LARGE_CHARACTERS = 64 * 1024
 /** What an event stream counts beside the event that it is just giving. */
 const STREAM_BYTES = 64 * 1024
 const PART_BYTES = 256 * 1024
-const MAX_PER_PERSON = 64 * 1024 * 1024
-const MAX_TOTAL = 512 * 1024 * 1024
+/** What unread answers may take, by MCP and gRPC together. */
+export const unreadLimits: RoomLimits = {
+  perPerson: 64 * 1024 * 1024,
+  total: 512 * 1024 * 1024,
+}
 
 export type UnreadAnswers = {
   /** The answer, given as fast as it is read; undefined when too much of this person's lies unread. */
@@ -28,29 +32,7 @@ export function markStream(response: Response): Response {
   return response
 }
 
-export function unreadAnswers(
-  limits: { perPerson: number; total: number } = { perPerson: MAX_PER_PERSON, total: MAX_TOTAL },
-): UnreadAnswers {
-  const perPerson = new Map<string, number>()
-  let total = 0
-
-  /** The way to give the room back, once; undefined when there is none. */
-  function reserve(userId: string, bytes: number): (() => void) | undefined {
-    const mine = perPerson.get(userId) ?? 0
-    if (mine + bytes > limits.perPerson || total + bytes > limits.total) return undefined
-    perPerson.set(userId, mine + bytes)
-    total += bytes
-    let isHeld = true
-    return () => {
-      if (!isHeld) return
-      isHeld = false
-      total -= bytes
-      const left = (perPerson.get(userId) ?? 0) - bytes
-      if (left > 0) perPerson.set(userId, left)
-      else perPerson.delete(userId)
-    }
-  }
-
+export function unreadAnswers(room: Room): UnreadAnswers {
   return {
     guard(userId, response) {
       const text = largeTexts.get(response)
@@ -58,12 +40,12 @@ export function unreadAnswers(
       const { status, headers } = response
       if (text !== undefined) {
         const bytes = new TextEncoder().encode(text)
-        const release = reserve(userId, bytes.length)
+        const release = room.reserve(userId, bytes.length)
         return release && new Response(inParts(bytes, release), { status, headers })
       }
-      const release = reserve(userId, STREAM_BYTES)
+      const release = room.reserve(userId, STREAM_BYTES)
       if (release !== undefined) {
-        const body = passedOn(response.body, release, (more) => reserve(userId, more))
+        const body = passedOn(response.body, release, (more) => room.reserve(userId, more))
         return new Response(body, { status, headers })
       }
       // That ends the call of the stream.
