@@ -2,7 +2,6 @@
 
 import type { AccessRow } from '@bmm/lib/contracts'
 import { limited } from '@bmm/lib/errors'
-import { newId } from '@bmm/lib/ids'
 import type { Log } from '@bmm/lib/log'
 import { visitorOf } from '@bmm/lib/visitor'
 import { createContextKey, type HandlerContext } from '@connectrpc/connect'
@@ -13,10 +12,16 @@ import type { Room } from '../room.ts'
 import type { Program, ProgramRequest, ServiceTokens } from '../service-token.ts'
 import { outward } from './fault.ts'
 
-/** The visitor's address, and the id of this call. */
-export const arrivalKey = createContextKey<{ clientIp: string; requestId: string } | undefined>(
-  undefined,
-)
+export type GrpcArrival = {
+  /** The visitor's address. */
+  clientIp: string
+  /** Of this call. */
+  requestId: string
+  /** When the last byte of the answer has left, or the client has: later than the end of the handler. */
+  onClosed(act: () => void): void
+}
+
+export const arrivalKey = createContextKey<GrpcArrival | undefined>(undefined)
 const passedKey = createContextKey<Passed | undefined>(undefined)
 
 export type Passed = {
@@ -105,8 +110,10 @@ export function passedOf(context: Pick<HandlerContext, 'values'>): Passed {
   return passed
 }
 
-export function arrivalOf(context: Pick<HandlerContext, 'values'>) {
-  return context.values.get(arrivalKey) ?? { clientIp: '', requestId: newId('req') }
+export function arrivalOf(context: Pick<HandlerContext, 'values'>): GrpcArrival {
+  const arrival = context.values.get(arrivalKey)
+  if (arrival === undefined) throw new Error('a call did not come through the port')
+  return arrival
 }
 
 function guarded(pass: Gate, rpc: string, log: Log): Gate {

@@ -57,6 +57,11 @@ export function grpcHandler(options: GrpcOptions): GrpcHandler {
     contextValues: (request) =>
       createContextValues().set(arrivalKey, {
         requestId: newId('req'),
+        onClosed(act) {
+          const stream = 'stream' in request ? request.stream : request
+          if (stream.destroyed) act()
+          else stream.once('close', act)
+        },
         clientIp: clientIp(
           request.socket.remoteAddress ?? '',
           [request.headers['x-forwarded-for'] ?? []].flat().join() || null,

@@ -15,7 +15,7 @@ import { answerCall } from '../mcp/tool-call.ts'
 import type { Room } from '../room.ts'
 import type { RunnerLink } from '../runner-link.ts'
 import type { Served, Servings } from '../serving.ts'
-import { type Passed, passedOf } from './gate.ts'
+import { arrivalOf, type GrpcArrival, type Passed, passedOf } from './gate.ts'
 
 export type ToolOptions = {
   servings: Servings
@@ -33,10 +33,10 @@ export type ToolOptions = {
 
 type Live = Extract<Served, { state: 'live' }>
 
-/** Until the call is over, which is when its client has read the answer. */
+/** Until the client has taken the answer. */
 function keepRoom(
   unread: Room,
-  { userId, text, signal }: { userId: string; text: string; signal: AbortSignal },
+  { userId, text, arrival }: { userId: string; text: string; arrival: GrpcArrival },
 ): void {
   const release = unread.reserve(userId, Buffer.byteLength(text))
   if (release === undefined) {
@@ -44,8 +44,7 @@ function keepRoom(
       retryAfterSeconds: 2,
     })
   }
-  if (signal.aborted) release()
-  else signal.addEventListener('abort', release, { once: true })
+  arrival.onClosed(release)
 }
 
 export function toolService(options: ToolOptions): ServiceImpl<typeof ToolService> {
@@ -76,6 +75,7 @@ export function toolService(options: ToolOptions): ServiceImpl<typeof ToolServic
       const span = spanOf(options, passed, served, context)
       const text = await answerCall(call, { ...placed, ...span, request: context })
       keepRoom(unread, { userId: passed.program.userId, text, signal: context.signal })
+      keepRoom(unread, { userId: passed.program.userId, text, arrival: arrivalOf(context) })
       return resultFrom(text, context)
     },
   }
