@@ -5,7 +5,6 @@ import { connect as dial, type Socket } from 'node:net'
 import { testLog } from '@bmm/lib/testing'
 import { eventually } from '../testing.ts'
 import { type GrpcLimits, type GrpcPort, openGrpcPort } from './port.ts'
-import { frame } from './testing.ts'
 
 let port: GrpcPort | undefined
 const seen: string[] = []
@@ -176,6 +175,15 @@ describe('calls', () => {
     expect(await held).toMatch(/^reset/)
   }, 20_000)
 })
+
+function frame(type: number, flags: number, stream: number, payload: Buffer): Buffer {
+  const header = Buffer.alloc(9)
+  header.writeUIntBE(payload.length, 0, 3)
+  header[3] = type
+  header[4] = flags
+  header.writeUInt32BE(stream, 5)
+  return Buffer.concat([header, payload])
+}
 
 /** Codes of the RST_STREAM frames in whole frames. */
 function resetCodes(chunk: Buffer): number[] {

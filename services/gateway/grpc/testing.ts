@@ -145,13 +145,3 @@ function constructorOf(service: string): ServiceClientConstructor {
   for (const part of service.split('.')) at = (at as GrpcObject)[part] as GrpcObject[string]
   return z.custom<ServiceClientConstructor>((value) => typeof value === 'function').parse(at)
 }
-
-/** A frame of HTTP/2, for clients that behave as no library does. */
-export function frame(type: number, flags: number, stream: number, payload: Buffer): Buffer {
-  const header = Buffer.alloc(9)
-  header.writeUIntBE(payload.length, 0, 3)
-  header[3] = type
-  header[4] = flags
-  header.writeUInt32BE(stream, 5)
-  return Buffer.concat([header, payload])
-}

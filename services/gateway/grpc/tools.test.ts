@@ -1,18 +1,13 @@
 /** Listing and calling tools over gRPC: the access rule, limits and ends of a call are those of MCP clients. */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'bun:test'
-import { connect as dial, type Socket } from 'node:net'
 import { testIdentities } from '@bmm/lib/testing'
-import { CallToolRequestSchema } from '@bmm/proto/gateway/v1/tool_service'
-import { create, toBinary } from '@bufbuild/protobuf'
 import { status } from '@grpc/grpc-js'
 import { eventually, type TestGateway, type TestServer, testGateway, testSpec } from '../testing.ts'
 import { type StandInPrograms, standInPrograms, type TestProgram } from '../testing-programs.ts'
-import { frame, type GrpcClient, grpcClient, type Refused } from './testing.ts'
+import { type GrpcClient, grpcClient, type Refused } from './testing.ts'
 
 const CALL = 'bmm.gateway.v1.ToolService/CallTool'
 const LIST = 'bmm.gateway.v1.ToolService/ListTools'
-
-const MEBIBYTE = 1024 * 1024
 
 let gw: TestGateway
 let programs: StandInPrograms
@@ -26,7 +21,6 @@ beforeAll(async () => {
   gw = await testGateway({
     identities,
     callTimeoutMs: 4_000,
-    unread: { perPerson: MEBIBYTE, total: 2 * MEBIBYTE },
     routes: (name, router) => (name === 'auth' ? programs.serve(router) : undefined),
   })
   client = grpcClient(`localhost:${gw.gateway.grpcPort}`)
@@ -36,24 +30,11 @@ beforeAll(async () => {
 afterEach(() => {
   gw.world.tools.clear()
   gw.world.cancelled.length = 0
-  for (const reader of readers.splice(0)) reader.destroy()
 })
 afterAll(async () => {
   client[Symbol.dispose]()
   await gw[Symbol.asyncDispose]()
 })
-
-const readers: Socket[] = []
-
-/** Calls `stuck`, and gives its answer no more room than the first 64 KiB. */
-function leaveUnread(): void {
-  const reader = dial(gw.gateway.grpcPort, 'localhost')
-  readers.push(reader)
-  reader.on('error', () => {})
-  reader.resume()
-  const settings = frame(4, 0, 0, Buffer.alloc(0))
-  reader.write(Buffer.concat([Buffer.from(PREFACE), settings, callFrames(1, program.value)]))
-}
 
 type Asked = { server?: string; tool?: string; arguments_json?: string }
 const echo = { server: 'echoes', tool: 'echo', arguments_json: '{"text":"hello"}' }
@@ -174,21 +155,6 @@ describe('a call that lasts', () => {
     await eventually(() => gw.world.cancelled.length === 1)
   })
 
-  test('holds room until its answer is read, as those of MCP do', async () => {
-    gw.world.tools.set(
-      'stuck',
-      () => `{"content":[{"type":"text","text":"${'x'.repeat(300 * 1024)}"}]}`,
-    )
-    await eventually(async () => {
-      if (readers.length < 20) leaveUnread()
-      const refused = await call({ tool: 'stuck' }).catch(coded)
-      return Array.isArray(refused) && refused[1] === 'too_much_unread'
-    })
-    await call()
-    for (const reader of readers.splice(0)) reader.destroy()
-    await eventually(() => call({ tool: 'stuck' }).then(Boolean, () => false))
-  })
-
   test('counts with those of the same person’s MCP clients: 64 at a time', async () => {
     hang()
     const token = await gw.token(server)
@@ -233,30 +199,3 @@ test('a list has the tools as MCP clients see them', async () => {
   const refused = await client.refusal(LIST, wrong, { token: program.value })
   expect(coded(refused)).toEqual([status.INVALID_ARGUMENT, 'cursor_invalid'])
 })
-
-const PREFACE = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'
-
-function callFrames(stream: number, token: string): Buffer {
-  const fields = {
-    ':method': 'POST',
-    ':scheme': 'http',
-    ':path': `/${CALL}`,
-    ':authority': 'localhost',
-    'content-type': 'application/grpc',
-    te: 'trailers',
-    authorization: `Bearer ${token}`,
-  }
-  const text = (value: string) => [Buffer.from([value.length]), Buffer.from(value)]
-  // Literal fields that nobody indexes (RFC 7541 section 6.2.2).
-  const headers = Object.entries(fields).flatMap(([name, value]) => [
-    Buffer.from([0]),
-    ...text(name),
-    ...text(value),
-  ])
-  const message = toBinary(
-    CallToolRequestSchema,
-    create(CallToolRequestSchema, { server: 'echoes', tool: 'stuck' }),
-  )
-  const body = Buffer.concat([Buffer.from([0, 0, 0, 0, message.length]), message])
-  return Buffer.concat([frame(1, 4, stream, Buffer.concat(headers)), frame(0, 1, stream, body)])
-}

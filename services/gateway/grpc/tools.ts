@@ -74,7 +74,6 @@ export function toolService(options: ToolOptions): ServiceImpl<typeof ToolServic
       const placed = callContext(options, passed, served, listed.info)
       const span = spanOf(options, passed, served, context)
       const text = await answerCall(call, { ...placed, ...span, request: context })
-      keepRoom(unread, { userId: passed.program.userId, text, signal: context.signal })
       keepRoom(unread, { userId: passed.program.userId, text, arrival: arrivalOf(context) })
       return resultFrom(text, context)
     },
