@@ -131,7 +131,8 @@ export async function work(
         await Bun.sleep(CALL_PAUSE_MS)
       }
       await cancelOne(sleeper)
-      await Bun.sleep(Math.max(0, begun + CYCLE_MS - performance.now()))
+      // On a slow machine too it is left alone for long enough to fall asleep.
+      await Bun.sleep(Math.max(CYCLE_MS / 2, begun + CYCLE_MS - performance.now()))
     }
   }
 
