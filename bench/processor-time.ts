@@ -14,12 +14,7 @@ export type Part = 'gateway' | 'runner' | 'broker' | 'sandboxes' | 'rest'
 
 type Entry = { pid: number; parent: number; usedMs: number }
 
-/** Milliseconds of processor time that one process has used so far; 0 when it is gone. */
-export function usedMs(pid: number): number {
-  return entryOf(pid)?.usedMs ?? 0
-}
-
-/** The same for a process and all that descend from it. */
+/** Milliseconds of processor time that a process and all that descend from it have used so far. */
 export function usedBelow(pid: number): number {
   return tree(pid).reduce((sum, entry) => sum + entry.usedMs, 0)
 }

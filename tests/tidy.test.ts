@@ -14,6 +14,9 @@ const shared = ['@bmm/lib', '@bmm/proto', '@bmm/spec']
 const importing =
   /^(?:import|export)\b[^'"`;=]*\bfrom\s+'([^'\n]+)'|^import\s+'([^'\n]+)'|\bimport\(\s*'([^'\n]+)'\s*\)/gm
 
+const taking =
+  /^import\s+(?:\{([^}]*)\}|\* as (\w+))\s+from\s+'([^'\n]+)'|\bimport\(\s*'([^'\n]+)'\s*\)/gm
+
 const exportedValue = /^export (?:async )?(?:function\*?|const|class) (\w+)/gm
 
 const innerFunction =
@@ -108,17 +111,13 @@ describe('reach', () => {
     expect(found).toEqual([])
   })
 
-  test('what a file exports, another one names', () => {
-    const namedIn = new Map<string, number>()
-    for (const { text } of sources) {
-      for (const word of new Set(text.match(/\w+/g))) {
-        namedIn.set(word, (namedIn.get(word) ?? 0) + 1)
-      }
-    }
+  test('what a file exports, another one imports', () => {
+    const taken = new Set(sources.flatMap(takenNames))
     const found = sources.flatMap(({ path, text }) =>
       [...text.matchAll(exportedValue)]
-        .filter(([, name = '']) => (namedIn.get(name) ?? 0) < 2)
-        .map(([, name]) => `${path} ${name}`),
+        .map(([, name]) => name)
+        .filter((name) => !taken.has(`${basename(path, '.ts')} ${name}`))
+        .map((name) => `${path} ${name}`),
     )
     expect(found).toEqual([])
   })
@@ -165,6 +164,19 @@ function imports(): { from: string; to: string }[] {
       .filter((to) => to.startsWith('.') || to.startsWith('@bmm/'))
       .map((to) => ({ from: path, to })),
   )
+}
+
+/** What a file takes from others, as `file name`: by name, by `store.name`, or after `import()`. */
+function takenNames({ text }: Source): string[] {
+  return [...text.matchAll(taking)].flatMap(([, names = '', namespace, from = '', later]) => {
+    const file = basename(later ?? from, '.ts')
+    if (namespace !== undefined) {
+      const members = text.matchAll(new RegExp(`\\b${namespace}\\.(\\w+)`, 'g'))
+      return [...members].map(([, name]) => `${file} ${name}`)
+    }
+    const words = later === undefined ? names : text
+    return (words.match(/\w+/g) ?? []).map((name) => `${file} ${name}`)
+  })
 }
 
 function offenders(breaks: (source: Source) => boolean): string[] {

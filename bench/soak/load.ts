@@ -15,7 +15,7 @@ import {
 import type { Stack } from '@bmm/tests/stack'
 import { echoSpec } from '../echo.ts'
 
-export const SERVERS = 50
+const SERVERS = 50
 /** A server is called for this long, then left alone until the next time. */
 const CALLED_MS = 1_200
 const CYCLE_MS = 6_000
