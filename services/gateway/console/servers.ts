@@ -214,7 +214,12 @@ async function createServer(
     credentials.length === 0 ? new Map() : await draftDestinations(draftId, digest, person, options)
   for (const [index, { name }] of credentials.entries()) {
     if (destinations.has(name)) continue
-    throw problem(400, 'credential_unknown', 'The spec asks for no credential of that name.', {
+    const known = [...destinations.keys()].join(', ')
+    const detail =
+      known === ''
+        ? 'The spec asks for no credential.'
+        : `The spec asks for no credential of that name, but for ${known}.`
+    throw problem(400, 'credential_unknown', detail, {
       errors: [{ path: `credentials.${index}.name`, message: 'is not in the spec' }],
     })
   }

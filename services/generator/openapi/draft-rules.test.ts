@@ -316,7 +316,7 @@ describe('filters', () => {
     expect(fault(['/a*b*c*d*e*f*g'])?.[0]).toBe('bad_option')
     expect(fault(['tag:none'])).toEqual([
       'nothing_to_import',
-      'None of the 7 operations matches the filters.',
+      'None of the 7 operations matches the filters. The tags are: loans, search, admin.',
     ])
   })
 })

@@ -50,6 +50,8 @@ const MIN_TOOL_SCHEMA = 800
 /** Shared by all tools of one draft, so that documents of 20,000 operations fit the child's memory. */
 const MAX_ALL_SCHEMAS = 24_000_000
 const MAX_OPERATIONS = 50_000
+/** Tags that a message names, in characters. */
+const MAX_TAGS_SHOWN = 300
 const MAX_ORIGINS = 50
 const MAX_DESCRIPTION = 1_500
 const MAX_NAME = 120
@@ -86,7 +88,10 @@ export function draftInParts(
   }
   const wanted = listed.filter(filter)
   if (wanted.length === 0 && listed.length > 0) {
-    throw nothing(`None of the ${listed.length} operations matches the filters.`, '/paths')
+    throw nothing(
+      `None of the ${listed.length} operations matches the filters. ${tagsSentence(listed)}`,
+      '/paths',
+    )
   }
   const ready = readyOperations(wanted, context, options, refusals)
   const credentials = credentialsFor(ready.map(askedBy), context.notices)
@@ -349,4 +354,12 @@ function shortList(refusals: readonly Refusal[]): Refusal[] {
 
 function nothing(message: string, path: string): ImportError {
   return new ImportError({ code: 'nothing_to_import', message, path })
+}
+
+function tagsSentence(listed: Listed[]): string {
+  const tags = [...new Set(listed.flatMap((one) => one.tags))].join(', ')
+  if (tags === '') return 'The document has no tags.'
+  return tags.length > MAX_TAGS_SHOWN
+    ? `Some of the tags: ${tags.slice(0, MAX_TAGS_SHOWN)}…`
+    : `The tags are: ${tags}.`
 }

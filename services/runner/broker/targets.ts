@@ -72,7 +72,8 @@ export async function openTargets(options: {
     async remove({ host, port, orgId }) {
       const removed = await store.deleteTarget(sql, { host: hostFrom(host), port, orgId })
       allowed = await load(sql)
-      if (removed === 0) throw notFound('target_not_found', `${host}:${port} is not allowed.`)
+      if (removed === 0)
+        throw notFound('target_not_found', `${host}:${port} is not in the list of allowed targets.`)
     },
     stop: () => clearInterval(timer),
   }

@@ -194,7 +194,7 @@ async function ask(socket: string, request: Request): Promise<unknown> {
   } catch (error) {
     const late = error instanceof Error && error.name === 'TimeoutError'
     const why = late ? `did not answer within ${timeoutMs / 1000} s` : 'does not answer'
-    const message = `The container engine ${why} at unix://${socket}: is it running?`
+    const message = `The container engine ${why} at unix://${socket}: is it installed and running? DOCKER_HOST names another socket.`
     throw new EngineFault(message, 0, { cause: error })
   }
   const body = parsed(text)

@@ -98,7 +98,7 @@ describe('an engine that goes away', () => {
       await until(() => !guests.some(isAlive))
       const startedAt = performance.now()
       await expect(stack.sandbox(0)).rejects.toThrow(
-        `The container engine does not answer at unix://${relay.path}: is it running?`,
+        `The container engine does not answer at unix://${relay.path}: is it installed and running? DOCKER_HOST names another socket.`,
       )
       expect(performance.now() - startedAt).toBeLessThan(5_000)
       await relay.start()
@@ -114,7 +114,7 @@ describe('an engine that goes away', () => {
     expect(await probeDocker('/run/bmm-no-engine.sock', undefined)).toEqual({
       ok: false,
       reason:
-        'The container engine does not answer at unix:///run/bmm-no-engine.sock: is it running?',
+        'The container engine does not answer at unix:///run/bmm-no-engine.sock: is it installed and running? DOCKER_HOST names another socket.',
     })
   })
 
