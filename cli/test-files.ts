@@ -17,7 +17,7 @@ export type FileResult = {
   output: string
 }
 
-/** Test files of the checkout under the given paths (all without any), the slow journeys first. */
+/** Test files of the checkout under the given paths (all without any), the slow ones over several services first. */
 export async function findTestFiles(paths: readonly string[]): Promise<string[]> {
   const all: string[] = []
   for await (const file of new Bun.Glob('**/*.test.ts').scan({ cwd: checkout, dot: false })) {
@@ -30,8 +30,7 @@ export async function findTestFiles(paths: readonly string[]): Promise<string[]>
   const chosen =
     wanted.length === 0 ? all : all.filter((file) => wanted.some((p) => isUnder(file, p)))
   return chosen.sort(
-    (a, b) =>
-      Number(b.includes('.journey.')) - Number(a.includes('.journey.')) || a.localeCompare(b),
+    (a, b) => Number(b.startsWith('tests/')) - Number(a.startsWith('tests/')) || a.localeCompare(b),
   )
 }
 
