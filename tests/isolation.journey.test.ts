@@ -66,10 +66,18 @@ async function call(
       ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
     },
   })
-  const text = await response.text()
+  const text = streaming ? await firstChunk(response) : await response.text()
   const denied = /"(permission_denied|unauthenticated)"/.exec(text)?.[1]
   const inStream = denied === undefined ? 200 : denied === 'permission_denied' ? 403 : 401
   return { status: streaming ? inStream : response.status, text }
+}
+
+/** A refusal is the only frame of its stream; a stream that is let in may say nothing more for long. */
+async function firstChunk(response: Response): Promise<string> {
+  const reader = response.body?.getReader()
+  const chunk = await reader?.read()
+  await reader?.cancel()
+  return new TextDecoder().decode(chunk?.value)
 }
 
 describe('each RPC of the running services', () => {

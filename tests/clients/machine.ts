@@ -17,6 +17,7 @@ import type { Stack } from '../stack.ts'
 
 const here = import.meta.dir
 const RUN_TIMEOUT_MS = 60_000
+const LANDING_PAUSES_MS = [100, 400, 1_000, 3_000]
 const POLL_MS = 25
 
 export type Run = {
@@ -58,10 +59,20 @@ export function openMachine(stack: Stack, email: string): Machine {
       for (const line of lines.slice(opened.length, -1)) {
         opened.push(new URL(line))
         const { callback } = await authorize(stack, line, email, browser)
-        await fetch(callback)
+        await landOn(callback)
       }
       await Bun.sleep(POLL_MS)
     }
+  }
+
+  /** A person is slower than this: some clients listen only after they have opened the browser. */
+  async function landOn(callback: string | URL): Promise<void> {
+    for (const pauseMs of LANDING_PAUSES_MS) {
+      const landed = await fetch(callback).catch(() => undefined)
+      if (landed !== undefined) return
+      await Bun.sleep(pauseMs)
+    }
+    await fetch(callback)
   }
 
   return {
