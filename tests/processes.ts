@@ -13,6 +13,8 @@ export function processes(): Process[] {
     try {
       const command = readFileSync(`/proc/${entry}/cmdline`, 'utf8').replaceAll('\0', ' ').trim()
       const status = readFileSync(`/proc/${entry}/status`, 'utf8')
+      // A zombie does nothing any more: it waits for its parent to ask how it ended.
+      if (/^State:\s+Z/m.test(status)) continue
       const user = Number(/^Uid:\s+(\d+)/m.exec(status)?.[1])
       const cgroups = readFileSync(`/proc/${entry}/cgroup`, 'utf8')
       found.push({ pid: Number(entry), user, command, cgroups })

@@ -12,7 +12,7 @@ const KILL_STEP_MS = 20
 export async function sweep(paths: StackPaths, users: UserIds): Promise<void> {
   await killAll(users)
   unmountUnder(paths.run)
-  removeCgroups(paths.cgroup)
+  await removeCgroups(paths.cgroup)
   rmSync(paths.run, { recursive: true, force: true })
 }
 
@@ -65,11 +65,19 @@ function unmountUnder(folder: string): void {
   for (const target of mounts.reverse()) Bun.spawnSync(['umount', '--lazy', target])
 }
 
-/** A cgroup is removed like a folder, from its leaves, once no process is in it. */
-function removeCgroups(name: string): void {
-  for (const line of readFileSync('/proc/self/mounts', 'utf8').split('\n')) {
-    const [, target = '', type = ''] = line.split(' ')
-    if (type === 'cgroup' || type === 'cgroup2') removeTree(join(target, name))
+/** A cgroup is removed like a folder, from its leaves, once no process is in it: those that were killed take a moment to die. */
+async function removeCgroups(name: string): Promise<void> {
+  const folders = readFileSync('/proc/self/mounts', 'utf8')
+    .split('\n')
+    .flatMap((line) => {
+      const [, target = '', type = ''] = line.split(' ')
+      return type === 'cgroup' || type === 'cgroup2' ? [join(target, name)] : []
+    })
+  const deadline = Date.now() + KILL_WAIT_MS
+  for (;;) {
+    for (const folder of folders) removeTree(folder)
+    if (!folders.some((folder) => existsSync(folder)) || Date.now() > deadline) return
+    await Bun.sleep(KILL_STEP_MS)
   }
 }
 
@@ -81,6 +89,6 @@ function removeTree(folder: string): void {
   try {
     rmdirSync(folder)
   } catch {
-    // A process in it is still dying; the next start sweeps again.
+    // A process in it is still dying.
   }
 }
