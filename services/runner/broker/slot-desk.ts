@@ -8,6 +8,7 @@ import {
   slotDirectory,
   slotFiles,
 } from '../sandbox/sandbox-limits.ts'
+import { clearSlotFiles } from '../sandbox/slot-files.ts'
 import type { Assignment } from './outgoing.ts'
 import { type SandboxRequest, sandboxLeg } from './sandbox-leg.ts'
 import { type SandboxTurns, sandboxTurns } from './turns.ts'
@@ -42,6 +43,7 @@ export function createSlotDesk(options: {
   carryOut: (slot: Slot, request: SandboxRequest) => Promise<void>
 }): SlotDesk {
   const { slotsDir, log } = options
+  clearSlotFiles(slotsDir, options.slots, 'e')
   const known = new Map<number, Slot>()
 
   function release(slot: number): Assignment | undefined {

@@ -7,6 +7,7 @@ import { CallFailure } from '../calls/call-failure.ts'
 import type { ServingDeployment } from '../deployment/deployment.ts'
 import { dialKeeper } from '../keeper-link.ts'
 import type { SandboxClass } from '../sandbox/sandbox-limits.ts'
+import { clearSlotFiles } from '../sandbox/slot-files.ts'
 import { type AdmissionLimits, createAdmissionDesk } from './admission.ts'
 import { createFleet, type Fleet } from './fleet.ts'
 import { createLauncher, type Launcher } from './launch.ts'
@@ -47,6 +48,7 @@ export function startEngine(options: {
   onReady: () => void
 }): Engine {
   const { config, identity, log, now } = options
+  clearSlotFiles(config.slotsDir, config.slots, 'c')
   const slots = createSlotTable(config.slots)
 
   function fault(): string | undefined {
