@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
+import { outcomeOf } from '@bmm/lib/testing-outcome'
 import { send } from './api.ts'
 
 let gateway: Bun.Server<undefined>
@@ -21,7 +22,7 @@ test.each([
   ['session_missing', 'It is not there. (./bmm login --email YOU@EXAMPLE.COM)'],
   ['build_not_found', 'It is not there.'],
 ])('%s names the command that helps, where there is one', async (code, sentence) => {
-  await expect(send(String(gateway.url), `/${code}`, {})).rejects.toThrow(
+  expect(await outcomeOf(send(String(gateway.url), `/${code}`, {}))).toThrow(
     new RegExp(`^${RegExp.escape(sentence)}$`),
   )
 })

@@ -4,6 +4,7 @@ import { SignJWT, UnsecuredJWT } from 'jose'
 import { reasonOf } from './errors.ts'
 import { openIdentity } from './identity.ts'
 import { testIdentities } from './testing.ts'
+import { outcomeOf } from './testing-outcome.ts'
 
 const method = '/bmm.secrets.v1.SecretsService/PutSecret'
 const reason = (promise: Promise<unknown>) =>
@@ -110,8 +111,8 @@ test('a malformed key file stops the start', async () => {
   const { privateKeyPem, publicKeys } = await testIdentities()
   const name = 'secrets'
   const pem = privateKeyPem(name)
-  await expect(openIdentity({ name, privateKeyPem: 'x', publicKeys })).rejects.toThrow()
-  await expect(
-    openIdentity({ name, privateKeyPem: pem, publicKeys: '{"auth":"x"}' }),
-  ).rejects.toThrow()
+  expect(await outcomeOf(openIdentity({ name, privateKeyPem: 'x', publicKeys }))).toThrow()
+  expect(
+    await outcomeOf(openIdentity({ name, privateKeyPem: pem, publicKeys: '{"auth":"x"}' })),
+  ).toThrow()
 })

@@ -130,6 +130,12 @@ describe('reach', () => {
   })
 })
 
+describe('tests', () => {
+  test('none waits inside of expect, which loses events of sockets and pipes', () => {
+    expect(offenders(({ text }) => /\.(rejects|resolves)\b\./.test(text))).toEqual([])
+  })
+})
+
 function mayImport(workspace: string, from: string, name: string, to: string): boolean {
   if (workspace === `services/${name.slice('@bmm/'.length)}`) return true
   if (workspace === 'lib') return name === '@bmm/proto' || name === '@bmm/lib'

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { channels, revokedKey } from '@bmm/lib/hints'
 import { subscribe } from '@bmm/lib/redis'
 import { inTransaction } from '@bmm/lib/sql'
+import { outcomeOf } from '@bmm/lib/testing-outcome'
 import { calculateJwkThumbprint, createLocalJWKSet, decodeProtectedHeader, jwtVerify } from 'jose'
 import { z } from 'zod'
 import { cleanUp } from './clean-up.ts'
@@ -227,7 +228,7 @@ describe('signing keys', () => {
   test('do not open under another key-encryption key', async () => {
     const { sql } = auth.database
     const kek = Buffer.alloc(32, 7)
-    await expect(openSigningKeys({ sql, kek, now: Date.now })).rejects.toThrow()
+    expect(await outcomeOf(openSigningKeys({ sql, kek, now: Date.now }))).toThrow()
   })
 })
 

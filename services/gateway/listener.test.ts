@@ -1,6 +1,7 @@
 /** The doors: both loopback addresses, slow and idle visitors, and stopping without cutting answers. */
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { testLog } from '@bmm/lib/testing'
+import { outcomeOf } from '@bmm/lib/testing-outcome'
 import { openArrivals } from './arrival.ts'
 import { trustedProxies } from './client-ip.ts'
 import { type Listener, listen } from './listener.ts'
@@ -116,7 +117,7 @@ describe('stopping', () => {
     const slow = fetch(`${url}/wait`)
     await Bun.sleep(100)
     const stopped = stopping.stop(() => {})
-    await expect(fetch(`${url}/`, { keepalive: false })).rejects.toThrow()
+    expect(await outcomeOf(fetch(`${url}/`, { keepalive: false }))).toThrow()
     release.resolve()
     expect((await slow).status).toBe(200)
     await stopped

@@ -6,6 +6,7 @@ import { ConfigError } from '@bmm/lib/env'
 import { newId } from '@bmm/lib/ids'
 import { migrate } from '@bmm/lib/sql'
 import { testDatabase, testLog, testUser } from '@bmm/lib/testing'
+import { outcomeOf } from '@bmm/lib/testing-outcome'
 import { StopReason } from '@bmm/proto/secrets/v1/secrets_service'
 import { openKeyring } from './keyring.ts'
 import { openLedger } from './ledger.ts'
@@ -179,7 +180,7 @@ describe('rows of an earlier version', () => {
     await using database = await earlier()
     const { sql } = database
     const starting = migrate(sql, 'secrets', secretsMigrations(randomBytes(32)))
-    await expect(starting).rejects.toThrow(ConfigError)
+    expect(await outcomeOf(starting)).toThrow(ConfigError)
     await migrate(sql, 'secrets', secretsMigrations(kek))
   })
 })

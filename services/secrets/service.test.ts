@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import { ConfigError } from '@bmm/lib/env'
 import { testUser } from '@bmm/lib/testing'
+import { outcomeOf } from '@bmm/lib/testing-outcome'
 import { serverSpecBytes } from '@bmm/spec/server-spec'
 import { openKeyring } from './keyring.ts'
 import {
@@ -207,11 +208,11 @@ describe('secrets', () => {
     await sql`update statement_keys set public_key = ${own?.publicKey}`
     await sql`insert into statement_keys (key_id, public_key, wrapped, created_at)
       select 'forged', ${publicKey}, wrapped, created_at - interval '1 hour' from statement_keys`
-    await expect(openKeyring(sql, vault.kek)).rejects.toThrow(ConfigError)
+    expect(await outcomeOf(openKeyring(sql, vault.kek))).toThrow(ConfigError)
     await sql`delete from statement_keys where key_id = 'forged'`
   })
 
   test('the service does not open its keyring with another key-encryption key', async () => {
-    await expect(openKeyring(vault.database.sql, randomBytes(32))).rejects.toThrow(ConfigError)
+    expect(await outcomeOf(openKeyring(vault.database.sql, randomBytes(32)))).toThrow(ConfigError)
   })
 })

@@ -1,5 +1,6 @@
 /** Authorization and consent through the generated client: order of checks, redirects, single use, access. */
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { outcomeOf } from '@bmm/lib/testing-outcome'
 import {
   authorizationQuery,
   callback,
@@ -283,6 +284,8 @@ describe('access', () => {
   test('under a rule that cannot be read is an error, not a grant', async () => {
     const client = await register(auth)
     const resource = { ...testResource(owner.orgId), access: '{"kind":"everyone"}' }
-    await expect(getCode(auth, owner, client.client_id, resource)).rejects.toThrow('internal error')
+    expect(await outcomeOf(getCode(auth, owner, client.client_id, resource))).toThrow(
+      'internal error',
+    )
   })
 })

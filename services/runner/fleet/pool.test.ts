@@ -1,6 +1,7 @@
 /** The pool by itself: who gets the next sandbox, how it fills and shrinks, and what a failing start does. */
 import { afterEach, expect, test } from 'bun:test'
 import { testLog } from '@bmm/lib/testing'
+import { outcomeOf } from '@bmm/lib/testing-outcome'
 import type { Sandbox, SandboxEnd } from '../sandbox/sandbox.ts'
 import { until } from '../testing-stack.ts'
 import { createPool, type Pool } from './pool.ts'
@@ -94,7 +95,7 @@ test('a failed start tells one who waits, and the next start waits longer each t
     },
   })
   pool.open()
-  await expect(pool.take('org_a', never)).rejects.toThrow('no')
+  expect(await outcomeOf(pool.take('org_a', never))).toThrow('no')
   await until(() => starts.length >= 4, 'some more starts')
   expect((starts.at(-1) ?? 0) - (starts[0] ?? 0)).toBeGreaterThan(100)
 })
@@ -109,12 +110,12 @@ test('a warm one that ends by itself is not handed over', async () => {
 
 test('when nothing can start, those who wait and those who ask learn why', async () => {
   const { pool } = openPool({ launch: () => new Promise(() => {}) })
-  await expect(pool.take('org_a', never)).rejects.toThrow('starting')
+  expect(await outcomeOf(pool.take('org_a', never))).toThrow('starting')
   pool.open()
   const waiting = pool.take('org_a', never)
   pool.close('The keeper is away.')
-  await expect(waiting).rejects.toThrow('The keeper is away.')
-  await expect(pool.take('org_a', never)).rejects.toThrow('The keeper is away.')
+  expect(await outcomeOf(waiting)).toThrow('The keeper is away.')
+  expect(await outcomeOf(pool.take('org_a', never))).toThrow('The keeper is away.')
 })
 
 test('closing ends the warm ones', async () => {
@@ -131,7 +132,7 @@ test('one who gives up leaves the line', async () => {
   const giveUp = new AbortController()
   const waiting = pool.take('org_a', giveUp.signal)
   giveUp.abort(new Error('gave up'))
-  await expect(waiting).rejects.toThrow('gave up')
+  expect(await outcomeOf(waiting)).toThrow('gave up')
   expect(pool.waiting).toBe(0)
 })
 
@@ -152,7 +153,7 @@ test('an organisation that asks for more than its part of the line is turned awa
   pool.open()
   const asked = Array.from({ length: 201 }, () => pool.take('org_a', never))
   for (const one of asked) one.catch(() => {})
-  await expect(asked.at(-1)).rejects.toThrow('Too many calls wait')
+  expect(await outcomeOf(asked.at(-1))).toThrow('Too many calls wait')
   const other = pool.take('org_b', never)
   other.catch(() => {})
   expect(pool.waiting).toBe(201)

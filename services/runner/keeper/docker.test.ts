@@ -5,6 +5,7 @@ import { connect, createServer, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { readTestEnv } from '@bmm/lib/env'
+import { outcomeOf } from '@bmm/lib/testing-outcome'
 import { z } from 'zod'
 import { sandboxClasses, sandboxLimits } from '../sandbox/sandbox-limits.ts'
 import { containerSpec, STACK_LABEL } from './docker.ts'
@@ -97,7 +98,7 @@ describe('an engine that goes away', () => {
       // By its process id: there was nobody to ask.
       await until(() => !guests.some(isAlive))
       const startedAt = performance.now()
-      await expect(stack.sandbox(0)).rejects.toThrow(
+      expect(await outcomeOf(stack.sandbox(0))).toThrow(
         `The container engine does not answer at unix://${relay.path}: is it installed and running? DOCKER_HOST names another socket.`,
       )
       expect(performance.now() - startedAt).toBeLessThan(5_000)
@@ -262,7 +263,7 @@ describe('a container is given', () => {
 
 test('nothing is pulled: an image that was not imported is an error of the engine', async () => {
   const engine = dockerEngine(socket)
-  await expect(engine.create('bmm-test-none', { Image: 'bmm-test-none:1' })).rejects.toThrow(
+  expect(await outcomeOf(engine.create('bmm-test-none', { Image: 'bmm-test-none:1' }))).toThrow(
     'The container engine refused: No such image: bmm-test-none:1',
   )
 })

@@ -2,6 +2,7 @@
 import { describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { writeFileSync } from 'node:fs'
 import { MAX_RESULT_BYTES } from '@bmm/lib/frames'
+import { outcomeOf } from '@bmm/lib/testing-outcome'
 import { callTool } from '../keeper/testing.ts'
 import { describeByDriver } from '../keeper/testing-drivers.ts'
 import { LoadFailed } from './sandbox.ts'
@@ -365,7 +366,7 @@ describeByDriver('sandbox', (withTools, stack) => {
     // The token is missing, so the guest exits before it dials.
     const starting = stack().sandbox(13, { times: { startMs: 60_000 } })
     writeFileSync(`${stack().slotsDir}/13/c/token`, '')
-    await expect(starting).rejects.toThrow('ended')
+    expect(await outcomeOf(starting)).toThrow('ended')
     const sandbox = await stack().sandbox(13)
     sandbox.stop()
     await sandbox.gone
