@@ -7,7 +7,7 @@ import { callFrames, createCalls } from './calls.ts'
 import { createEgress, egressFrames } from './egress.ts'
 import { replaceGlobals } from './globals.ts'
 import { messageOf } from './result.ts'
-import { seal } from './seal.ts'
+import { muteOutputs, seal } from './seal.ts'
 
 const PROTOCOL = 1
 /** Room for a whole result while another one is being read. */
@@ -42,6 +42,7 @@ const runner = await connectFrames({
 broker.sendControl(FRAME.HELLO, 0, { token: brokerToken, protocol: PROTOCOL })
 runner.sendControl(FRAME.HELLO, 0, { token: runnerToken, protocol: PROTOCOL })
 
+muteOutputs()
 seal()
 replaceGlobals(calls.log)
 // Only now: a fault before this point must end the guest.
