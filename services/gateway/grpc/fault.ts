@@ -36,11 +36,21 @@ export function outward(
     )
   }
   const { log, rpc, requestId } = call
+  if (isHangUp(thrown)) {
+    log.debug({ rpc, requestId }, 'a caller went away before its message was whole')
+    return new ConnectError('The call was cancelled.', Code.Canceled)
+  }
   log.error({ err: errorFrom(thrown), rpc, requestId }, 'an external call failed unexpectedly')
   return new ConnectError(
     `Something went wrong here (request ${requestId}). Tell the operator if it happens again.`,
     Code.Internal,
   )
+}
+
+/** What reading a message throws whose sender is gone: nothing is wrong here. */
+function isHangUp(thrown: unknown): boolean {
+  const { cause = thrown } = thrown instanceof ConnectError ? thrown : {}
+  return cause instanceof Error && 'code' in cause && cause.code === 'ERR_STREAM_PREMATURE_CLOSE'
 }
 
 /** Turns every error of a handler into an outward one. */

@@ -1,5 +1,7 @@
 /** What anybody may ask on the gRPC port: health and reflection, and that reflection shows nothing internal. */
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'bun:test'
+import { afterAll, afterEach, beforeAll, describe, expect, spyOn, test } from 'bun:test'
+import { connect } from 'node:http2'
+import { testLog } from '@bmm/lib/testing'
 import { fromBinary } from '@bufbuild/protobuf'
 import { type FileDescriptorProto, FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt'
 import { status } from '@grpc/grpc-js'
@@ -59,6 +61,27 @@ describe('health', () => {
     stream.cancel()
     gw.startRunner()
   }, 40_000)
+})
+
+test('who hangs up in the middle of a message is no error of ours', async () => {
+  using debug = spyOn(testLog, 'debug')
+  using error = spyOn(testLog, 'error')
+  const session = connect(`http://localhost:${gw.gateway.grpcPort}`)
+  session.on('error', () => {})
+  const stream = session.request({
+    ...{ ':method': 'POST', ':path': `/${REFLECTION}`, te: 'trailers' },
+    'content-type': 'application/grpc',
+  })
+  stream.on('error', () => {})
+  // Five of the 20 bytes that it announces.
+  stream.write(Buffer.from([0, 0, 0, 0, 20, 1, 2, 3, 4, 5]))
+  await Bun.sleep(200)
+  session.destroy()
+  await eventually(() => debug.mock.calls.length > 0)
+  const [fields, sentence] = debug.mock.calls[0] ?? []
+  expect(fields).toMatchObject({ rpc: `/${REFLECTION}` })
+  expect(sentence).toContain('went away')
+  expect(error.mock.calls).toEqual([])
 })
 
 const answerSchema = z.looseObject({
