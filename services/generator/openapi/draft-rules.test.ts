@@ -36,7 +36,7 @@ describe('servers', () => {
   })
 
   test.each([
-    [relative, 'on which host'],
+    [relative, 'on which host the API is. Give its address as the base URL (--base-url;'],
     [
       oneOperation({}, { servers: [{ url: 'https://{tenant}.x.example' }] }),
       'variable without a default',

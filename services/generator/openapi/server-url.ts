@@ -9,8 +9,8 @@ import { Refused } from './refused.ts'
 export type ServerOptions = { baseUrl?: string | undefined; documentUrl?: string | undefined }
 
 const MAX_URL_TEMPLATE = 2_000
-const relativeSentence =
-  'The document does not say on which host the API is. Give its address as the base URL.'
+const giveBaseUrl = 'Give its address as the base URL (--base-url; baseUrl in the API).'
+const relativeSentence = `The document does not say on which host the API is. ${giveBaseUrl}`
 
 /** Where operations lie. `url` is absolute, without a trailing slash. */
 export type ApiServer = { url: string; origin: string }
@@ -84,7 +84,7 @@ function firstUsable(
   for (const server of servers) {
     const url = serverText(server)
     if (url === undefined) {
-      fault = 'The server has a variable without a default. Give the address as the base URL.'
+      fault = `The server of the API has a variable without a default. ${giveBaseUrl}`
       continue
     }
     const absolute = absoluteUrl(url, base)
