@@ -156,8 +156,9 @@ async function compile(
 ): Promise<Uint8Array> {
   const module = await spec.module()
   await putModule(sql, serverId, digestOf(module), module)
-  const size = module.length === 0 ? 'every tool is an operation' : `${module.length} bytes`
-  say(`${size}, ${digestOf(module)}`)
+  // The digest of no bytes tells nobody anything.
+  if (module.length === 0) say('every tool is an operation')
+  else say(`${module.length} bytes, ${digestOf(module)}`)
   return module
 }
 
