@@ -1,5 +1,6 @@
 /** Health as gRPC asks for it (grpc.health.v1): the gateway’s own readiness, for clients and load balancers. */
 import { limited, notFound } from '@bmm/lib/errors'
+import { visitorOf } from '@bmm/lib/visitor'
 import {
   type Health,
   type HealthCheckResponse_ServingStatus,
@@ -7,11 +8,13 @@ import {
 } from '@bmm/proto/grpc/health/v1/health'
 import type { ServiceImpl } from '@connectrpc/connect'
 import { type Checks, findFaults } from '../health.ts'
+import { arrivalOf } from './gate.ts'
 
 /** However many ask, the parts behind are asked once in this time. */
 const REMEMBER_MS = 2_000
 const WATCH_EVERY_MS = 3_000
 const MAX_WATCHERS = 64
+const MAX_WATCHERS_OF_VISITOR = 8
 
 export type HealthOptions = {
   checks: Checks
@@ -25,7 +28,7 @@ export function health(options: HealthOptions): ServiceImpl<typeof Health> {
   const { now = Date.now, watchEveryMs = WATCH_EVERY_MS } = options
   const names = new Set(['', ...options.services])
   let latest: { status: Promise<HealthCheckResponse_ServingStatus>; at: number } | undefined
-  let watchers = 0
+  const watchers = new Map<string, number>()
 
   function status(): Promise<HealthCheckResponse_ServingStatus> {
     if (latest === undefined || now() - latest.at > REMEMBER_MS) {
@@ -47,9 +50,10 @@ export function health(options: HealthOptions): ServiceImpl<typeof Health> {
       const current = { status: await status() }
       return { statuses: Object.fromEntries([...names].map((name) => [name, current])) }
     },
-    async *watch({ service }, { signal }) {
-      if (watchers >= MAX_WATCHERS) throw limited('too_many_watchers', 'Ask with Check instead.')
-      watchers++
+    async *watch({ service }, context) {
+      const { signal } = context
+      const leave = enter(watchers, visitorOf(arrivalOf(context).clientIp))
+      if (leave === undefined) throw limited('too_many_watchers', 'Ask with Check instead.')
       try {
         let told: HealthCheckResponse_ServingStatus | undefined
         while (!signal.aborted) {
@@ -59,9 +63,22 @@ export function health(options: HealthOptions): ServiceImpl<typeof Health> {
           await pause(watchEveryMs, signal)
         }
       } finally {
-        watchers--
+        leave()
       }
     },
+  }
+}
+
+/** Counts a watcher; undefined when there are too many, or too many of this visitor's. */
+function enter(watchers: Map<string, number>, visitor: string): (() => void) | undefined {
+  const own = watchers.get(visitor) ?? 0
+  const all = [...watchers.values()].reduce((sum, count) => sum + count, 0)
+  if (all >= MAX_WATCHERS || own >= MAX_WATCHERS_OF_VISITOR) return undefined
+  watchers.set(visitor, own + 1)
+  return () => {
+    const left = (watchers.get(visitor) ?? 1) - 1
+    if (left > 0) watchers.set(visitor, left)
+    else watchers.delete(visitor)
   }
 }
 

@@ -63,6 +63,29 @@ describe('health', () => {
   }, 40_000)
 })
 
+test('one visitor has eight watches at a time, and takes nobody else’s', async () => {
+  await using proxied = await testGateway({ trustedProxies: ['127.0.0.1', '::1'] })
+  using clients = grpcClient(`localhost:${proxied.gateway.grpcPort}`)
+  const watch = (visitor: string) => {
+    const stream = clients.stream(
+      `${HEALTH}/Watch`,
+      {},
+      { metadata: { 'x-forwarded-for': visitor } },
+    )
+    const first = new Promise<unknown>((resolve) => {
+      stream.on('data', ({ status }) => resolve(status))
+      stream.on('error', ({ code }) => resolve(code))
+    })
+    return { first, cancel: () => stream.cancel() }
+  }
+  const eight = Array.from({ length: 8 }, () => watch('192.0.2.1'))
+  for (const { first } of eight) expect(String(await first)).toEndWith('SERVING')
+  expect(await watch('192.0.2.1').first).toBe(status.RESOURCE_EXHAUSTED)
+  expect(String(await watch('192.0.2.2').first)).toEndWith('SERVING')
+  eight[0]?.cancel()
+  await eventually(async () => String(await watch('192.0.2.1').first).endsWith('SERVING'))
+})
+
 test('who hangs up in the middle of a message is no error of ours', async () => {
   using debug = spyOn(testLog, 'debug')
   using error = spyOn(testLog, 'error')
