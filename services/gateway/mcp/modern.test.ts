@@ -196,6 +196,23 @@ describe('the modern era', () => {
     const headers = modernHeaders('tools/list', { 'mcp-protocol-version': '2031-01-01' })
     const { error } = bodyOf(modern('tools/list', { _meta: { ...envelope, ...version } }, headers))
     expect(error.data).toEqual({ supported: ['2026-07-28'], requested: '2031-01-01' })
+    expect(error.message).toContain('speaks 2026-07-28')
+  })
+
+  test('a version that only the header names is as unknown, whatever its messages hold', () => {
+    const headers = modernHeaders('tools/list', { 'mcp-protocol-version': '2031-01-01' })
+    for (const _meta of [
+      undefined,
+      {},
+      { 'io.modelcontextprotocol/protocolVersion': '2031-01-01' },
+    ]) {
+      const { status, error } = bodyOf(modern('tools/list', { _meta }, headers))
+      expect({ status, code: error.code }).toEqual({ status: 400, code: -32022 })
+      expect(error.data).toEqual({ supported: ['2026-07-28'], requested: '2031-01-01' })
+    }
+    // With the version that is spoken, what is missing is told.
+    const { error } = bodyOf(modern('tools/list', { _meta: {} }))
+    expect(error.code).toBe(-32602)
   })
 
   test('declared parameter headers must match the arguments, in both directions of encoding', () => {

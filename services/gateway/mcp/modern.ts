@@ -125,6 +125,10 @@ function envelopeFault(message: RequestMessage, headers: Headers): RpcFault | un
   const header = headers.get('mcp-protocol-version')?.trim()
   const missing = [VERSION_KEY, CAPABILITIES_KEY].filter((key) => meta[key] === undefined)
   if (missing.length > 0 || typeof version !== 'string' || !isObject(meta[CAPABILITIES_KEY])) {
+    // What a version that is not spoken here has in its messages, nobody here can know.
+    const named = version ?? header
+    const foreign = typeof named === 'string' && named !== MODERN_VERSION ? named : undefined
+    if (foreign !== undefined && (header ?? foreign) === foreign) return unsupported(foreign)
     return {
       code: CODE.INVALID_PARAMS,
       message: `params._meta must hold ${VERSION_KEY} (text) and ${CAPABILITIES_KEY} (an object).`,
@@ -146,17 +150,19 @@ function envelopeFault(message: RequestMessage, headers: Headers): RpcFault | un
   if (method !== undefined && method !== message.method) {
     return mismatch('The Mcp-Method header does not match the body.')
   }
-  if (version !== MODERN_VERSION) {
-    return {
-      code: CODE.UNSUPPORTED_VERSION,
-      message: 'This server does not speak that version of the protocol.',
-      data: { supported: [MODERN_VERSION], requested: version.slice(0, MAX_SHOWN_VERSION) },
-      status: 400,
-    }
-  }
+  if (version !== MODERN_VERSION) return unsupported(version)
   if (header === undefined) return mismatch('The MCP-Protocol-Version header is missing.')
   if (method === undefined) return mismatch('The Mcp-Method header is missing.')
   return nameFault(message, headers.get('mcp-name'))
+}
+
+function unsupported(version: string): RpcFault {
+  return {
+    code: CODE.UNSUPPORTED_VERSION,
+    message: `This server does not speak that version of the protocol. It speaks ${MODERN_VERSION}, and earlier ones after initialize.`,
+    data: { supported: [MODERN_VERSION], requested: version.slice(0, MAX_SHOWN_VERSION) },
+    status: 400,
+  }
 }
 
 /** The body fields that the Mcp-Name header repeats. */
