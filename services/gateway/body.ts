@@ -3,18 +3,29 @@ import { createDeadlines, type Deadlines } from '@bmm/lib/deadlines'
 
 const READ_TIMEOUT_MS = 30_000
 
-export type BodyFaultKind = 'too_large' | 'too_slow' | 'media_type' | 'aborted'
+export type BodyFaultKind = 'too_large' | 'too_slow' | 'media_type' | 'content_coding' | 'aborted'
+
+const statuses: Readonly<Record<BodyFaultKind, number>> = {
+  too_large: 413,
+  too_slow: 408,
+  media_type: 415,
+  content_coding: 415,
+  aborted: 400,
+}
 
 /** A body that is not read; the message is a sentence. */
 export class BodyFault extends Error {
   override name = 'BodyFault'
   readonly status: number
+  /** RFC 9110 section 12.5.3: this field says which codings would have been taken. */
+  readonly headers: Record<string, string>
   constructor(
     readonly kind: BodyFaultKind,
     message: string,
   ) {
     super(message)
-    this.status = { too_large: 413, too_slow: 408, media_type: 415, aborted: 400 }[kind]
+    this.status = statuses[kind]
+    this.headers = kind === 'content_coding' ? { 'accept-encoding': 'identity' } : {}
   }
 }
 
@@ -36,6 +47,14 @@ export async function readBody(request: Request, rules: BodyRules): Promise<Uint
   } = rules
   if (mediaTypeOf(request) !== mediaType) {
     throw new BodyFault('media_type', `The Content-Type must be ${mediaType}.`)
+  }
+  // Nothing is unpacked here: a small body could become a huge one.
+  const coding = request.headers.get('content-encoding')?.trim().toLowerCase() ?? ''
+  if (coding !== '' && coding !== 'identity') {
+    throw new BodyFault(
+      'content_coding',
+      'A body is taken as it is: send it without Content-Encoding.',
+    )
   }
   const declared = request.headers.get('content-length')
   if (declared !== null && Number(declared) > limitBytes) throw tooLarge(limitBytes)

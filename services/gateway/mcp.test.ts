@@ -256,6 +256,25 @@ describe('garbage at the door', () => {
     })
   }
 
+  test('a packed body is refused with 415, which says how it would be taken', async () => {
+    const send = async (coding: string, body: string | Uint8Array<ArrayBuffer>) =>
+      fetch(server.url, {
+        method: 'POST',
+        headers: {
+          ...(await bearer()),
+          'content-type': 'application/json',
+          'content-encoding': coding,
+        },
+        body,
+      })
+    const message = '{"jsonrpc":"2.0","id":1,"method":"ping"}'
+    const packed = await send('gzip', Bun.gzipSync(message))
+    expect([packed.status, packed.headers.get('accept-encoding')]).toEqual([415, 'identity'])
+    const { error } = await rpcAnswer(packed)
+    expect(error.message).toContain('without Content-Encoding')
+    expect((await send('identity', message)).status).toBe(200)
+  })
+
   test('a body without a declared length is cut at the limit', async () => {
     const body = new ReadableStream({
       start(controller) {

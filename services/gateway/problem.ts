@@ -12,6 +12,7 @@ export type Problem = {
   detail: string
   errors?: { path: string; message: string }[]
   retryAfterSeconds?: number
+  headers?: Record<string, string>
   /** Further members that a client may need to go on. */
   more?: Record<string, string>
 }
@@ -54,7 +55,7 @@ const titles: Readonly<Record<number, string>> = {
 
 /** The answer that carries a problem. */
 export function problemResponse(found: Problem, requestId: string): Response {
-  const { status, code, detail, errors, retryAfterSeconds, more } = found
+  const { status, code, detail, errors, retryAfterSeconds, headers, more } = found
   return new Response(
     JSON.stringify({
       type: 'about:blank',
@@ -73,6 +74,7 @@ export function problemResponse(found: Problem, requestId: string): Response {
         'cache-control': 'no-store',
         ...(retryAfterSeconds === undefined ? {} : { 'retry-after': String(retryAfterSeconds) }),
         ...(status === 401 ? { 'www-authenticate': 'Bearer' } : {}),
+        ...headers,
       },
     },
   )
@@ -82,7 +84,8 @@ export function problemResponse(found: Problem, requestId: string): Response {
 export function problemFrom(thrown: unknown): Problem | undefined {
   if (thrown instanceof ProblemError) return thrown.problem
   if (thrown instanceof BodyFault) {
-    return { status: thrown.status, code: `body_${thrown.kind}`, detail: thrown.message }
+    const { status, kind, message, headers } = thrown
+    return { status, code: `body_${kind}`, detail: message, headers }
   }
   if (thrown instanceof JsonFault) {
     return { status: 400, code: `json_${thrown.kind}`, detail: thrown.message }

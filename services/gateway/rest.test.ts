@@ -201,6 +201,12 @@ describe('bad input', () => {
       headers: { 'content-type': 'application/x-www-form-urlencoded' },
     })
     expect(form.status).toBe(415)
+    const packed = await call('/v1/login', {
+      method: 'POST',
+      body: 'packed',
+      headers: { 'content-encoding': 'br' },
+    })
+    expect([packed.status, packed.headers.get('accept-encoding')]).toEqual([415, 'identity'])
     const huge = await call('/v1/login', { method: 'POST', body: { email: 'x'.repeat(300_000) } })
     expect(huge.status).toBe(413)
     const query = await answer(`/v1/servers?limit=${canary}`)

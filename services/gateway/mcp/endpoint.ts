@@ -274,7 +274,8 @@ async function readMessageBody(request: Request, deadlines: Deadlines): Promise<
   try {
     return parseJson(await readBody(request, { mediaType, limitBytes: MAX_BODY_BYTES, deadlines }))
   } catch (thrown) {
-    if (thrown instanceof BodyFault) throw new Refusal(thrown.status, thrown.message)
+    if (thrown instanceof BodyFault)
+      throw new Refusal(thrown.status, thrown.message, thrown.headers)
     if (!(thrown instanceof JsonFault)) throw thrown
     const unreadable = thrown.kind === 'syntax' || thrown.kind === 'encoding'
     throw new Refusal(400, thrown.message, {}, unreadable ? CODE.PARSE : CODE.INVALID_REQUEST)
