@@ -136,11 +136,13 @@ test('a database that cannot be reached is unavailable, not a bug', async () => 
   rmSync(folder, { recursive: true })
 })
 
-test('malformed input names the field and the rule, not the input', async () => {
+test('malformed input is told in a sentence, with field and rule and without the input', async () => {
   const bad = await failure(() => Promise.reject(new Error('unreached')), 'canary-id')
   expect([bad.code, reasonOf(bad)]).toEqual([Code.InvalidArgument, 'invalid_request'])
-  expect(bad.rawMessage).toBe('draft_id: is not an id of the form dft_…')
-  expect(fieldFaultsOf(bad).map((fault) => fault.path)).toEqual(['draft_id'])
+  expect(bad.rawMessage).toBe('That is not the id of a draft: those begin with dft_.')
+  expect(fieldFaultsOf(bad)).toEqual([
+    { path: 'draft_id', message: 'is not an id of the form dft_…' },
+  ])
   expect(JSON.stringify(bad) + bad.rawMessage).not.toContain('canary')
 })
 

@@ -177,13 +177,8 @@ function check(method: DescMethod, message: Message): void {
   if (result.kind === 'error') throw result.error
   const fields = violations(result.error)
   const first = fields[0]
-  throw invalid(
-    'invalid_request',
-    `${first?.path ?? 'request'}: ${first?.message ?? 'is invalid'}`,
-    {
-      fields,
-    },
-  )
+  const { path = 'request', message: fault = 'is invalid' } = first ?? {}
+  throw invalid('invalid_request', sentenceOf(fault) ?? `${path}: ${fault}`, { fields })
 }
 
 function violations(error: ValidationError) {
@@ -193,10 +188,36 @@ function violations(error: ValidationError) {
   }))
 }
 
-/** The validator answers a malformed id with a regular expression. */
+const NOT_A_NAME = 'is not in UPPER_SNAKE_CASE'
+const notAnId = /^is not an id of the form ([a-z]{3})_…$/
+/** What ids begin with that people see, and what they name. */
+const idNouns: Readonly<Record<string, string>> = {
+  srv: 'a server',
+  bld: 'a build',
+  dft: 'a draft',
+  tok: 'a service token',
+  org: 'an organisation',
+}
+
+/** The validator answers a malformed id or name with a regular expression. */
 function inWords(message: string): string {
-  const prefix = /regex pattern `\^\(?([a-z]{3})_/.exec(message)?.[1]
+  const pattern = /regex pattern `\^\(?(.*)`/.exec(message)?.[1] ?? ''
+  if (pattern.startsWith('[A-Z][A-Z0-9_]')) return NOT_A_NAME
+  if (pattern.startsWith('sha256:')) return 'is not a digest of the form sha256:…'
+  const prefix = /^([a-z]{3})_/.exec(pattern)?.[1]
   return prefix === undefined ? message : `is not an id of the form ${prefix}_…`
+}
+
+/** For those who never saw the field: they gave one id or name, and not a message. */
+function sentenceOf(fault: string): string | undefined {
+  if (fault === NOT_A_NAME) {
+    return 'The name of a credential is written in UPPER_SNAKE_CASE, such as API_KEY.'
+  }
+  const prefix = notAnId.exec(fault)?.[1] ?? ''
+  const noun = idNouns[prefix]
+  return noun === undefined
+    ? undefined
+    : `That is not the id of ${noun}: those begin with ${prefix}_.`
 }
 
 async function* checkedStream(method: DescMethod, messages: AsyncIterable<Message>) {

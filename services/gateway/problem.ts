@@ -141,7 +141,8 @@ function fromConnect(error: ConnectError): Problem | undefined {
     status,
     code: reason,
     detail: error.rawMessage,
-    errors: fieldFaultsOf(error),
+    // The fields of the contracts, which nobody sees who comes by REST.
+    errors: reason === 'invalid_request' ? [] : fieldFaultsOf(error),
     ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
   }
 }

@@ -214,6 +214,19 @@ describe('bad input', () => {
     expect(JSON.stringify(query)).not.toContain(canary)
   })
 
+  test('a malformed id is told in the words of whoever gave it', async () => {
+    expect(await answer('/v1/builds/bld_x')).toMatchObject({
+      status: 400,
+      detail: 'That is not the id of a build: those begin with bld_.',
+    })
+    expect(await answer('/v1/builds/bld_x')).not.toHaveProperty('errors')
+    for (const part of ['logs', 'refusals', 'stats', 'credentials']) {
+      expect(await answer(`/v1/servers/srv_x/${part}`)).toMatchObject({ code: 'server_not_found' })
+    }
+    const name = await answer('/v1/servers/pets/credentials/lower', { method: 'DELETE' })
+    expect(name).toMatchObject({ status: 400, detail: expect.stringContaining('UPPER_SNAKE_CASE') })
+  })
+
   test('an unknown address is a problem too', async () => {
     expect(await answer(`/v1/${canary}`)).toMatchObject({ status: 404, code: 'not_found' })
   })
