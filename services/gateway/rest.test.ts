@@ -269,6 +269,7 @@ describe('the description', () => {
         'get /v1/servers/{server}/logs/follow',
         'get /v1/servers/{server}/refusals',
         'get /v1/servers/{server}/stats',
+        'get /v1/servers/{server}/tools',
         'get /v1/tokens',
         'get /v1/usage',
       ].sort(),

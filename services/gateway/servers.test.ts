@@ -123,6 +123,23 @@ describe('servers', () => {
     expect(await answer('/v1/servers/nobody')).toMatchObject({ code: 'server_not_found' })
   })
 
+  test('their tools are shown without code, to whoever may read servers and to nobody else', async () => {
+    const path = '/v1/servers/pets/tools'
+    const shown = await answer(path)
+    expect(shown).toMatchObject({
+      status: 200,
+      tools: [{ name: 'echo', description: 'Does echo.', inputSchema: { type: 'object' } }],
+    })
+    expect(JSON.stringify(shown)).not.toContain('return input')
+    const by = ({ value }: { value: string }) => ({ headers: { authorization: `Bearer ${value}` } })
+    const reader = world.programs.make(['servers:read'])
+    expect(await answer(path, by(reader))).toEqual(shown)
+    const caller = world.programs.make(['tools:call'])
+    expect(await answer(path, by(caller))).toMatchObject({ status: 403, code: 'scope_missing' })
+    const nobody = await answer(path, { headers: { authorization: '' } })
+    expect(nobody).toMatchObject({ status: 401, code: 'session_missing' })
+  })
+
   test('pause, resume with the confirmed digest, delete', async () => {
     expect(await answer('/v1/servers/pets/pause', { method: 'POST' })).toMatchObject({
       state: 'paused',

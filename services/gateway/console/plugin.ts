@@ -6,6 +6,7 @@ import { type DraftRoutesOptions, draftRoutes } from './drafts.ts'
 import { type LogRoutesOptions, logRoutes } from './logs.ts'
 import { openApiDocument } from './openapi.ts'
 import { type RefusalRoutesOptions, refusalRoutes } from './refusals.ts'
+import { type ServerToolRoutesOptions, serverToolRoutes } from './server-tools.ts'
 import { type ServerRoutesOptions, serverRoutes } from './servers.ts'
 import { type SessionRoutesOptions, sessionRoutes } from './session-routes.ts'
 import { type StatsRoutesOptions, statsRoutes } from './stats.ts'
@@ -17,6 +18,7 @@ export type ConsoleOptions = BuildRoutesOptions &
   LogRoutesOptions &
   RefusalRoutesOptions &
   ServerRoutesOptions &
+  ServerToolRoutesOptions &
   SessionRoutesOptions &
   StatsRoutesOptions &
   TokenRoutesOptions
@@ -26,6 +28,7 @@ export function consolePlugin(options: ConsoleOptions) {
     .use(sessionRoutes(options))
     .use(draftRoutes(options))
     .use(serverRoutes(options))
+    .use(serverToolRoutes(options))
     .use(credentialRoutes(options))
     .use(buildRoutes(options))
     .use(logRoutes(options))
