@@ -1,5 +1,5 @@
 /** Revocation, introspection, the feed of ended grants and key rotation, through the generated client. */
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { describe, expect, test } from 'bun:test'
 import { channels, revokedKey } from '@bmm/lib/hints'
 import { subscribe } from '@bmm/lib/redis'
 import { inTransaction } from '@bmm/lib/sql'
@@ -10,6 +10,7 @@ import { cleanUp } from './clean-up.ts'
 import { createRevocations } from './revocation-store.ts'
 import { openSigningKeys } from './signing-keys.ts'
 import {
+  authOfFile,
   claimsOf,
   exchange,
   getTokens,
@@ -20,25 +21,14 @@ import {
   pairs,
   refreshForm,
   register,
-  type SignedIn,
   signIn,
-  type TestAuth,
-  testAuth,
   testResource,
 } from './testing.ts'
 
-let auth: TestAuth
-let owner: SignedIn
-let clientId: string
-let resource: ReturnType<typeof testResource>
-
-beforeAll(async () => {
-  auth = await testAuth()
-  owner = await signIn(auth)
-  clientId = (await register(auth)).client_id
-  resource = testResource(owner.orgId)
-})
-afterAll(() => auth[Symbol.asyncDispose]())
+const auth = await authOfFile()
+const owner = await signIn(auth)
+const { client_id: clientId } = await register(auth)
+const resource = testResource(owner.orgId)
 
 const freshTokens = () => getTokens(auth, owner, clientId, resource)
 const revoke = async (token: string, client = clientId) =>

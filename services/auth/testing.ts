@@ -1,4 +1,5 @@
 /** What the tests of this service share: the service on real stores, and a client that walks the code flow. */
+import { afterAll } from 'bun:test'
 import { createHash, randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { newId } from '@bmm/lib/ids'
@@ -49,8 +50,15 @@ export type TestAuth = AsyncDisposable & {
   clients: Client<typeof ClientService>
 }
 
+/** The service that all tests of a file share. */
+export async function authOfFile(): Promise<TestAuth> {
+  const auth = await openTestAuth()
+  afterAll(() => auth[Symbol.asyncDispose]())
+  return auth
+}
+
 /** The whole service in this process, on a database and a Redis of its own. */
-export async function testAuth(): Promise<TestAuth> {
+async function openTestAuth(): Promise<TestAuth> {
   const database = await testDatabase('auth', join(import.meta.dir, 'migrations'))
   const redis = await testRedis()
   const clock = testClock()

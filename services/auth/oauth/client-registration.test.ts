@@ -1,8 +1,9 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import { jsonBytes, jsonOf, randomIp, type TestAuth, testAuth } from '../testing.ts'
+import { describe, expect, test } from 'bun:test'
+import { authOfFile, jsonBytes, jsonOf, randomIp } from '../testing.ts'
 import { parseClientMetadata } from './client-registration.ts'
 import { OAuthError } from './oauth-error.ts'
 
+const auth = await authOfFile()
 const callback = 'https://client.example/callback'
 
 function refusal(metadata: unknown): string | undefined {
@@ -96,12 +97,6 @@ describe('client metadata', () => {
 })
 
 describe('registration', () => {
-  let auth: TestAuth
-  beforeAll(async () => {
-    auth = await testAuth()
-  })
-  afterAll(() => auth[Symbol.asyncDispose]())
-
   const register = async (metadata: object, clientIp = randomIp()) =>
     (await auth.oauth.registerClient({ metadata: jsonBytes(metadata), clientIp })).outcome
 

@@ -1,34 +1,25 @@
 /** Clients of the operator's, through the generated client: registering, using, listing and deleting them. */
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { describe, expect, test } from 'bun:test'
 import { reasonOf } from '@bmm/lib/errors'
 import { revokedKey } from '@bmm/lib/hints'
 import { Code, ConnectError } from '@connectrpc/connect'
 import { cleanUp } from '../clean-up.ts'
 import {
+  authOfFile,
   callback,
   claimsOf,
   getTokens,
   isActive,
   openConsent,
   register,
-  type SignedIn,
   signIn,
-  type TestAuth,
-  testAuth,
   testResource,
 } from '../testing.ts'
 
 const DAY_MS = 86_400_000
-let auth: TestAuth
-let owner: SignedIn
-let resource: ReturnType<typeof testResource>
-
-beforeAll(async () => {
-  auth = await testAuth()
-  owner = await signIn(auth)
-  resource = testResource(owner.orgId)
-})
-afterAll(() => auth[Symbol.asyncDispose]())
+const auth = await authOfFile()
+const owner = await signIn(auth)
+const resource = testResource(owner.orgId)
 
 const wanted = { name: 'Warehouse', redirectUris: [callback], authMethod: 'none' }
 const create = async (more: Partial<typeof wanted> = {}) => {

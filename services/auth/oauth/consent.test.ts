@@ -1,7 +1,8 @@
 /** Authorization and consent through the generated client: order of checks, redirects, single use, access. */
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { describe, expect, test } from 'bun:test'
 import { outcomeOf } from '@bmm/lib/testing-outcome'
 import {
+  authOfFile,
   authorizationQuery,
   callback,
   getCode,
@@ -10,19 +11,11 @@ import {
   register,
   type SignedIn,
   signIn,
-  type TestAuth,
-  testAuth,
   testResource,
 } from '../testing.ts'
 
-let auth: TestAuth
-let owner: SignedIn
-
-beforeAll(async () => {
-  auth = await testAuth()
-  owner = await signIn(auth)
-})
-afterAll(() => auth[Symbol.asyncDispose]())
+const auth = await authOfFile()
+const owner = await signIn(auth)
 
 type Changes = Record<string, string | undefined>
 

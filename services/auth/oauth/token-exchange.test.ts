@@ -1,8 +1,9 @@
 /** The token endpoint through the generated client: proofs, targets, replays, rotation, access. */
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { describe, expect, test } from 'bun:test'
 import { revokedKey } from '@bmm/lib/hints'
 import { decodeProtectedHeader, jwtVerify, UnsecuredJWT } from 'jose'
 import {
+  authOfFile,
   claimsOf,
   codeForm,
   exchange,
@@ -13,27 +14,16 @@ import {
   openConsent,
   refreshForm,
   register,
-  type SignedIn,
   signIn,
-  type TestAuth,
-  testAuth,
   testResource,
   tokensOf,
 } from '../testing.ts'
 import { findAccessTokenClaims } from './access-token.ts'
 
-let auth: TestAuth
-let owner: SignedIn
-let clientId: string
-let resource: ReturnType<typeof testResource>
-
-beforeAll(async () => {
-  auth = await testAuth()
-  owner = await signIn(auth)
-  clientId = (await register(auth)).client_id
-  resource = testResource(owner.orgId)
-})
-afterAll(() => auth[Symbol.asyncDispose]())
+const auth = await authOfFile()
+const owner = await signIn(auth)
+const { client_id: clientId } = await register(auth)
+const resource = testResource(owner.orgId)
 
 const freshCode = () => getCode(auth, owner, clientId, resource)
 const freshTokens = () => getTokens(auth, owner, clientId, resource)

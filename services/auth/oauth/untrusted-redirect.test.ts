@@ -1,16 +1,14 @@
 /** No browser is sent to a stranger's site by itself (RFC 9700 section 4.11.2): registration is open to everybody. */
-import { afterAll, beforeAll, expect, test } from 'bun:test'
+import { expect, test } from 'bun:test'
 import {
+  authOfFile,
   authorizationQuery,
   codeForm,
   exchange,
   getCode,
   openConsent,
   register,
-  type SignedIn,
   signIn,
-  type TestAuth,
-  testAuth,
   testResource,
   tokensOf,
 } from '../testing.ts'
@@ -18,14 +16,8 @@ import {
 const site = 'https://lure.example/callback'
 const web = { redirect_uri: site }
 
-let auth: TestAuth
-let owner: SignedIn
-
-beforeAll(async () => {
-  auth = await testAuth()
-  owner = await signIn(auth)
-})
-afterAll(() => auth[Symbol.asyncDispose]())
+const auth = await authOfFile()
+const owner = await signIn(auth)
 
 async function webClient(): Promise<string> {
   return (await register(auth, { redirect_uris: [site] })).client_id

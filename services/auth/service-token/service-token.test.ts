@@ -1,27 +1,23 @@
 /** The text of service tokens, and who may make, use, see and end them. */
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
+import { beforeEach, describe, expect, test } from 'bun:test'
 import { reasonOf } from '@bmm/lib/errors'
 import { channels, revokedKey } from '@bmm/lib/hints'
 import { subscribe } from '@bmm/lib/redis'
 import { Service } from '@bmm/proto/v1/options'
 import { cleanUp } from '../clean-up.ts'
 import { tokenHash } from '../opaque-token.ts'
-import { claimsOf, type SignedIn, signIn, type TestAuth, testAuth } from '../testing.ts'
+import { authOfFile, claimsOf, type SignedIn, signIn } from '../testing.ts'
 import { isServiceToken, newServiceToken } from './service-token.ts'
 
 const DAY_SECONDS = 86_400
 const DAY_MS = DAY_SECONDS * 1000
 
-let auth: TestAuth
+const auth = await authOfFile()
 let owner: SignedIn
 
-beforeAll(async () => {
-  auth = await testAuth()
-})
 beforeEach(async () => {
   owner = await signIn(auth)
 })
-afterAll(() => auth[Symbol.asyncDispose]())
 
 const make = (person = owner, changes: { scopes?: string[]; name?: string; days?: number } = {}) =>
   auth.tokens.createServiceToken({

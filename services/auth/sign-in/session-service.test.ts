@@ -1,25 +1,12 @@
 /** Signing in through the generated client: links, limits, sessions and user tokens. */
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { describe, expect, test } from 'bun:test'
 import { reasonOf, retryAfterOf } from '@bmm/lib/errors'
 import { openIdentity } from '@bmm/lib/identity'
 import { Service } from '@bmm/proto/v1/options'
 import { Code, ConnectError } from '@connectrpc/connect'
-import {
-  claimsOf,
-  linkTokenOf,
-  randomEmail,
-  randomIp,
-  signIn,
-  type TestAuth,
-  testAuth,
-} from '../testing.ts'
+import { authOfFile, claimsOf, linkTokenOf, randomEmail, randomIp, signIn } from '../testing.ts'
 
-let auth: TestAuth
-
-beforeAll(async () => {
-  auth = await testAuth()
-})
-afterAll(() => auth[Symbol.asyncDispose]())
+const auth = await authOfFile()
 
 type Asked = { email?: string; clientIp?: string; returnTo?: string; browser?: string }
 const ask = (changes: Asked = {}) =>
