@@ -1,36 +1,14 @@
 /** Real processes of the generator, killed in the middle: the next one finishes what was begun. */
-import { afterAll, afterEach, beforeAll, expect, setDefaultTimeout, test } from 'bun:test'
+import { expect, test } from 'bun:test'
 import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { findRedisServer, testUser } from '@bmm/lib/testing'
+import { findRedisServer } from '@bmm/lib/testing'
 import { BuildState, BuildStep, ServerState } from '@bmm/proto/generator/v1/server'
-import {
-  holdStep,
-  openTestGenerator,
-  quietAnswers,
-  spawnService,
-  type TestGenerator,
-  testPublicUrl,
-} from './testing.ts'
-import { callsOf, reason, type TestCalls } from './testing-calls.ts'
+import { holdStep, spawnService, testPublicUrl } from './testing.ts'
+import { generatorOfFile, reason } from './testing-calls.ts'
 
-setDefaultTimeout(120_000)
-
-let generator: TestGenerator
-const owner = testUser()
-let calls: TestCalls
-
-beforeAll(async () => {
-  generator = await openTestGenerator({ works: false, serves: false })
-  calls = callsOf(generator, owner)
-})
-afterAll(async () => {
-  await generator[Symbol.asyncDispose]()
-})
-afterEach(() => {
-  Object.assign(generator.neighbours, { ...quietAnswers(), tried: [], deployed: [] })
-})
+const { generator, calls, owner } = await generatorOfFile({ works: false, serves: false })
 
 const succeeded = async (buildId: string, serverId: string) => {
   expect((await calls.buildOf(buildId)).state).toBe(BuildState.SUCCEEDED)

@@ -1,4 +1,5 @@
 /** What the generator's tests say again and again: documents, drafts, servers, and the wait for a build. */
+import { afterAll, afterEach, setDefaultTimeout } from 'bun:test'
 import { watch as follow } from '@bmm/lib/client'
 import { reasonOf } from '@bmm/lib/errors'
 import { type TestUser, testUser } from '@bmm/lib/testing'
@@ -18,7 +19,16 @@ import {
 import { confirmationDigest } from '@bmm/spec/confirmation'
 import { type ServerSpec, serverSpecBytes } from '@bmm/spec/server-spec'
 import { accessSchema } from '@bmm/spec/statement'
-import { type TestGenerator, testPublicUrl } from './testing.ts'
+import {
+  openTestGenerator,
+  quietNeighbours,
+  type TestGenerator,
+  type TestGeneratorOptions,
+  testPublicUrl,
+} from './testing.ts'
+
+/** For a loaded machine: a build starts processes. */
+const TEST_TIMEOUT_MS = 120_000
 
 /** The machine reason of a rejection, `done` when there is none. */
 export function reason(promise: Promise<unknown>): Promise<string> {
@@ -86,10 +96,21 @@ export function codeSpec(implementation: string, part: Partial<ServerSpec> = {})
   }
 }
 
-export type TestCalls = ReturnType<typeof callsOf>
+/** The generator that all tests of a file share, and calls to it; after each test its neighbours are as at first. */
+export async function generatorOfFile(options: TestGeneratorOptions) {
+  setDefaultTimeout(TEST_TIMEOUT_MS)
+  const generator = await openTestGenerator(options)
+  afterAll(() => generator[Symbol.asyncDispose]())
+  afterEach(() => {
+    Object.assign(generator.neighbours, quietNeighbours())
+  })
+  const calls = callsOf(generator)
+  return { generator, calls, owner: calls.owner }
+}
 
 /** Calls as the gateway and the runner make them, for `owner` unless told otherwise. */
-export function callsOf(generator: TestGenerator, owner: TestUser = testUser()) {
+function callsOf(generator: TestGenerator) {
+  const owner = testUser()
   const { rpc } = generator
   const drafts = rpc.client(DraftService, 'generator', 'gateway')
   const servers = rpc.client(ServerService, 'generator', 'gateway')

@@ -36,10 +36,10 @@ import { type SweepOptions, sweepOnce } from './sweep.ts'
 const HEALTH_TIMEOUT_MS = 60_000
 const HEALTH_PAUSE_MS = 50
 
-/** What the fake neighbours saw, and what they answer; a test changes the answers. */
 /** The origin that every server of a test has its address under. */
 export const testPublicUrl = 'http://localhost:8787'
 
+/** What the fake neighbours saw, and what they answer; a test changes the answers. */
 export type Neighbours = {
   tried: { spec: Uint8Array; module: Uint8Array }[]
   deployed: { statement: Uint8Array; spec: Uint8Array; module: Uint8Array }[]
@@ -53,22 +53,19 @@ export type Neighbours = {
   targets: { host: string; port: number; orgId: string }[]
 }
 
-/** Every neighbour does what it is asked, and no private target is allowed. */
-export function quietAnswers(): Pick<
-  Neighbours,
-  'onTry' | 'onDeploy' | 'onStop' | 'onEndGrants' | 'targets'
-> {
+/** They saw nothing yet, do what they are asked, and no private target is allowed. */
+export function quietNeighbours(): Neighbours {
   return {
+    tried: [],
+    deployed: [],
+    stopped: [],
+    grantsEnded: [],
     onTry: async () => '',
     onDeploy: async () => {},
     onStop: async () => {},
     onEndGrants: async () => {},
     targets: [],
   }
-}
-
-function newNeighbours(): Neighbours {
-  return { tried: [], deployed: [], stopped: [], grantsEnded: [], ...quietAnswers() }
 }
 
 /** Serves the neighbours over the real transport, with the real interceptors. */
@@ -207,7 +204,7 @@ export async function openTestGenerator(options: TestGeneratorOptions): Promise<
   const redis = stack.use(await testRedis())
   const identities = await testIdentities()
   const rpc = stack.use(testRpc(identities))
-  const neighbours = newNeighbours()
+  const neighbours = quietNeighbours()
   serveNeighbours(rpc, neighbours)
   stack.use(
     await spawnService('secrets', {

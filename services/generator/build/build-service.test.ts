@@ -1,29 +1,13 @@
 /** Builds through the generated client: failing, cancelled, followed. */
-import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { describe, expect, test } from 'bun:test'
 import { watch as follow } from '@bmm/lib/client'
 import { conflict } from '@bmm/lib/errors'
 import { testUser } from '@bmm/lib/testing'
 import { BuildState, BuildStep, ServerState } from '@bmm/proto/generator/v1/server'
 import type { ServerSpec } from '@bmm/spec/server-spec'
-import { openTestGenerator, quietAnswers, type TestGenerator } from '../testing.ts'
-import { callsOf, codeSpec, jsonOf, reason, type TestCalls } from '../testing-calls.ts'
+import { codeSpec, generatorOfFile, jsonOf, reason } from '../testing-calls.ts'
 
-setDefaultTimeout(120_000)
-
-const owner = testUser()
-let generator: TestGenerator
-let calls: TestCalls
-
-beforeAll(async () => {
-  generator = await openTestGenerator({ works: true, maxWatchersOfOrg: 6 })
-  calls = callsOf(generator, owner)
-})
-afterAll(async () => {
-  await generator[Symbol.asyncDispose]()
-})
-afterEach(() => {
-  Object.assign(generator.neighbours, quietAnswers())
-})
+const { generator, calls, owner } = await generatorOfFile({ works: true, maxWatchersOfOrg: 6 })
 
 describe('builds that fail', () => {
   const failures: [string, string, () => ServerSpec, RegExp][] = [

@@ -1,27 +1,11 @@
 /** Builds under crashes: two workers, lost leases, neighbours that are away, tampered rows. Nothing is deployed twice, nothing is left hanging. */
-import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { describe, expect, test } from 'bun:test'
 import { unavailable } from '@bmm/lib/errors'
-import { testUser } from '@bmm/lib/testing'
 import { BuildState, BuildStep, ServerState } from '@bmm/proto/generator/v1/server'
-import { holdStep, openTestGenerator, quietAnswers, type TestGenerator } from '../testing.ts'
-import { callsOf, petDocument, type TestCalls } from '../testing-calls.ts'
+import { holdStep } from '../testing.ts'
+import { generatorOfFile, petDocument } from '../testing-calls.ts'
 
-setDefaultTimeout(120_000)
-
-let generator: TestGenerator
-const owner = testUser()
-let calls: TestCalls
-
-beforeAll(async () => {
-  generator = await openTestGenerator({ works: false, patienceMs: 3_000 })
-  calls = callsOf(generator, owner)
-})
-afterAll(async () => {
-  await generator[Symbol.asyncDispose]()
-})
-afterEach(() => {
-  Object.assign(generator.neighbours, { ...quietAnswers(), tried: [], deployed: [] })
-})
+const { generator, calls, owner } = await generatorOfFile({ works: false, patienceMs: 3_000 })
 
 const expireLease = (buildId: string) =>
   generator.database

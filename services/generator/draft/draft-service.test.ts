@@ -1,36 +1,19 @@
 /** Drafts through the generated client: what becomes of documents, and who may see the result. */
-import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { describe, expect, test } from 'bun:test'
 import { testUser } from '@bmm/lib/testing'
 import { outcomeOf } from '@bmm/lib/testing-outcome'
 import { digestOf } from '@bmm/spec/digest'
 import { parseServerSpec } from '@bmm/spec/server-spec'
-import { openTestGenerator, quietAnswers, type TestGenerator } from '../testing.ts'
 import {
-  callsOf,
   codeSpec,
+  generatorOfFile,
   getPet,
   openApi,
   petDocument,
   reason,
-  type TestCalls,
 } from '../testing-calls.ts'
 
-setDefaultTimeout(120_000)
-
-const owner = testUser()
-let generator: TestGenerator
-let calls: TestCalls
-
-beforeAll(async () => {
-  generator = await openTestGenerator({ works: true })
-  calls = callsOf(generator, owner)
-})
-afterAll(async () => {
-  await generator[Symbol.asyncDispose]()
-})
-afterEach(() => {
-  Object.assign(generator.neighbours, quietAnswers())
-})
+const { generator, calls, owner } = await generatorOfFile({ works: true })
 
 describe('drafts', () => {
   test('a document becomes the bytes of a spec, with digest, tags and expiry', async () => {

@@ -1,39 +1,23 @@
 /** Creating servers through the generated client, on real Postgres, Redis and signer. */
-import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { describe, expect, test } from 'bun:test'
 import { testUser } from '@bmm/lib/testing'
 import { outcomeOf } from '@bmm/lib/testing-outcome'
 import { BuildState, BuildStep, ServerState } from '@bmm/proto/generator/v1/server'
 import { digestOf } from '@bmm/spec/digest'
 import { serveStatementSchema } from '@bmm/spec/statement'
-import { openTestGenerator, quietAnswers, type TestGenerator, testPublicUrl } from '../testing.ts'
+import { testPublicUrl } from '../testing.ts'
 import {
-  callsOf,
   codeSpec,
   confirmedDigest,
+  generatorOfFile,
   jsonOf,
   newSlug,
   openApi,
   petDocument,
   reason,
-  type TestCalls,
 } from '../testing-calls.ts'
 
-setDefaultTimeout(120_000)
-
-const owner = testUser()
-let generator: TestGenerator
-let calls: TestCalls
-
-beforeAll(async () => {
-  generator = await openTestGenerator({ works: true })
-  calls = callsOf(generator, owner)
-})
-afterAll(async () => {
-  await generator[Symbol.asyncDispose]()
-})
-afterEach(() => {
-  Object.assign(generator.neighbours, quietAnswers())
-})
+const { generator, calls, owner } = await generatorOfFile({ works: true })
 
 const manyPaths = Object.fromEntries(
   Array.from({ length: 230 }, (_, i) => [

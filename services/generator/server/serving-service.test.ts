@@ -1,27 +1,11 @@
 /** The feed of statements and the artefacts behind them. */
-import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { describe, expect, test } from 'bun:test'
 import { newId } from '@bmm/lib/ids'
 import { testUser } from '@bmm/lib/testing'
 import { ServingService } from '@bmm/proto/generator/v1/generator_service'
-import { openTestGenerator, quietAnswers, type TestGenerator } from '../testing.ts'
-import { callsOf, codeSpec, petDocument, reason, type TestCalls } from '../testing-calls.ts'
+import { codeSpec, generatorOfFile, petDocument, reason } from '../testing-calls.ts'
 
-setDefaultTimeout(120_000)
-
-const owner = testUser()
-let generator: TestGenerator
-let calls: TestCalls
-
-beforeAll(async () => {
-  generator = await openTestGenerator({ works: true })
-  calls = callsOf(generator, owner)
-})
-afterAll(async () => {
-  await generator[Symbol.asyncDispose]()
-})
-afterEach(() => {
-  Object.assign(generator.neighbours, quietAnswers())
-})
+const { generator, calls } = await generatorOfFile({ works: true })
 
 describe('the feed', () => {
   test('a reader that follows by seq sees every change once, whatever runs at the same time', async () => {

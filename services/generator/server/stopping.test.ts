@@ -1,5 +1,5 @@
 /** Pausing, resuming and deleting servers: signed, carried out, and finished after failures. */
-import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { describe, expect, test } from 'bun:test'
 import { testUser } from '@bmm/lib/testing'
 import { outcomeOf } from '@bmm/lib/testing-outcome'
 import { BuildState, ServerState } from '@bmm/proto/generator/v1/server'
@@ -7,25 +7,9 @@ import { Scheme } from '@bmm/proto/secrets/v1/secret'
 import { SecretsService } from '@bmm/proto/secrets/v1/secrets_service'
 import { digestOf } from '@bmm/spec/digest'
 import { stopStatementSchema } from '@bmm/spec/statement'
-import { openTestGenerator, quietAnswers, type TestGenerator } from '../testing.ts'
-import { callsOf, confirmedDigest, jsonOf, reason, type TestCalls } from '../testing-calls.ts'
+import { confirmedDigest, generatorOfFile, jsonOf, reason } from '../testing-calls.ts'
 
-setDefaultTimeout(120_000)
-
-const owner = testUser()
-let generator: TestGenerator
-let calls: TestCalls
-
-beforeAll(async () => {
-  generator = await openTestGenerator({ works: true })
-  calls = callsOf(generator, owner)
-})
-afterAll(async () => {
-  await generator[Symbol.asyncDispose]()
-})
-afterEach(() => {
-  Object.assign(generator.neighbours, quietAnswers())
-})
+const { generator, calls, owner } = await generatorOfFile({ works: true })
 
 describe('pausing and resuming', () => {
   test('a pause is signed, ends grants and sandboxes; a resume serves under a new epoch', async () => {
