@@ -1,13 +1,12 @@
 /** `clients`: OAuth clients that the operator registers, for programs that cannot register themselves. */
 import { ClientService } from '@bmm/proto/auth/v1/client_service'
+import { clientAuthMethods } from '@bmm/spec/client-authentication'
 import { timestampDate } from '@bufbuild/protobuf/wkt'
 import { type Command, Option } from 'commander'
 import { misused } from './fault.ts'
 import { operatorClient } from './operator.ts'
 import { print, printJson, table } from './output.ts'
 import { dataOption } from './up.ts'
-
-const authMethods = ['none', 'client_secret_basic', 'client_secret_post']
 
 type Common = { data: string; json?: boolean }
 
@@ -26,7 +25,9 @@ export function addClientCommands(program: Command): void {
       'where answers may go; of a loopback address, any port',
     )
     .addOption(
-      new Option('--auth <method>', 'how it says who it is').choices(authMethods).default('none'),
+      new Option('--auth <method>', 'how it says who it is')
+        .choices(clientAuthMethods)
+        .default('none'),
     )
     .addOption(dataOption())
     .option('--json', 'one line of JSON')

@@ -1,12 +1,13 @@
 /** Who a client is at the token, revocation and introspection endpoints (OAuth 2.1 section 2.4). */
 import { timingSafeEqual } from 'node:crypto'
+import type { ClientAuthMethod } from '@bmm/spec/client-authentication'
 import { tokenHash } from '../opaque-token.ts'
-import type { AuthMethod, OAuthClient } from './client-registration.ts'
+import type { OAuthClient } from './client-registration.ts'
 import { OAuthError } from './oauth-error.ts'
 import type { Parameters } from './parameters.ts'
 
 /** What a client presents to say who it is. */
-export type ClientCredentials = { clientId: string; method: AuthMethod; secret?: string }
+export type ClientCredentials = { clientId: string; method: ClientAuthMethod; secret?: string }
 
 /** Reads the credentials; throws `invalid_request` when there are two kinds, `invalid_client` when none is usable. */
 export function clientCredentials(

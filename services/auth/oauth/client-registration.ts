@@ -1,10 +1,9 @@
 /** Dynamic client registration (RFC 7591): what a client may say about itself, and what it is told. */
+import { type ClientAuthMethod, clientAuthMethods } from '@bmm/spec/client-authentication'
 import { z } from 'zod'
 import { OAuthError } from './oauth-error.ts'
 import { redirectTarget, redirectUriFault } from './redirect-uri.ts'
 
-const authMethods = ['none', 'client_secret_basic', 'client_secret_post'] as const
-export type AuthMethod = (typeof authMethods)[number]
 const grantTypes = ['authorization_code', 'refresh_token'] as const
 export type GrantType = (typeof grantTypes)[number]
 
@@ -14,7 +13,7 @@ export type OAuthClient = {
   id: string
   /** SHA-256 of its secret; null for public clients. */
   secretHash: Buffer | null
-  authMethod: AuthMethod
+  authMethod: ClientAuthMethod
   /** What it calls itself: unverified. */
   name: string
   redirectUris: string[]
@@ -108,12 +107,12 @@ function shapeError(error: z.ZodError): OAuthError {
 }
 
 /** The default is the RFC's, although most MCP clients are public: they say so. */
-function authMethodFrom(given = 'client_secret_basic'): AuthMethod {
-  const known = authMethods.find((method) => method === given)
+function authMethodFrom(given = 'client_secret_basic'): ClientAuthMethod {
+  const known = clientAuthMethods.find((method) => method === given)
   if (known !== undefined) return known
   throw new OAuthError(
     'invalid_client_metadata',
-    `token_endpoint_auth_method: one of ${authMethods.join(', ')}.`,
+    `token_endpoint_auth_method: one of ${clientAuthMethods.join(', ')}.`,
   )
 }
 

@@ -1,4 +1,5 @@
 /** The documents that clients discover the authorization server by: RFC 8414 and RFC 9728. */
+import { clientAuthMethods } from '@bmm/spec/client-authentication'
 import { resourceUrl } from '@bmm/spec/resource-url'
 import { CALL_SCOPE } from '@bmm/spec/scope'
 import { NORMAL_SCOPES } from '../access-token.ts'
@@ -7,7 +8,6 @@ const scopes = NORMAL_SCOPES.split(' ')
 
 /** RFC 8414 section 2: only what there is. */
 export function authorizationServerMetadata(issuer: string) {
-  const authMethods = ['none', 'client_secret_basic', 'client_secret_post']
   return {
     issuer,
     authorization_endpoint: `${issuer}/oauth/authorize`,
@@ -21,9 +21,9 @@ export function authorizationServerMetadata(issuer: string) {
     response_modes_supported: ['query'],
     grant_types_supported: ['authorization_code', 'refresh_token'],
     code_challenge_methods_supported: ['S256'],
-    token_endpoint_auth_methods_supported: authMethods,
-    revocation_endpoint_auth_methods_supported: authMethods,
-    introspection_endpoint_auth_methods_supported: authMethods,
+    token_endpoint_auth_methods_supported: clientAuthMethods,
+    revocation_endpoint_auth_methods_supported: clientAuthMethods,
+    introspection_endpoint_auth_methods_supported: clientAuthMethods,
     authorization_response_iss_parameter_supported: true,
   }
 }
