@@ -152,6 +152,38 @@ describe('calls', () => {
     await eventually(() => seen.at(-1) === 'flood is over')
   }, 20_000)
 
+  test('that are broken off at once, over and over, end their connection and soon nothing of it is worked on', async () => {
+    const address = await listen({ resets: 20, resetsPerSecond: 1 })
+    const socket = raw(address)
+    socket.write('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')
+    socket.write(frame(4, 0, 0, Buffer.alloc(0)))
+    const path = Buffer.from('/broken')
+    const headers = Buffer.concat([
+      Buffer.from([0x83, 0x86, 0x41, 1, 0x61, 0x44, path.length]),
+      path,
+    ])
+    const code = Buffer.from([0, 0, 0, constants.NGHTTP2_CANCEL])
+    const streams = Array.from({ length: 2_000 }, (_, at) => at * 2 + 1)
+    socket.write(
+      Buffer.concat(streams.flatMap((id) => [frame(1, 4, id, headers), frame(3, 0, id, code)])),
+    )
+    await eventually(() => socket.isClosed)
+    expect(seen.filter((path) => path === '/broken').length).toBeLessThan(200)
+    expect(await ask(session(address))).toBe('ok')
+  })
+
+  test('that are broken off now and then are no reason to end anything', async () => {
+    const address = await listen({ resets: 3, resetsPerSecond: 100 })
+    const client = session(address)
+    for (let call = 0; call < 10; call++) {
+      const stream = client.request({ ':method': 'POST', ':path': '/never' })
+      stream.on('error', () => {})
+      await Bun.sleep(30)
+      stream.close(constants.NGHTTP2_CANCEL)
+    }
+    expect(await ask(client)).toBe('ok')
+  })
+
   test('whose message does not arrive are ended, and others go on', async () => {
     const address = await listen({ requestMs: 300 })
     const slow = session(address)

@@ -21,6 +21,10 @@ export type GrpcLimits = {
   idleMs: number
   /** Each request must be there whole within this time. */
   requestMs: number
+  /** Streams that a connection may break off at once; each of them cost work that nobody pays back. */
+  resets: number
+  /** So many of them are forgotten again in a second. */
+  resetsPerSecond: number
 }
 
 const defaultLimits: GrpcLimits = {
@@ -30,6 +34,8 @@ const defaultLimits: GrpcLimits = {
   firstCallMs: 20_000,
   idleMs: 5 * 60_000,
   requestMs: 60_000,
+  resets: 200,
+  resetsPerSecond: 20,
 }
 
 /** All header fields of a request together; a token is 53 characters. */
@@ -59,6 +65,9 @@ export type GrpcPort = {
 type Connection = {
   peer: string
   calls: number
+  /** Streams broken off, as far as they are not forgotten, and when that was. */
+  resets: number
+  resetAt: number
   timer: ReturnType<typeof setTimeout> | undefined
   end(): void
 }
@@ -131,6 +140,7 @@ function makeServer(
       clearTimeout(late)
       connection.calls--
       arm(connection, limits)
+      if (request.stream.rstCode !== http2.NGHTTP2_NO_ERROR) countReset(connection, options, limits)
       // The adapter waits for `drain` alone: a stream that ends while it is blocked would strand its handler for ever.
       response.emit('drain')
     })
@@ -159,12 +169,27 @@ function admit(
     end()
     return
   }
-  const connection: Connection = { peer, calls: 0, timer: after(limits.firstCallMs, end), end }
+  const connection: Connection = {
+    ...{ peer, calls: 0, resets: 0, resetAt: performance.now(), end },
+    timer: after(limits.firstCallMs, end),
+  }
   connections.set(session, connection)
   session.once('close', () => {
     clearTimeout(connection.timer)
     connections.delete(session)
   })
+}
+
+/** Ends a connection that opens streams to break them off: the limit of open ones never sees those (CVE-2023-44487). */
+function countReset(connection: Connection, { log }: GrpcPortOptions, limits: GrpcLimits): void {
+  const now = performance.now()
+  const forgotten = ((now - connection.resetAt) / 1_000) * limits.resetsPerSecond
+  connection.resets = Math.max(0, connection.resets - forgotten) + 1
+  connection.resetAt = now
+  if (connection.resets <= limits.resets) return
+  connection.resets = Number.NEGATIVE_INFINITY
+  log.warn('a gRPC connection broke off too many calls')
+  connection.end()
 }
 
 /** Starts the idle time when no call is left, and stops it when there is one. */
