@@ -243,7 +243,7 @@ function loader() {
       const wanted = JSON.parse(
         new TextDecoder().decode(bytes.subarray(0, toolsBytes)),
       ) as ToolToLoad[]
-      const bodies = await importBodies(bytes.subarray(toolsBytes))
+      const { bodies } = await importBodies(bytes.subarray(toolsBytes))
       bytes = new Uint8Array(0)
       return new Map(wanted.map((tool) => [tool.name, loadedTool(tool, bodies)]))
     },
@@ -258,13 +258,16 @@ function loadedTool(tool: ToolToLoad, bodies: Record<string, unknown>): LoadedTo
   return { check, run: { body: body as ToolBody } }
 }
 
-/** The compiled module is text: `export const tools = { name: async (input, ctx) => { … } }`. */
-async function importBodies(module: Uint8Array): Promise<Record<string, unknown>> {
-  if (module.length === 0) return {}
+/**
+ * The compiled module is text: `export const tools = { name: async (input, ctx) => { … } }`. Its object is never a
+ * promise's value itself: a tool named `then` would be called.
+ */
+async function importBodies(module: Uint8Array): Promise<{ bodies: Record<string, unknown> }> {
+  if (module.length === 0) return { bodies: {} }
   const url = URL.createObjectURL(new Blob([module.slice()], { type: 'text/javascript' }))
   try {
     const loaded = (await import(url)) as { tools?: Record<string, unknown> }
-    return loaded.tools ?? {}
+    return { bodies: loaded.tools ?? {} }
   } finally {
     URL.revokeObjectURL(url)
   }

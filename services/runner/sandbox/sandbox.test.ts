@@ -37,6 +37,18 @@ describeByDriver('sandbox', (withTools, stack) => {
       })
     })
 
+    test('may have a name that means something to the language, and is called only when it is called', async () => {
+      const body =
+        'async () => { globalThis.calls = (globalThis.calls ?? 0) + 1; return globalThis.calls }'
+      const names = ['then', 'constructor', 'toString', 'prototype']
+      await withTools(Object.fromEntries(names.map((name) => [name, body])), async (sandbox) => {
+        for (const [at, name] of names.entries()) {
+          const { result } = await callTool(sandbox, name)
+          expect(result.content[0]?.text).toBe(String(at + 1))
+        }
+      })
+    })
+
     test('that throws answers an error without its stack', async () => {
       const tools = {
         error: "async () => { throw new Error('the sky fell') }",
