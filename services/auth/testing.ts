@@ -42,6 +42,7 @@ export type TestAuth = AsyncDisposable & {
   kek: Buffer
   clock: TestClock
   mails: Mail[]
+  mailServer: { isAway: boolean }
   sessions: Client<typeof SessionService>
   oauth: Client<typeof OAuthService>
   tokens: Client<typeof ServiceTokenService>
@@ -69,7 +70,9 @@ async function openTestAuth(): Promise<TestAuth> {
   const keys = await openSigningKeys({ sql, kek, now })
   const revoker = openRevoker({ sql, redis: redis.redis, log: testLog, now })
   const mails: Mail[] = []
+  const mailServer = { isAway: false }
   const sendMail = async (mail: Mail) => {
+    if (mailServer.isAway) throw new Error(`no connection for ${mail.to}`)
     mails.push(mail)
     return 'sent' as const
   }
@@ -92,6 +95,7 @@ async function openTestAuth(): Promise<TestAuth> {
     kek,
     clock,
     mails,
+    mailServer,
     sessions: rpc.client(SessionService, 'auth', 'gateway'),
     oauth: rpc.client(OAuthService, 'auth', 'gateway'),
     tokens: rpc.client(ServiceTokenService, 'auth', 'gateway'),

@@ -265,6 +265,27 @@ describe('the run log', () => {
     expect(seen).toEqual(['before', 'while following'])
   })
 
+  test('is followed by twenty of an organisation at a time, and by another beside them', async () => {
+    await deploy(serve(1))
+    const runLines = createRunLines({ sql: database.sql, runLog })
+    runLog.write(line('one'))
+    await runLog.flush()
+    const gone = new AbortController()
+    const place = { serverId: server.serverId, orgId: server.orgId }
+    const follow = async (orgId = place.orgId) => {
+      const lines = runLines.follow({ ...place, orgId }, 0n, gone.signal)
+      return { lines, first: await lines.next() }
+    }
+    const [first] = await Promise.all(Array.from({ length: 20 }, () => follow()))
+    expect(await refusal(follow())).toBe('too_many_followers')
+    const stranger = runLines.follow({ ...place, orgId: newId('org') }, 0n, gone.signal)
+    const empty = stranger.next()
+    await first?.lines.return(undefined)
+    expect((await follow()).first.value?.message).toBe('one')
+    gone.abort()
+    expect((await empty).done).toBe(true)
+  })
+
   test('keeps the newest lines of a server only', async () => {
     await deploy(serve(1))
     for (let n = 1; n <= 8; n++) runLog.write(line(`line ${n}`))

@@ -104,6 +104,19 @@ describe('deleting', () => {
   })
 })
 
+test('there are a thousand such clients at most', async () => {
+  const { sql } = auth.database
+  await sql`
+    insert into oauth_clients
+      (id, auth_method, name, redirect_uris, grant_types, by_operator, created_at)
+    select 'cli_many' || n, 'none', 'Many', '{}', '{}', true, now()
+    from generate_series(1, 1000 - (select count(*) from oauth_clients where by_operator)) n`
+  expect(await faultOf(create())).toEqual([Code.ResourceExhausted, 'client_limit'])
+  await sql`delete from oauth_clients where id = 'cli_many1'`
+  expect((await create()).id).toStartWith('cli_')
+  await sql`delete from oauth_clients where id like 'cli_many%'`
+})
+
 describe('cleaning up', () => {
   test('a client of the operator’s is there after years without use, unlike one that registered itself', async () => {
     const { id } = await create()

@@ -44,6 +44,16 @@ describe('a magic link', () => {
     expect(Math.round(days)).toBe(30)
   })
 
+  test('that cannot be mailed is an error that names no address, and the next one works', async () => {
+    const email = randomEmail()
+    auth.mailServer.isAway = true
+    const thrown = await failure(ask({ email }))
+    auth.mailServer.isAway = false
+    expect(reasonOf(thrown)).toBe('mail_unavailable')
+    expect(String(thrown)).not.toContain(email)
+    expect((await signIn(auth, email)).email).toBe(email)
+  })
+
   test('is asked for with the same answer, whether the address is known or not', async () => {
     const known = await signIn(auth)
     const before = auth.mails.length

@@ -124,6 +124,21 @@ describe('targets', () => {
     other.stop()
   })
 
+  test('are a thousand at most', async () => {
+    await using database = await testDatabase('broker', join(import.meta.dir, 'migrations'))
+    const full = await openTargets({ sql: database.sql, log: testLog })
+    await database.sql`
+      insert into targets (host, port, org_id)
+      select 'box' || n || '.lan', 80, '' from generate_series(1, 999) n`
+    await full.allow({ host: 'last.lan', port: 80, orgId: '' })
+    const next = { host: 'next.lan', port: 80, orgId: '' }
+    expect(await reason(full.allow(next))).toBe('too_many_targets')
+    expect(full.isAllowed('org_any', 'next.lan', 80)).toBe(false)
+    await full.remove({ host: 'last.lan', port: 80, orgId: '' })
+    expect(await reason(full.allow(next))).toBe('done')
+    full.stop()
+  })
+
   test('stay allowed while the database restarts, and end when nobody can take them back', async () => {
     await using database = await testDatabase('broker', join(import.meta.dir, 'migrations'))
     const sql = openSql(database.url, { schema: 'broker', max: 1 })

@@ -61,7 +61,10 @@ export async function openTargets(options: {
       const { port, orgId } = target
       const host = hostFrom(target.host)
       if ((await store.countTargets(sql)) >= store.MAX_TARGETS) {
-        throw limited('too_many_targets', `There can be ${store.MAX_TARGETS} targets at most.`)
+        throw limited(
+          'too_many_targets',
+          `There are ${store.MAX_TARGETS} targets already. Remove one first: ./bmm targets remove HOST:PORT.`,
+        )
       }
       const row = await store.putTarget(sql, { host, port, orgId })
       if (row === undefined) throw new Error('the target was not stored')

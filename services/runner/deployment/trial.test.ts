@@ -1,0 +1,36 @@
+/** What a trial answers where there is no sandbox for it, or too many wait. */
+import { expect, test } from 'bun:test'
+import { reasonOf } from '@bmm/lib/errors'
+import { CallFailure } from '../calls/call-failure.ts'
+import type { Pool } from '../fleet/pool.ts'
+import { testServer } from '../testing.ts'
+import { createTrials } from './trial.ts'
+
+const { artefacts } = testServer()
+const { signal } = new AbortController()
+const reason = (call: Promise<unknown>) => call.then(() => 'done', reasonOf)
+
+function poolThat(take: Pool['take']): Pool {
+  const nothing = () => {}
+  return {
+    ...{ take, open: nothing, close: nothing, roomMade: nothing, stop: nothing },
+    ...{ warm: 0, waiting: 0 },
+  }
+}
+
+test('two run and fifty wait; the next one is refused, and each gets its turn', async () => {
+  let started = 0
+  const held = Promise.withResolvers<never>()
+  const trial = createTrials(
+    poolThat(() => {
+      started++
+      return held.promise
+    }),
+  )
+  const trials = Array.from({ length: 52 }, () => reason(trial(artefacts, signal)))
+  expect(await reason(trial(artefacts, signal))).toBe('too_many_trials')
+  expect(started).toBe(2)
+  held.reject(new CallFailure('busy', 'No sandbox is free.'))
+  expect(new Set(await Promise.all(trials))).toEqual(new Set(['no_sandbox']))
+  expect(started).toBe(52)
+})
