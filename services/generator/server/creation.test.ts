@@ -4,6 +4,7 @@ import { testUser } from '@bmm/lib/testing'
 import { outcomeOf } from '@bmm/lib/testing-outcome'
 import { BuildState, BuildStep, ServerState } from '@bmm/proto/generator/v1/server'
 import { digestOf } from '@bmm/spec/digest'
+import { MAX_SPEC_BYTES } from '@bmm/spec/server-spec'
 import { serveStatementSchema } from '@bmm/spec/statement'
 import { testPublicUrl } from '../testing.ts'
 import {
@@ -157,6 +158,18 @@ describe('creating a server', () => {
     expect(await reason(calls.create(await calls.draftOf()))).toBe('done')
     await generator.database.sql`delete from builds where id like ${`${build.id}_%`}`
   })
+  test('a spec of more than 8 MiB is refused, though its tools are few enough', async () => {
+    const parameters = Array.from({ length: 50 }, (_, n) => ({
+      ...{ name: `p${n}`, in: 'query', schema: { type: 'string' } },
+      description: '長'.repeat(400),
+    }))
+    const paths = Array.from({ length: 200 }, (_, n) => [`/p${n}`, { get: { parameters } }])
+    const draft = await calls.draftOf(openApi(Object.fromEntries(paths)))
+    expect(draft.tools).toBe(200)
+    expect(draft.spec.length).toBeGreaterThan(MAX_SPEC_BYTES)
+    expect(await reason(calls.create(draft))).toBe('spec_too_large')
+  })
+
   test('more than 200 tools are refused with tags, counts and how to filter', async () => {
     const draft = await calls.draftOf(openApi(manyPaths))
     expect(draft.tools).toBe(230)
