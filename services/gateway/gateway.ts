@@ -44,7 +44,7 @@ import { oauthPlugin } from './oauth/plugin.ts'
 import { pagesPlugin } from './pages/plugin.ts'
 import { type RateLimit, rateLimiter } from './rate-limit.ts'
 import { openRevocations } from './revocation.ts'
-import { openRoom } from './room.ts'
+import { openRoom, type RoomLimits } from './room.ts'
 import { openRunnerLink } from './runner-link.ts'
 import { serviceTokens } from './service-token.ts'
 import { openServings } from './serving.ts'
@@ -77,6 +77,8 @@ export type GatewayOptions = {
   /** Shorter in tests. */
   feedIntervalMs?: number
   callTimeoutMs?: number
+  /** Smaller in tests. */
+  unread?: RoomLimits
   pageTools?: number
 }
 
@@ -163,7 +165,7 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   }
   const shared = { publicUrl, servings, listings, arrivals, log, oauth, sessions, visitors }
   const deadlines = createDeadlines()
-  const unread = openRoom(unreadLimits)
+  const unread = openRoom(options.unread ?? unreadLimits)
   const documents = openRoom(documentLimits)
   const door = mcpDoor({
     ...{ publicUrl, servings, listings, tokens, revocations, runner, log, inFlight: running },

@@ -22,6 +22,7 @@ import {
 import { calculateJwkThumbprint, exportJWK, SignJWT } from 'jose'
 import { trustedProxies } from './client-ip.ts'
 import { type Gateway, openGateway } from './gateway.ts'
+import type { RoomLimits } from './room.ts'
 import {
   listenAsRunner,
   type StandInOptions,
@@ -74,6 +75,7 @@ export type TestGatewayOptions = StandInOptions & {
   redis?: Redis
   trustedProxies?: string[]
   callTimeoutMs?: number
+  unread?: RoomLimits
   mailbox?: string
   feedIntervalMs?: number
   /** When a test mints tokens of its own. */
@@ -115,6 +117,7 @@ export async function testGateway(options: TestGatewayOptions = {}): Promise<Tes
     feedIntervalMs: options.feedIntervalMs ?? FEED_INTERVAL_MS,
     ...(options.redis === undefined ? {} : { redis: options.redis }),
     ...(options.callTimeoutMs === undefined ? {} : { callTimeoutMs: options.callTimeoutMs }),
+    ...(options.unread === undefined ? {} : { unread: options.unread }),
     ...(options.mailbox === undefined ? {} : { mailbox: options.mailbox }),
   })
   const person = testUser()
