@@ -24,7 +24,13 @@ import type { CallOptions } from '@connectrpc/connect'
 import { BUILD_QUEUE } from './build/build-queue.ts'
 import { buildWatch } from './build/build-watch.ts'
 import { type BuildTimes, buildWorker } from './build/build-worker.ts'
-import { type Downstream, openDownstream, signedOf, statementCheck } from './downstream.ts'
+import {
+  type Downstream,
+  openDownstream,
+  type StatementCheck,
+  signedOf,
+  statementCheck,
+} from './downstream.ts'
 import { documentSource, policySource } from './draft/document-source.ts'
 import { drafting } from './draft/drafting.ts'
 import { type Hints, openHints } from './hints.ts'
@@ -186,7 +192,8 @@ export type TestGenerator = AsyncDisposable & {
   /** Ends the streams of followers, as the end of the process does. */
   endStreams(): void
   /** A worker of this process, as another process would have one. */
-  newWorker(times?: Partial<BuildTimes>): ReturnType<typeof buildWorker>
+  newWorker(times?: Partial<BuildTimes>, check?: StatementCheck): ReturnType<typeof buildWorker>
+  check: StatementCheck
 }
 
 export type TestGeneratorOptions = {
@@ -232,8 +239,10 @@ export async function openTestGenerator(options: TestGeneratorOptions): Promise<
   const shared = { ...parts, ...stack.use(openSpareChildren()) }
   const stops = stopping(shared)
   const patienceMs = options.patienceMs ?? 20_000
-  const newWorker = (times: Partial<BuildTimes> = {}) =>
-    buildWorker({ ...shared, patienceMs, times: { leaseMs: 3_000, beatMs: 100, ...times } })
+  const newWorker: TestGenerator['newWorker'] = (times = {}, other = check) => {
+    const allTimes = { leaseMs: 3_000, beatMs: 100, ...times }
+    return buildWorker({ ...shared, check: other, patienceMs, times: allTimes })
+  }
   const { maxWatchersOfOrg } = options
   const ending = new AbortController()
   const routes = generatorRoutes({
@@ -264,6 +273,7 @@ export async function openTestGenerator(options: TestGeneratorOptions): Promise<
     stops,
     queue: builds,
     newWorker,
+    check,
     endStreams: () => ending.abort(),
     async as(user, confirmDigest) {
       const confirmed = confirmDigest === undefined ? {} : { confirmDigest }

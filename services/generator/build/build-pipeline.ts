@@ -195,7 +195,7 @@ async function sign(
   )
   const statement = signedOf(answer.statement)
   const server = await findServer(sql, build.orgId, build.serverId)
-  const opened = await check.open(statement)
+  const opened = await asked('The signer', pipeline, patienceMs, () => check.open(statement))
   const expected = { ...version, moduleDigest, resourceUrl: server?.resourceUrl ?? '' }
   if (opened === undefined || !says(opened, build.orgId, expected)) {
     throw new BuildFailure('version_tampered', 'The signed statement is not about this version.')

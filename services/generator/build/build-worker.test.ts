@@ -2,6 +2,7 @@
 import { describe, expect, test } from 'bun:test'
 import { unavailable } from '@bmm/lib/errors'
 import { BuildState, BuildStep, ServerState } from '@bmm/proto/generator/v1/server'
+import { Code, ConnectError } from '@connectrpc/connect'
 import { holdStep } from '../testing.ts'
 import { generatorOfFile, petDocument } from '../testing-calls.ts'
 
@@ -120,6 +121,20 @@ describe('neighbours that are away', () => {
     const seen = await succeeded(buildId, serverId)
     const lines = seen.map((event) => event.line).filter((line) => line.includes('trying again'))
     expect(lines.length).toBe(1)
+  })
+  test('so it does for the keys that verify what was signed', async () => {
+    const { serverId, buildId } = await calls.queued()
+    let refusals = 1
+    const { check } = generator
+    const away: typeof check = {
+      async open(statement) {
+        if (refusals-- > 0) throw new ConnectError('It does not answer.', Code.Unavailable)
+        return check.open(statement)
+      },
+    }
+    await generator.newWorker({}, away).work(buildId)
+    await succeeded(buildId, serverId)
+    expect(refusals).toBeLessThan(0)
   })
   test('at the end of its patience it fails with a sentence', async () => {
     const { buildId } = await calls.queued()
