@@ -78,7 +78,7 @@ export function auditLogs(stack: Stack): string[] {
     readFileSync(join(logs, name), 'utf8')
       .split('\n')
       .filter((line) => /"level":"(error|fatal)"/.test(line))
-      .map((line) => `${name}: ${line.slice(0, 1_000)}`),
+      .map((line) => `${name}: ${/"message":"[^"]*"/.exec(line)?.[0]} ${line.slice(0, 1_000)}`),
   )
 }
 

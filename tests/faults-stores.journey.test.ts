@@ -108,7 +108,7 @@ async function during(outage: () => () => void, lastsMs = OUTAGE_MS) {
   const outcomes = clients.outcomes.slice(before)
   process.stdout.write(`again after ${againMs} ms ${JSON.stringify(seen(outcomes))}\n`)
   const faults = outcomes.flatMap((outcome) => undocumented(outcome, false) ?? [])
-  expect([...new Set(faults)]).toEqual([])
+  expect([...new Set(faults), ...clients.wronglySignedOut()]).toEqual([])
   expect(auditLogs(stack)).toEqual([])
   return bare
 }

@@ -27,6 +27,8 @@ export type PatientClients = {
   /** Calls that succeeded so far. */
   goodCalls(): number
   goodRefreshes(): number
+  /** Calls that were refused as signed out although nothing had ended the sign-in. */
+  wronglySignedOut(): string[]
   /** What the refreshing client holds now. */
   tokens(): Tokens
   /** Ends the loops; resolves when the last answers are in. */
@@ -46,6 +48,7 @@ export function startClients(
   let goodCalls = 0
   let goodRefreshes = 0
   let lostAt: number | undefined
+  let hasLostSignIn = false
 
   async function one(who: string, request: () => Promise<Answer>): Promise<Answer | undefined> {
     const startedAt = performance.now()
@@ -70,16 +73,21 @@ export function startClients(
   const loops = [
     repeat(async () => {
       const signal = AbortSignal.timeout(HANG_MS)
+      const { accessToken } = held
       const answer = await one('a call', () =>
-        callTool(server.url, held.accessToken, { name: 'honest' }, signal),
+        callTool(server.url, accessToken, { name: 'honest' }, signal),
       )
       if (isGoodCall(answer)) goodCalls++
+      // It asks no more with a token that is not good: the other loop brings a new one.
+      if (answer?.status !== 401) return
+      while (running && held.accessToken === accessToken) await Bun.sleep(PAUSE_MS)
     }),
     repeat(async () => {
       // Without an answer it asks with the same token again, as clients do whose answer got lost.
       const answer = await one('a refresh', () => refresh(stack.gateway, held))
       const parsed = tokensSchema.safeParse(answer?.json)
       if (!parsed.success) {
+        if (answer?.status === 400) hasLostSignIn = true
         lostAt ??= performance.now()
         // On a machine so slow that the honest retry comes too late, the person has to sign in again.
         if (answer?.status !== 400 || performance.now() - lostAt < RETRY_WINDOW_MS) return
@@ -106,6 +114,12 @@ export function startClients(
     outcomes,
     goodCalls: () => goodCalls,
     goodRefreshes: () => goodRefreshes,
+    wronglySignedOut: () =>
+      hasLostSignIn
+        ? []
+        : outcomes.flatMap((each) =>
+            'answer' in each && isSignedOut(each.answer) ? each.answer.text : [],
+          ),
     tokens: () => held,
     async stop() {
       running = false
@@ -118,6 +132,14 @@ const goodSchema = z.object({ result: z.object({ isError: z.literal(false).optio
 
 export function isGoodCall(answer: Answer | undefined): boolean {
   return goodSchema.safeParse(answer?.json).success
+}
+
+const revokedSchema = z.object({
+  error: z.object({ data: z.object({ reason: z.literal('revoked') }) }),
+})
+
+function isSignedOut({ status, json }: Answer): boolean {
+  return status === 401 || revokedSchema.safeParse(json).success
 }
 
 const sentence = /^[A-Z].*\.$/s
