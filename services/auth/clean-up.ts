@@ -1,6 +1,7 @@
 /** Taking away rows that are over, on a schedule, in small batches. */
 import { errorFrom } from '@bmm/lib/errors'
 import type { Log } from '@bmm/lib/log'
+import { isOutage } from '@bmm/lib/outage'
 import type { Sql } from '@bmm/lib/sql'
 import { deleteLeftovers, type Leftover, leftovers } from './revocation-store.ts'
 
@@ -46,7 +47,9 @@ export function startCleanUp(options: { sql: Sql; log: Log; now: () => number })
       const deleted = await cleanUp(sql, now())
       if (deleted > 0) log.info({ deleted }, 'expired rows were taken away')
     } catch (thrown) {
-      log.error({ err: errorFrom(thrown) }, 'the clean-up failed')
+      const fault = { err: errorFrom(thrown) }
+      if (isOutage(thrown)) log.warn(fault, 'the clean-up goes on later')
+      else log.error(fault, 'the clean-up failed')
     }
   }
   const timer = setInterval(() => {

@@ -11,6 +11,7 @@ import { openKeyring } from './keyring.ts'
 import { openLedger } from './ledger.ts'
 import { secretsMigrations } from './migration.ts'
 import { secretsRoutes } from './service.ts'
+import { startForgetting } from './unused.ts'
 
 forbidInspection()
 const config = configFrom()
@@ -34,8 +35,10 @@ const server = serveRpc({
   log,
   fault: () => ping(sql).then(() => undefined),
 })
+const forgetting = startForgetting({ sql, log, now: Date.now })
 
 await untilStopped(log)
 ending.abort()
+await forgetting[Symbol.asyncDispose]()
 await server[Symbol.asyncDispose]()
 await sql.end({ timeout: 5 })

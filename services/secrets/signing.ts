@@ -84,11 +84,11 @@ export async function signServe(
   const { sql, keyring, ledger } = options
   return inTransaction(sql, async (transaction) => {
     const found = await ledger.findConfirmation(transaction, input.confirmationId)
-    if (found === undefined) throw notFound('confirmation_not_found', 'Nothing was confirmed so.')
+    if (found === undefined) throw confirmationNotFound()
     const server = await ledger.lockServer(transaction, found.serverId)
-    // Read again behind the lock: another process may have used it meanwhile.
+    // Read again behind the lock: another process may have used it meanwhile, or taken it away.
     const confirmation = await ledger.findConfirmation(transaction, input.confirmationId)
-    if (server === undefined || confirmation === undefined) throw new Error('a locked row is gone')
+    if (server === undefined || confirmation === undefined) throw confirmationNotFound()
     if (confirmation.epoch !== null) {
       const again = standingOf(server, keyring)
       const same =
@@ -118,6 +118,10 @@ export async function signServe(
   })
 }
 
+function confirmationNotFound() {
+  return notFound('confirmation_not_found', 'Nothing was confirmed so.')
+}
+
 /** Signs a stop. Repeating the reason that stands returns the same statement. Throws `server_not_found`, `server_deleted`. */
 export async function signStop(
   options: SigningOptions,
@@ -126,6 +130,10 @@ export async function signStop(
 ): Promise<Signed> {
   const { sql, keyring, ledger } = options
   return inTransaction(sql, async (transaction) => {
+    // A server that was never served may be forgotten here by now: it is to stay deleted all the same.
+    if (input.reason === 'deleted') {
+      await ledger.ensureServer(transaction, input.serverId, user.orgId)
+    }
     const server = await getOwnServer(ledger.lockServer, transaction, user, input.serverId)
     const standing = standingOf(server, keyring)
     if (standing?.statement.kind === 'stop' && standing.statement.reason === input.reason) {

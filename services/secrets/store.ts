@@ -185,6 +185,27 @@ export async function markConfirmation(sql: Querying, id: string, mac: Uint8Arra
   await sql`update confirmations set mac = ${Buffer.from(mac)} where id = ${id}`
 }
 
+/**
+ * Takes away up to `limit` servers for which nothing was ever signed or stored, if all that was confirmed of them is
+ * older than `before`; how many went. The caller's transaction holds them until it ends.
+ */
+export async function deleteUnusedServers(
+  sql: Querying,
+  before: Date,
+  limit: number,
+): Promise<number> {
+  const unused = await sql<{ id: string }[]>`
+    select server_id as id from servers where epoch = 0
+      and not exists (select 1 from secrets where server_id = servers.server_id)
+      and not exists (
+        select 1 from confirmations where server_id = servers.server_id and created_at >= ${before})
+    limit ${limit} for update skip locked`
+  const ids = unused.map(({ id }) => id)
+  await sql`delete from confirmations where server_id = any(${ids})`
+  await sql`delete from servers where server_id = any(${ids})`
+  return ids.length
+}
+
 export type SecretRow = {
   serverId: string
   name: string

@@ -861,7 +861,8 @@ export const StatementService: GenService<{
     output: typeof SignServeResponseSchema;
   },
   /**
-   * Signs a stop at the server's next epoch. After `deleted` nothing more is signed for that server.
+   * Signs a stop at the server's next epoch. After `deleted` nothing more is signed for that server, which need not be
+   * known here for that: one that never was served is forgotten after 7 days.
    * Reasons: `server_not_found`, `server_deleted`, `row_tampered`.
    *
    * @generated from rpc bmm.secrets.v1.StatementService.SignStop
