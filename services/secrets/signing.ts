@@ -119,7 +119,10 @@ export async function signServe(
 }
 
 function confirmationNotFound() {
-  return notFound('confirmation_not_found', 'Nothing was confirmed so.')
+  return notFound(
+    'confirmation_not_found',
+    'Nothing was confirmed so, or longer than 7 days ago. Delete the server and create it again.',
+  )
 }
 
 /** Signs a stop. Repeating the reason that stands returns the same statement. Throws `server_not_found`, `server_deleted`. */

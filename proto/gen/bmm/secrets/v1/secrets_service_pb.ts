@@ -850,7 +850,8 @@ export const StatementService: GenService<{
   },
   /**
    * Signs a serve statement for a recorded confirmation at the server's next epoch. Each confirmation signs once;
-   * repeating it with the same module and version returns the same statement.
+   * repeating it with the same module and version returns the same statement. One that is older than 7 days is gone if
+   * nothing was ever signed or stored for its server.
    * Reasons: `confirmation_not_found`, `confirmation_used`, `server_deleted`, `row_tampered`.
    *
    * @generated from rpc bmm.secrets.v1.StatementService.SignServe
