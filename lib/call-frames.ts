@@ -9,7 +9,7 @@ const MAX_TIMEOUT_MS = 10 * 60_000
 const MAX_TEXT = 64
 
 /** The header of a CALL from the gateway to the runner. */
-export interface CallHeader {
+export type CallHeader = {
   serverId: string
   epoch: number
   tool: string

@@ -3,16 +3,16 @@
 const TICK_MS = 25
 
 /** Who is told when a deadline has come. */
-export interface Expiring {
+export type Expiring = {
   expire(): void
 }
 
 /** One that is set; give it back to `clear`. */
-export interface Deadline {
+export type Deadline = {
   readonly tick: number
 }
 
-export interface Deadlines {
+export type Deadlines = {
   /** Tells `expiring` once: never early, late by a tick at most. */
   set(delayMs: number, expiring: Expiring): Deadline
   /** One that has expired or was cleared is ignored. */

@@ -27,7 +27,7 @@ const MAX_SOCKET_PATH = 107
 /** The reason of a connection that the other side closed. */
 export const PEER_ENDED = 'the peer ended the connection'
 
-export interface FrameHandlers {
+export type FrameHandlers = {
   /** The types that this end understands; any other ends the connection. */
   accept: readonly FrameType[]
   /** Called in order and synchronously. A throw ends the connection. */
@@ -299,7 +299,7 @@ export class FrameConnection {
 }
 
 /** What a Bun socket carries: its connection, from the `open` event on. */
-interface ConnectionSlot {
+type ConnectionSlot = {
   connection: FrameConnection | undefined
 }
 
@@ -345,7 +345,7 @@ export async function connectFrames(
   return await promise
 }
 
-export interface FrameListener {
+export type FrameListener = {
   /** Stops accepting and removes the socket file; open connections live on. */
   stop(): void
 }

@@ -28,7 +28,7 @@ afterEach(() => {
   for (const cleanup of cleanups.splice(0).reverse()) cleanup()
 })
 
-interface Received {
+type Received = {
   type: FrameType
   call: number
   payload: Uint8Array

@@ -68,7 +68,7 @@ export class FrameFault extends Error {
 }
 
 /** `payload` is a view of the received chunk: copy it to keep it beyond the handler. */
-export interface Frame {
+export type Frame = {
   type: FrameType
   call: number
   payload: Uint8Array

@@ -15,7 +15,7 @@ const MAX_CONNECTIONS = 4
 const inFlightSchema = z.object({ slot: z.number().int(), call: z.number().int() })
 const failureSchema = z.object({ message: z.string().max(1_000) })
 
-export interface Assignment {
+export type Assignment = {
   slot: number
   /** The one that the slot was told to expect. */
   token: string
@@ -24,7 +24,7 @@ export interface Assignment {
   sandboxKey: string
 }
 
-export interface BrokerLink {
+export type BrokerLink = {
   readonly connected: boolean
   /** The broker listens in the slot's directory for one sandbox with this token. Rejects without a broker. */
   expect(slot: number, token: string): Promise<void>

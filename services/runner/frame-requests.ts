@@ -2,7 +2,7 @@
 import type { FrameConnection } from '@bmm/lib/frame-connection'
 import { callIds, type Frame, FrameFault, type FrameType } from '@bmm/lib/frames'
 
-export interface FrameRequests {
+export type FrameRequests = {
   /** Sends a control frame; resolves with the answering frame (its payload copied), rejects after the time limit. */
   ask(type: FrameType, value: unknown, timeoutMs: number): Promise<Frame>
   /** Hands an answer to its question; throws FrameFault when nobody asked. */
@@ -14,7 +14,7 @@ export interface FrameRequests {
 /** Late answers that are still waited for; past this the peer is not answering at all. */
 const MAX_LATE = 1_000
 
-interface Question {
+type Question = {
   resolve(frame: Frame): void
   reject(error: Error): void
   timer: ReturnType<typeof setTimeout>

@@ -18,7 +18,7 @@ const STOP_TIMEOUT_MS = 10_000
 const FIRST_RETRY_MS = 50
 const LONGEST_RETRY_MS = 2_000
 
-export interface KeeperLink {
+export type KeeperLink = {
   readonly connected: boolean
   /** Starts a sandbox in a slot whose directories are ready; `exited` hears of its end, and of no other's. */
   start(

@@ -42,7 +42,7 @@ const KEEP_LINES_PER_SERVER = 10_000
 const LOAD_RETRY_MS = 1_000
 const inFlightLimits: InFlightLimits = { perSandbox: 64, perOrg: 512, perConnection: 4_096 }
 
-export interface Runner {
+export type Runner = {
   routes(router: ConnectRouter): void
   /** What keeps it from its work, as a sentence. */
   fault(): string | undefined

@@ -21,12 +21,12 @@ const MAX_EARLY_BYTES = 4 * 1024 * 1024
 const helloSchema = z.strictObject({ jwt: z.string().max(4_096) })
 
 /** What the leg does with a peer that has proved itself. */
-export interface Peer {
+export type Peer = {
   onFrame(frame: Frame): void
   onEnd(reason: string): void
 }
 
-export interface ServiceLegOptions {
+export type ServiceLegOptions = {
   socket: string
   identity: Identity
   /** The only service that may dial. */
@@ -40,7 +40,7 @@ export interface ServiceLegOptions {
   onPeer(connection: FrameConnection): Peer
 }
 
-export interface ServiceLeg {
+export type ServiceLeg = {
   /** Stops listening and ends all connections. */
   stop(reason: string): void
 }

@@ -19,12 +19,12 @@ import type { RunLines } from './run-log/run-lines.ts'
 import type { StoredRunLine } from './store.ts'
 
 /** How a try ended; the message is empty when every tool was there. */
-export interface TryOutcome {
+export type TryOutcome = {
   message: string
   elapsedMs: number
 }
 
-export interface RunnerServiceOptions extends Omit<StatsServiceOptions, 'requireServer'> {
+export type RunnerServiceOptions = Omit<StatsServiceOptions, 'requireServer'> & {
   deployments: Deployments
   runLines: RunLines
   tryVersion: (artefacts: Artefacts, signal: AbortSignal) => Promise<TryOutcome>

@@ -4,7 +4,7 @@ import type { SignedStatement } from '@bmm/spec/statement'
 import type { Artefacts } from './deployment/deployment.ts'
 import type { RunLine } from './run-log/run-log.ts'
 
-export interface DeploymentRow {
+export type DeploymentRow = {
   serverId: string
   orgId: string
   epoch: number
@@ -71,7 +71,7 @@ export async function deleteDeployment(sql: Querying, row: DeploymentRow): Promi
       and statement = ${bytea(row.signed.bytes)}`
 }
 
-export interface StoredRunLine extends RunLine {
+export type StoredRunLine = RunLine & {
   seq: bigint
 }
 
@@ -130,7 +130,7 @@ export async function deleteRunLines(
   await sql`delete from run_lines where server_id = ${serverId} and org_id = ${orgId}`
 }
 
-interface RunLineRow {
+type RunLineRow = {
   seq: string
   server_id: string
   org_id: string

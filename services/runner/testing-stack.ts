@@ -16,7 +16,7 @@ import {
 const READY_TIMEOUT_MS = 60_000
 const LOOK_AGAIN_MS = 10
 
-export interface TestKeeper extends TestKeeperProcess {
+export type TestKeeper = TestKeeperProcess & {
   /** Starts a new keeper process after the old one was killed; resolves when it listens. */
   restart(): Promise<void>
 }
@@ -59,7 +59,7 @@ export async function startTestKeeper(slots: number, driver: DriverName): Promis
   }
 }
 
-export interface TestAssignment {
+export type TestAssignment = {
   slot: number
   token: string
   statement: string
@@ -67,7 +67,7 @@ export interface TestAssignment {
   sandboxKey: string
 }
 
-export interface TestBroker {
+export type TestBroker = {
   assignments: TestAssignment[]
   /** Slots for which a sandbox was expected, in order. */
   expected: number[]
@@ -164,7 +164,7 @@ function expectGuest(
   })
 }
 
-export interface TestCall {
+export type TestCall = {
   serverId: string
   epoch: number
   tool: string
@@ -175,7 +175,7 @@ export interface TestCall {
   input?: unknown
 }
 
-export interface TestOutcome {
+export type TestOutcome = {
   /** `ok`, or the code of FAILED. */
   code: string
   message: string
@@ -186,7 +186,7 @@ export interface TestOutcome {
   elapsedMs: number
 }
 
-export interface TestGateway {
+export type TestGateway = {
   connection: FrameConnection
   /** `id` is the call's, for cancelling it. */
   call(call: TestCall): { id: number; outcome: Promise<TestOutcome> }

@@ -36,14 +36,14 @@ const SLOTS = 12
 export const signer = testSigner()
 
 /** What the stand-in of the generator says; tests change it. */
-export interface TestFeed {
+export type TestFeed = {
   servings: { serverId: string; statement: SignedStatement; epoch: bigint; seq: bigint }[]
   artefacts: Map<string, TestServer['artefacts']>
   down: boolean
 }
 
 /** What a runner needs around it; secrets and generator are stand-ins. */
-export interface Neighbours extends AsyncDisposable {
+export type Neighbours = AsyncDisposable & {
   database: TestDatabase
   identities: TestIdentities
   rpc: TestRpc
@@ -52,7 +52,7 @@ export interface Neighbours extends AsyncDisposable {
   socketDir: string
 }
 
-export interface World extends Neighbours {
+export type World = Neighbours & {
   runner: Runner
   broker: TestBroker
   gateway: TestGateway
@@ -66,7 +66,7 @@ export interface World extends Neighbours {
   deploy(implementations?: Record<string, string>): Promise<DeployedServer>
 }
 
-export interface DeployedServer extends TestServer {
+export type DeployedServer = TestServer & {
   epoch: number
   userId: string
 }

@@ -12,7 +12,7 @@ import {
 } from '@bmm/spec/statement'
 import type { Artefacts } from './deployment/deployment.ts'
 
-export interface TestSigner {
+export type TestSigner = {
   keyId: string
   keys: StatementKeys
   privateKey: KeyObject
@@ -25,7 +25,7 @@ export function testSigner(keyId = 'stk_test'): TestSigner {
   return { keyId, keys: new Map([[keyId, der]]), privateKey }
 }
 
-export interface TestServer {
+export type TestServer = {
   serverId: string
   orgId: string
   artefacts: Artefacts

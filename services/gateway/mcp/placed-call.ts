@@ -20,7 +20,7 @@ const EPOCH_TRIES = 4
 const EPOCH_PAUSE_MS = 250
 
 /** Where the answer of a call goes: to exactly one of `answer` and `fail`, once. */
-export interface Reply {
+export type Reply = {
   /** `text` is a JSON-RPC answer. */
   answer(text: string): void
   /** For what is a bug of ours. */

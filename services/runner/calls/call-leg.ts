@@ -29,7 +29,7 @@ const QUEUE_LIMIT_BYTES = 64 * 1024 * 1024
 const OPTIONAL_QUEUE_BYTES = 1024 * 1024
 const MAX_PROGRESS_PER_CALL = 1_000
 
-export interface CallLegOptions {
+export type CallLegOptions = {
   socket: string
   identity: Identity
   find: (serverId: string) => Deployment | undefined
@@ -73,7 +73,7 @@ export function listenForGateways(options: CallLegOptions): ServiceLeg {
 }
 
 /** A call of a gateway that has no answer yet. */
-interface GatewayCall extends RunningCall {
+type GatewayCall = RunningCall & {
   id: number
   header: CallHeader
   deployment: ServingDeployment

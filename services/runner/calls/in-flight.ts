@@ -1,13 +1,13 @@
 /** How many calls may be under way: per sandbox, per organisation and per gateway connection. */
 
-export interface InFlightLimits {
+export type InFlightLimits = {
   perSandbox: number
   perOrg: number
   perConnection: number
 }
 
 /** Who a call counts for. */
-export interface CallOwner {
+export type CallOwner = {
   connection: number
   orgId: string
   sandboxKey: string
@@ -15,7 +15,7 @@ export interface CallOwner {
 
 export type InFlightRefusal = 'sandbox' | 'org' | 'connection'
 
-export interface InFlight {
+export type InFlight = {
   /** Counts the call, or says which limit refuses it and counts nothing. */
   enter(owner: CallOwner): InFlightRefusal | undefined
   leave(owner: CallOwner): void

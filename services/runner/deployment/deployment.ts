@@ -20,7 +20,7 @@ import {
 /** Serialising recurses; no sound schema comes near. */
 const MAX_SPEC_DEPTH = 512
 
-export interface ServingDeployment {
+export type ServingDeployment = {
   kind: 'serving'
   statement: ServeStatement
   signed: SignedStatement
@@ -30,13 +30,13 @@ export interface ServingDeployment {
 }
 
 /** The spec's tools without implementations as a JSON array, and the compiled module (may be empty). */
-export interface LoadArtefact {
+export type LoadArtefact = {
   tools: Uint8Array
   module: Uint8Array
 }
 
 /** Remembered for its epoch: nothing older of this server may come back. */
-export interface StoppedDeployment {
+export type StoppedDeployment = {
   kind: 'stopped'
   statement: StopStatement
   signed: SignedStatement
@@ -45,7 +45,7 @@ export interface StoppedDeployment {
 export type Deployment = ServingDeployment | StoppedDeployment
 
 /** The bytes that a serve statement's digests name. */
-export interface Artefacts {
+export type Artefacts = {
   spec: Uint8Array
   module: Uint8Array
 }

@@ -18,7 +18,7 @@ import {
 /** Rows hold whole artefacts. */
 const PAGE_ROWS = 5
 
-export interface Deployments {
+export type Deployments = {
   find(serverId: string): Deployment | undefined
   /** The verified content of a statement. Throws `statement_invalid`. */
   open(signed: SignedStatement): Promise<Statement>

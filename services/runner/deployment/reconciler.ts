@@ -15,20 +15,20 @@ const FIRST_RETRY_MS = 3_000
 const LONGEST_RETRY_MS = 5 * 60_000
 
 /** What the feed says of one server. */
-export interface ServingNotice {
+export type ServingNotice = {
   serverId: string
   signed: SignedStatement
   epoch: number
   seq: bigint
 }
 
-export interface ServingFeed {
+export type ServingFeed = {
   /** Changes after a position, oldest first, and whether there may be more. */
   list(afterSeq: bigint): Promise<{ notices: ServingNotice[]; more: boolean }>
   artefacts(serverId: string, specDigest: string, moduleDigest: string): Promise<Artefacts>
 }
 
-export interface Reconciler {
+export type Reconciler = {
   /** Rounds from now on. */
   start(): void
   /** Looks at the feed soon. */

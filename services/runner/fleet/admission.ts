@@ -1,6 +1,6 @@
 /** Whether one more sandbox may be woken: each organisation's share of sandboxes, memory and wakes. */
 
-export interface AdmissionLimits {
+export type AdmissionLimits = {
   /** Memory that all sandboxes together may be expected to use. */
   memoryBytes: number
   /** What one sandbox is expected to use; its hard limit is higher and enforced by its cgroup. */
@@ -16,7 +16,7 @@ export type Admission =
   | { admitted: false; why: 'org_sandboxes' | 'memory' }
   | { admitted: false; why: 'wakes'; retryAfterMs: number }
 
-export interface AdmissionDesk {
+export type AdmissionDesk = {
   /** Counts one sandbox of the organisation when it answers `admitted`. */
   admit(orgId: string): Admission
   /** That sandbox has ended. */
@@ -25,7 +25,7 @@ export interface AdmissionDesk {
   sandboxesOf(orgId: string): number
 }
 
-interface Bucket {
+type Bucket = {
   tokens: number
   at: number
 }

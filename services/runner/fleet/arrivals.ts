@@ -4,7 +4,7 @@ const BUCKET_MS = 1_000
 /** A burst is expected to come again within this time. */
 const WINDOW_BUCKETS = 60
 
-export interface Arrivals {
+export type Arrivals = {
   /** A sandbox was asked for. */
   note(): void
   /** The most wakes in any one second of the last minute. */

@@ -6,7 +6,7 @@ const LONGEST_WAIT_MS = 30_000
 const FORGET_AFTER_MS = 120_000
 const MAX_KEYS = 10_000
 
-export interface CrashLoop {
+export type CrashLoop = {
   crashed(key: string): void
   /** A call was answered: whatever went wrong before is over. */
   recovered(key: string): void

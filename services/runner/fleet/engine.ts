@@ -17,7 +17,7 @@ import { createSlotTable, type SlotTable } from './slot-table.ts'
 
 const SANDBOX_CLASS: SandboxClass = 'standard'
 
-export interface EngineConfig {
+export type EngineConfig = {
   keeperSocket: string
   slotsDir: string
   slots: number
@@ -26,7 +26,7 @@ export interface EngineConfig {
   idleMs: number
 }
 
-export interface Engine {
+export type Engine = {
   readonly fleet: Fleet
   readonly pool: Pool
   readonly launcher: Launcher

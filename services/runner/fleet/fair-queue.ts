@@ -1,6 +1,6 @@
 /** A bounded waiting line that serves organisations in turn, so that one that asks for much delays itself only. */
 
-export interface FairQueue<Item> {
+export type FairQueue<Item> = {
   /** False when the line, or the organisation's part of it, is full. */
   push(orgId: string, item: Item): boolean
   /** The next item of the organisation whose turn it is. */

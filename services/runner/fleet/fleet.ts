@@ -18,12 +18,12 @@ const SWEEP_MS = 1_000
 const MAX_MESSAGE = 2_000
 
 /** A call that can be told why its sandbox is taken away. */
-export interface RunningCall {
+export type RunningCall = {
   fail(failure: CallFailure): void
 }
 
 /** A sandbox that serves one key. */
-export interface Resident {
+export type Resident = {
   readonly key: string
   readonly deployment: ServingDeployment
   readonly sandbox: Sandbox
@@ -32,14 +32,14 @@ export interface Resident {
   lastUsedAt: number
 }
 
-interface Waking {
+type Waking = {
   key: string
   deployment: ServingDeployment
   abort: AbortController
   woken: Promise<Resident>
 }
 
-export interface Fleet {
+export type Fleet = {
   /** The sandbox of this user for this version when it is awake: the hot path. */
   find(key: string): Resident | undefined
   /** Wakes one, once for all who ask at the same time. Rejects with CallFailure. */
@@ -58,7 +58,7 @@ export interface Fleet {
   stop(): Promise<void>
 }
 
-export interface FleetOptions {
+export type FleetOptions = {
   pool: Pool
   desk: AdmissionDesk
   broker: Pick<BrokerLink, 'connected' | 'assign'>

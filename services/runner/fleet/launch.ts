@@ -5,7 +5,7 @@ import { type Sandbox, startSandbox } from '../sandbox/sandbox.ts'
 import type { SandboxClass } from '../sandbox/sandbox-limits.ts'
 import type { SlotTable } from './slot-table.ts'
 
-export interface Launcher {
+export type Launcher = {
   /** A sealed sandbox that waits for `load`. Rejects when there is no slot or it does not start; nothing is left then. */
   launch(): Promise<Sandbox>
   /** Whether this call of this slot's sandbox is under way. */

@@ -16,12 +16,12 @@ const RESIZE_MS = 5_000
 /** A start costs processor time that the sandbox just taken needs for its first call. */
 const REFILL_DELAY_MS = 100
 
-export interface PoolBounds {
+export type PoolBounds = {
   min: number
   max: number
 }
 
-export interface Pool {
+export type Pool = {
   /** A sandbox that nobody has used. Rejects with CallFailure when none can be
    * started or too many wait, or with the signal's reason. */
   take(orgId: string, signal: AbortSignal): Promise<Sandbox>
@@ -37,7 +37,7 @@ export interface Pool {
   stop(): void
 }
 
-interface Waiter {
+type Waiter = {
   resolve(sandbox: Sandbox): void
   reject(error: Error): void
 }

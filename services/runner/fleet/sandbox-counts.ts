@@ -2,7 +2,7 @@
 import { type Tally, tally } from '@bmm/lib/metrics'
 import { bucketOf, emptyLatency, type Latency } from '../metering/latency.ts'
 
-export interface SandboxCounts {
+export type SandboxCounts = {
   woken(ms: number): void
   readonly wakes: { latency: Latency; msSum: number }
   /** By code of the failure. */

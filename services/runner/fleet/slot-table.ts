@@ -1,6 +1,6 @@
 /** The fixed table of slots: each is one uid, one cgroup and two directories that the keeper made. */
 
-export interface SlotTable {
+export type SlotTable = {
   /** The slot that has been free for longest, or undefined when all are taken. */
   take(): number | undefined
   /** Gives a slot back whose sandbox the keeper has reported as gone. */

@@ -21,13 +21,13 @@ const MAX_LOAD_MESSAGE = 2_000
 
 type ToolBody = (input: unknown, ctx: ToolContext) => unknown
 
-interface LoadedTool {
+type LoadedTool = {
   check: InputCheck
   run: { operation: OperationSpec } | { body: ToolBody }
 }
 
 /** One of the spec's tools without its implementation. */
-interface ToolToLoad {
+type ToolToLoad = {
   name: string
   inputSchema: Record<string, unknown>
   operation?: OperationSpec
@@ -122,7 +122,7 @@ export const callFrames: readonly FrameType[] = [
   FRAME.PING,
 ]
 
-export interface Calls {
+export type Calls = {
   onFrame(frame: Frame, connection: FrameConnection): void
   /** A line for the log of the call that started last; nothing when none is running. */
   log(line: string): void

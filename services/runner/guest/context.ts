@@ -5,7 +5,7 @@ import type { Egress } from './egress.ts'
 import { type OutgoingRequest, requestFrom } from './request.ts'
 import { markResult, type ToolResultInput } from './result.ts'
 
-export interface ToolContext {
+export type ToolContext = {
   /** As on the web, but redirects come back as answers and nothing leaves except to the server's own origins. */
   fetch(input: string | URL | Request, init?: RequestInit): Promise<Response>
   /** Carries out an imported operation. */
@@ -20,7 +20,7 @@ export interface ToolContext {
 }
 
 /** What a context needs of its call. */
-export interface CallLink {
+export type CallLink = {
   call: number
   signal: AbortSignal
   egress: Egress

@@ -17,14 +17,14 @@ class EgressError extends Error {
   }
 }
 
-interface Pending {
+type Pending = {
   head: { status: number; headers: [string, string][] } | undefined
   parts: Uint8Array[]
   resolve(response: UpstreamResponse): void
   reject(error: unknown): void
 }
 
-export interface Egress {
+export type Egress = {
   /** `call` is the tool call on whose behalf the request leaves: without one in flight the broker refuses. */
   exchange(request: OutgoingRequest, call: number, signal: AbortSignal): Promise<UpstreamResponse>
 }

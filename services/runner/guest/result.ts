@@ -1,6 +1,6 @@
 /** What a tool's body returns or throws becomes a tool result. */
 
-export interface ToolResultInput {
+export type ToolResultInput = {
   content: unknown[]
   structuredContent?: unknown
   isError?: boolean

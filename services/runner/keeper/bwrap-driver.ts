@@ -15,7 +15,7 @@ import { probeBwrap } from './probe.ts'
 import type { Rootfs } from './rootfs.ts'
 import type { SlotOwners } from './slots.ts'
 
-interface Parts {
+type Parts = {
   owners: SlotOwners
   cgroups: Cgroups
   rootfs: Rootfs

@@ -7,7 +7,7 @@ import {
 } from '../sandbox/sandbox-limits.ts'
 
 /** Absolute paths of the programs that a start runs as root. */
-export interface Programs {
+export type Programs = {
   sh: string
   env: string
   setpriv: string
@@ -16,7 +16,7 @@ export interface Programs {
   unshare?: string
 }
 
-export interface Launch {
+export type Launch = {
   programs: Programs
   rootfs: string
   /** File with the stage-one filter. */

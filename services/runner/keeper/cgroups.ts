@@ -10,7 +10,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 
-export interface CgroupLimits {
+export type CgroupLimits = {
   memoryBytes: number
   processes: number
   cpuQuotaUs: number
@@ -18,7 +18,7 @@ export interface CgroupLimits {
 }
 
 /** The groups of one stack. A group is named by its slot. */
-export interface Cgroups {
+export type Cgroups = {
   version: 1 | 2
   /** Throws when the group is there already: something might live in it. */
   create(slot: number, limits: CgroupLimits): void

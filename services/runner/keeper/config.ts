@@ -5,7 +5,7 @@ import { MAX_SLOTS } from '../sandbox/sandbox-limits.ts'
 import { type DriverName, driverNames } from './driver.ts'
 import type { SlotOwners } from './slots.ts'
 
-export interface KeeperConfig {
+export type KeeperConfig = {
   logLevel: 'debug' | 'info' | 'warn' | 'error' | 'silent'
   socket: string
   driver: DriverName

@@ -11,7 +11,7 @@ import type { Driver, DriverOptions, SandboxEnding, StartedSandbox } from './dri
 import { probeDocker } from './probe.ts'
 import type { SlotOwners } from './slots.ts'
 
-interface Parts {
+type Parts = {
   engine: DockerEngine
   /** Names this stack's containers and image; no other stack has it. */
   stack: string
@@ -175,7 +175,7 @@ async function removeLate({ engine, log }: Parts, id: string): Promise<void> {
   )
 }
 
-interface GuestProcess {
+type GuestProcess = {
   pid: number
   /** False where it is not to be seen from here, or gone. */
   kill(): boolean

@@ -1,7 +1,7 @@
 /** The few calls of a Docker engine that the driver makes, over the engine's unix socket. */
 import { z } from 'zod'
 
-export interface EngineInfo {
+export type EngineInfo = {
   version: string
   linux: boolean
   runtimes: string[]
@@ -11,7 +11,7 @@ export interface EngineInfo {
   rootless: boolean
 }
 
-export interface ContainerState {
+export type ContainerState = {
   running: boolean
   /** 0 once it has ended. */
   pid: number
@@ -23,7 +23,7 @@ export interface ContainerState {
   error: string
 }
 
-export interface DockerEngine {
+export type DockerEngine = {
   /** For people: where it is. */
   readonly address: string
   info(): Promise<EngineInfo>

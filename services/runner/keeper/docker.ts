@@ -10,7 +10,7 @@ import {
 import { currentArchitecture, stageOneProfile } from '../sandbox/seccomp.ts'
 import type { ContainerSpec } from './docker-engine.ts'
 
-export interface ContainerLaunch {
+export type ContainerLaunch = {
   image: string
   sandboxClass: SandboxClass
   /** uid and gid of the slot. */

@@ -7,7 +7,7 @@ import type { Rootfs } from './rootfs.ts'
 export const driverNames = ['bwrap', 'docker'] as const
 export type DriverName = (typeof driverNames)[number]
 
-export interface Driver {
+export type Driver = {
   readonly name: DriverName
   /** A slot in which nothing runs. Rejects with a sentence for people; nothing of a failed start stays then. */
   start(slot: number, sandboxClass: SandboxClass): Promise<StartedSandbox>
@@ -15,7 +15,7 @@ export interface Driver {
   close(): Promise<void>
 }
 
-export interface StartedSandbox {
+export type StartedSandbox = {
   /** Of its outermost process; tells two sandboxes of one slot apart. */
   pid: number
   kill(): void
@@ -23,7 +23,7 @@ export interface StartedSandbox {
   gone: Promise<SandboxEnding>
 }
 
-export interface SandboxEnding {
+export type SandboxEnding = {
   /** By whom: the kernel for memory, a signal, or itself. */
   reason: 'oom' | 'killed' | 'exited'
   /** For the operator's log; may hold tenant's text. */
@@ -31,7 +31,7 @@ export interface SandboxEnding {
   memoryPeakBytes?: number
 }
 
-export interface DriverOptions {
+export type DriverOptions = {
   config: KeeperConfig
   /** Only called when no sandbox runs. */
   makeRootfs: () => Promise<Rootfs>

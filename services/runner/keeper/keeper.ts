@@ -14,19 +14,19 @@ import type { SandboxClass } from '../sandbox/sandbox-limits.ts'
 import type { Driver, StartedSandbox } from './driver.ts'
 import type { SlotOwners } from './slots.ts'
 
-export interface KeeperOptions {
+export type KeeperOptions = {
   socket: string
   owners: SlotOwners
   driver: Driver
   log: Log
 }
 
-export interface Keeper {
+export type Keeper = {
   /** Ends the listener and every sandbox. */
   stop(): Promise<void>
 }
 
-interface Running {
+type Running = {
   slot: number
   class: SandboxClass
   /** Undefined while it starts. */

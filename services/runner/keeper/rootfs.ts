@@ -15,7 +15,7 @@ import { dirname, join } from 'node:path'
 import { sandboxPaths } from '../sandbox/sandbox-limits.ts'
 import { currentArchitecture, stageOne } from '../sandbox/seccomp.ts'
 
-export interface Rootfs {
+export type Rootfs = {
   path: string
   /** The stage-one filter beside it. */
   seccompFile: string

@@ -2,7 +2,7 @@
 import { chmodSync, chownSync, mkdirSync } from 'node:fs'
 import { SLOT_DIRECTORY_MODE, slotDirectory } from '../sandbox/sandbox-limits.ts'
 
-export interface SlotOwners {
+export type SlotOwners = {
   slotsDir: string
   slots: number
   /** uid = gid of slot 0; slot n has this plus n. */

@@ -8,7 +8,7 @@ import { sweepContainers } from './docker-driver.ts'
 import { dockerEngine } from './docker-engine.ts'
 import { type DriverName, driverNames } from './driver.ts'
 
-export interface TestKeeperProcess {
+export type TestKeeperProcess = {
   readonly process: Subprocess
   driver: DriverName
   runDirectory: string

@@ -16,7 +16,7 @@ import {
 import type { DriverName } from './driver.ts'
 import { startKeeperProcess, type TestKeeperProcess } from './testing-process.ts'
 
-export interface TestFetch {
+export type TestFetch = {
   call: number
   method: string
   url: string
@@ -30,14 +30,14 @@ export type TestUpstream = (
   | { failed: { code: string; message: string } }
   | Promise<never>
 
-export interface TestStack extends TestKeeperProcess {
+export type TestStack = TestKeeperProcess & {
   link: KeeperLink
   sandbox(slot: number, options?: Omit<TestSandboxOptions, 'slot' | 'more'>): Promise<Sandbox>
   /** Starts a keeper again with the same folders; resolves when the link is connected to it. */
   restartKeeper(): Promise<void>
 }
 
-export interface TestAnswer {
+export type TestAnswer = {
   outcome: { code: 'ok' } | { code: string; message: string }
   /** The result, parsed. */
   result: {
@@ -114,7 +114,7 @@ function moduleOf(tools: Record<string, string>): Uint8Array {
   return new TextEncoder().encode(`export const tools = {\n${entries.join(',\n')}\n}\n`)
 }
 
-export interface TestTool {
+export type TestTool = {
   name: string
   inputSchema: Record<string, unknown>
   operation?: unknown
@@ -142,7 +142,7 @@ export function loadTools(
   })
 }
 
-export interface TestSandboxOptions {
+export type TestSandboxOptions = {
   class?: SandboxClass
   upstream?: TestUpstream
   times?: NonNullable<SandboxOptions['times']>

@@ -2,7 +2,7 @@
 import { type DriverName, driverNames } from './driver.ts'
 import { callTool, loadTools, startTestStack } from './testing.ts'
 
-export interface SandboxTimings {
+export type SandboxTimings = {
   rounds: number
   /** Medians, milliseconds. */
   startToPooledMs: number

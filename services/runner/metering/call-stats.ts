@@ -12,7 +12,7 @@ const MAX_READS = 4
 const MAX_READS_PER_ORG = 2
 const RETRY_AFTER_SECONDS = 1
 
-export interface CallStats {
+export type CallStats = {
   from: Date
   to: Date
   total: CallSums

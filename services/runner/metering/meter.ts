@@ -8,7 +8,7 @@ import { bucketOf, emptyLatency, type Latency } from './latency.ts'
 export type CallEnding = 'answered' | 'refused' | 'overdue' | 'cancelled' | 'failed'
 
 /** Counts of one tool of one version in one hour. */
-export interface CallRollup {
+export type CallRollup = {
   serverId: string
   orgId: string
   version: number
@@ -27,7 +27,7 @@ export interface CallRollup {
 }
 
 /** One call that has ended. */
-export interface EndedCall {
+export type EndedCall = {
   ending: CallEnding
   ms: number
   bytesIn: number
@@ -35,14 +35,14 @@ export interface EndedCall {
 }
 
 /** Since the process started, of all servers together. */
-export interface MeterTotals {
+export type MeterTotals = {
   endings: Record<CallEnding, { latency: Latency; msSum: number }>
   verdicts: Record<Verdict['verdict'], number>
   bytesIn: number
   bytesOut: number
 }
 
-export interface Meter {
+export type Meter = {
   /** Counts a call that has ended: the hot path. */
   count(deployment: ServingDeployment, tool: string, call: EndedCall): void
   /** Counts what the gateway found: an error of an answered call, or a call that it turned away itself. */

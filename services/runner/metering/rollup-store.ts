@@ -62,7 +62,7 @@ function orderOf(row: { serverId: string; hour: string; tool: string; version: n
 }
 
 /** What one question asks for; the organisation is part of it. */
-export interface RollupSpan {
+export type RollupSpan = {
   serverId: string
   orgId: string
   from: Date
@@ -73,7 +73,7 @@ export interface RollupSpan {
   tool: string
 }
 
-export interface CallSums {
+export type CallSums = {
   calls: number
   toolErrors: number
   refused: number
@@ -85,7 +85,7 @@ export interface CallSums {
   latency: Latency
 }
 
-export interface RollupSums {
+export type RollupSums = {
   /** By tool. */
   tools: Map<string, CallSums>
   /** By start of the interval, in milliseconds since 1970, oldest first. */
@@ -124,7 +124,7 @@ export async function sumRollups(sql: Querying, span: RollupSpan): Promise<Rollu
   return sums
 }
 
-export interface OrgMonth {
+export type OrgMonth = {
   calls: number
   refused: number
   bytesIn: number
@@ -166,7 +166,7 @@ export async function purgeRollups(sql: Querying): Promise<boolean> {
   return deleted.count === PURGE_ROWS
 }
 
-interface SumRow {
+type SumRow = {
   tool: string | null
   point: Date | null
   calls: string

@@ -3,14 +3,14 @@ import { errorFrom } from '@bmm/lib/errors'
 import type { Log } from '@bmm/lib/log'
 import type { CallRollup, Meter } from './meter.ts'
 
-export interface RollupStore {
+export type RollupStore = {
   /** Adds the counts, unless this flush of this process was added before. */
   add(flush: RollupFlush): Promise<void>
   /** Deletes old rows; answers whether there may be more. */
   purge(): Promise<boolean>
 }
 
-export interface RollupFlush {
+export type RollupFlush = {
   processId: string
   /** Rises with each flush of the process. */
   flush: number
@@ -20,7 +20,7 @@ export interface RollupFlush {
 /** Of a deleted server only its organisation's month remembers anything. */
 export type StoredRollup = CallRollup & { isServerDeleted: boolean }
 
-export interface Rollups extends AsyncDisposable {
+export type Rollups = AsyncDisposable & {
   /** Stores what was counted up to now. Never rejects: what cannot be stored is kept and tried again. */
   flush(): Promise<void>
 }

@@ -12,7 +12,7 @@ import type { ReadStats } from './call-stats.ts'
 import { quantileMs } from './latency.ts'
 import type { CallSums, OrgMonth } from './rollup-store.ts'
 
-export interface StatsServiceOptions {
+export type StatsServiceOptions = {
   /** Throws `server_not_found` where the server is not this organisation's. */
   requireServer: (serverId: string, orgId: string) => void
   /** What was counted up to now is stored first. */

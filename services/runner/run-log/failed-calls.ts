@@ -6,7 +6,7 @@ const MAX_LINES_PER_MINUTE = 60
 const MINUTE_MS = 60_000
 const MAX_SERVERS = 10_000
 
-export interface FailedCall {
+export type FailedCall = {
   tool: string
   requestId: string
   /** A sentence that says how it failed. */

@@ -12,12 +12,12 @@ const MAX_FOLLOWERS_PER_ORG = 20
 const MAX_FOLLOWERS = 500
 
 /** Whose lines. */
-export interface RunLinesPlace {
+export type RunLinesPlace = {
   serverId: string
   orgId: string
 }
 
-export interface RunLines {
+export type RunLines = {
   /** Lines after the cursor, or the newest ones when it is 0; newest last. */
   list(place: RunLinesPlace, afterSeq: bigint, limit: number): Promise<StoredRunLine[]>
   /** Lines after the cursor until the signal aborts. Throws `too_many_followers`. */

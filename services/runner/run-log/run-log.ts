@@ -2,7 +2,7 @@
 import { errorFrom } from '@bmm/lib/errors'
 import type { Log } from '@bmm/lib/log'
 
-export interface RunLine {
+export type RunLine = {
   serverId: string
   orgId: string
   at: Date
@@ -15,13 +15,13 @@ export interface RunLine {
   requestId: string
 }
 
-export interface RunLogStore {
+export type RunLogStore = {
   append(lines: RunLine[]): Promise<void>
   /** Keeps the newest lines of a server only. */
   trim(serverId: string): Promise<void>
 }
 
-export interface RunLog extends AsyncDisposable {
+export type RunLog = AsyncDisposable & {
   /** Never waits: a server that logs faster than Postgres stores loses lines, and one line says how many. */
   write(line: RunLine): void
   /** Called after lines of this server were stored; returns the way to stop. */

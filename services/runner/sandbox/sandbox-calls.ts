@@ -15,7 +15,7 @@ import { z } from 'zod'
 import type { SandboxFailureCode } from '../calls/call-failure.ts'
 
 /** Where the answer of a call goes. Exactly one of `end` and `fail` is called, and nothing after it. */
-export interface CallSink {
+export type CallSink = {
   /** The span of the call in its sandbox, where it is traced: what the call sends out belongs to it. */
   readonly trace?: string
   /** Bytes of the result, in order; a view that is valid during the call only. */
@@ -27,7 +27,7 @@ export interface CallSink {
   log(line: string): void
 }
 
-export interface SandboxCalls {
+export type SandboxCalls = {
   start(header: { tool: string; timeoutMs: number }, args: Uint8Array, sink: CallSink): number
   cancel(call: number): void
   isInFlight(call: number): boolean
@@ -37,7 +37,7 @@ export interface SandboxCalls {
   failAll(message: string): void
 }
 
-interface Call extends Expiring {
+type Call = Expiring & {
   sink: CallSink
   /** A cancelled call stays known until its answer, so that the answer is no fault. */
   cancelled: boolean

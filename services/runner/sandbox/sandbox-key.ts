@@ -1,7 +1,7 @@
 /** The sandbox key: calls share a process only when server, epoch (so version) and user are the same. */
 
 /** Parts of a key. A new epoch is a new key, so a sandbox never outlives the statement that it was started under. */
-export interface SandboxKeyParts {
+export type SandboxKeyParts = {
   serverId: string
   epoch: number
   userId: string

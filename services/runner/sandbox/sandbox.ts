@@ -30,7 +30,7 @@ export type SandboxEndCode =
   | 'oom'
   | 'exited'
 
-export interface SandboxEnd {
+export type SandboxEnd = {
   code: SandboxEndCode
   /** A sentence for the person whose call it was. */
   message: string
@@ -39,12 +39,12 @@ export interface SandboxEnd {
 }
 
 /** What the keeper says about the end of a slot's processes. */
-export interface SlotExit {
+export type SlotExit = {
   reason: 'oom' | 'killed' | 'exited'
   detail: string
 }
 
-export interface SandboxOptions {
+export type SandboxOptions = {
   slot: number
   sandboxClass: SandboxClass
   slotsDir: string
@@ -63,7 +63,7 @@ export interface SandboxOptions {
   times?: Partial<SandboxTimes>
 }
 
-export interface SandboxTimes {
+export type SandboxTimes = {
   /** From the keeper's start to the sealed guest. */
   startMs: number
   loadMs: number
@@ -73,7 +73,7 @@ export interface SandboxTimes {
   graceMs: number
 }
 
-export interface Sandbox {
+export type Sandbox = {
   readonly slot: number
   /** The token that the broker expects of this sandbox, for the assignment. */
   readonly egressToken: string

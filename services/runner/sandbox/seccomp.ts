@@ -83,7 +83,7 @@ export function stageOne(architecture: Architecture): Uint8Array {
   return assemble(program)
 }
 
-export interface SeccompProfile {
+export type SeccompProfile = {
   defaultAction: 'SCMP_ACT_ERRNO'
   architectures: string[]
   syscalls: {
