@@ -125,7 +125,8 @@ export async function openBroker(options: BrokerOptions): Promise<Broker> {
           if (!inFlight) throw noCallInFlight()
           const send = () => outgoing.send(ask, assignment, { signal, reserve })
           const { tracing } = options
-          return tracing && isTraceparent(trace) ? traced(tracing, trace, ask, send) : send()
+          if (tracing === undefined || !isTraceparent(trace)) return send()
+          return traced(tracing, trace, ask, assignment.contract, send)
         }),
       )
       answered++

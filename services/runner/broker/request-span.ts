@@ -1,25 +1,32 @@
-/** The span of one request to the outside: method, host and outcome, never its path, headers or body. */
+/** The span of one request to the outside: method, confirmed host and outcome, never its path, headers or body. */
 import type { EgressAnswer } from '@bmm/lib/egress'
 import { errorFrom } from '@bmm/lib/errors'
 import type { Tracing } from '@bmm/lib/tracing'
+import type { Contract } from './contract.ts'
 import { type Ask, FetchFailure } from './outgoing.ts'
 
 /** What HTTP names; a method of the code's own making is not repeated. */
 const methods = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'])
 
-/** Sends a request as a part of the call's trace. */
+/**
+ * Sends a request as a part of the call's trace. Only a host that was confirmed is named: another is text of the code's
+ * own, which may hold its users' arguments, or be a new one each time.
+ */
 export async function traced(
   tracing: Tracing,
   parent: string,
   { method, url }: Ask,
+  { rules }: Pick<Contract, 'rules'>,
   send: () => Promise<EgressAnswer>,
 ): Promise<EgressAnswer> {
   const known = methods.has(method.toUpperCase()) ? method.toUpperCase() : '_OTHER'
+  const asked = URL.parse(url)
+  const isConfirmed = asked !== null && rules.has(asked.origin)
   const span = tracing.continue(known, parent, {
     kind: 'client',
     attributes: {
       'http.request.method': known,
-      'server.address': URL.parse(url)?.hostname ?? '',
+      ...(isConfirmed ? { 'server.address': asked.hostname } : {}),
     },
   })
   try {
