@@ -1,6 +1,5 @@
 /** Loading a server's tools and answering its calls: the guest's end of the runner leg. */
 import { createDeadlines, type Deadline, type Expiring } from '@bmm/lib/deadlines'
-import type { FrameConnection } from '@bmm/lib/frame-connection'
 import {
   callIds,
   FRAME,
@@ -15,6 +14,7 @@ import type { OperationSpec } from '@bmm/spec/server-spec'
 import { type CallLink, createContext, runOperation, type ToolContext } from './context.ts'
 import type { Egress } from './egress.ts'
 import { type InputCheck, inputCheck } from './input.ts'
+import type { FrameLink } from './link.ts'
 import { errorText, markResult, messageOf, resultText } from './result.ts'
 
 const MAX_LOAD_MESSAGE = 2_000
@@ -56,7 +56,7 @@ class ActiveCall implements CallLink, Expiring {
 
   constructor(
     readonly call: number,
-    readonly connection: FrameConnection,
+    readonly connection: FrameLink,
     readonly egress: Egress,
     whenOver: (call: ActiveCall) => void,
   ) {
@@ -123,7 +123,7 @@ export const callFrames: readonly FrameType[] = [
 ]
 
 export type Calls = {
-  onFrame(frame: Frame, connection: FrameConnection): void
+  onFrame(frame: Frame, connection: FrameLink): void
   /** A line for the log of the call that started last; nothing when none is running. */
   log(line: string): void
 }
@@ -135,7 +135,7 @@ export function createCalls(egress: Egress): Calls {
   const load = loader()
   let tools: Map<string, LoadedTool> | undefined
 
-  async function finishLoad(connection: FrameConnection, call: number): Promise<void> {
+  async function finishLoad(connection: FrameLink, call: number): Promise<void> {
     try {
       tools = await load.finish()
       connection.sendControl(FRAME.LOADED, call, { tools: [...tools.keys()] })
@@ -151,7 +151,7 @@ export function createCalls(egress: Egress): Calls {
   }
 
   /** The frame is a view that ends with this turn, so all of it is read at once. */
-  function begin(frame: Frame, connection: FrameConnection): void {
+  function begin(frame: Frame, connection: FrameLink): void {
     const { header, args } = parseCall(frame.payload)
     const { tool: name, timeoutMs } = header as { tool: string; timeoutMs: number }
     const call = new ActiveCall(frame.call, connection, egress, forget)

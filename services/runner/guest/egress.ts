@@ -1,7 +1,7 @@
 /** The guest's end of the broker leg: requests leave as frames, answers come back whole. */
-import type { FrameConnection } from '@bmm/lib/frame-connection'
 import { callIds, FRAME, type Frame, type FrameType, parseControl } from '@bmm/lib/frames'
 import type { UpstreamResponse } from './answer.ts'
+import type { FrameLink } from './link.ts'
 import type { OutgoingRequest } from './request.ts'
 
 /** The largest body of a request or an answer. */
@@ -38,7 +38,7 @@ export const egressFrames: readonly FrameType[] = [
 ]
 
 /** `onFrame` takes every frame of the broker leg. */
-export function createEgress(connection: () => FrameConnection): Egress & {
+export function createEgress(connection: () => FrameLink): Egress & {
   onFrame(frame: Frame): void
 } {
   const pending = new Map<number, Pending>()
@@ -84,7 +84,7 @@ export function createEgress(connection: () => FrameConnection): Egress & {
 }
 
 function sendRequest(
-  connection: FrameConnection,
+  connection: FrameLink,
   id: number,
   call: number,
   request: OutgoingRequest,
