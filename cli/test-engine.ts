@@ -27,12 +27,22 @@ const programs = { names: ['dockerd'], debian: 'docker.io', purpose: 'tests of t
 
 export type TestEngine = AsyncDisposable & { socket: string }
 
+/** Where tests run sandboxes by Docker, too: folders and files of the checkout. */
+export const engineTests: readonly string[] = [
+  'services/runner/keeper',
+  'services/runner/limits.test.ts',
+  'services/runner/main.test.ts',
+  'services/runner/runner.test.ts',
+  'services/runner/sandbox',
+  'tests/docker.journey.test.ts',
+  'tests/hostile',
+  'tests/walk.journey.test.ts',
+]
+
 /** Whether a test file runs sandboxes by Docker. */
 export function needsEngine(files: readonly string[]): boolean {
   return files.some((file) =>
-    /\b(testDrivers|describeByDriver|stackDrivers|testDockerSocket|BMM_TEST_DOCKER_SOCKET)\b/.test(
-      readFileSync(join(checkout, file), 'utf8'),
-    ),
+    engineTests.some((place) => file === place || file.startsWith(`${place}/`)),
   )
 }
 
