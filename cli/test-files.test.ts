@@ -1,6 +1,10 @@
-import { describe, expect, test } from 'bun:test'
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, relative } from 'node:path'
+import { checkout } from './config.ts'
 import { CommandFault } from './fault.ts'
-import { findTestFiles, resultOf } from './test-files.ts'
+import { findTestFiles, resultOf, runTestFile } from './test-files.ts'
 
 const junit = (tests: number, failures: number, skipped: number) =>
   `<?xml version="1.0"?>\n<testsuites name="bun test" tests="${tests}" assertions="9" failures="${failures}" skipped="${skipped}" time="0.1">`
@@ -16,6 +20,31 @@ describe('what came out of a file', () => {
   ])('%s', (_name, code, report, passed, failed) => {
     expect(resultOf(code, report)).toEqual({ passed, failed })
   })
+})
+
+describe('a file that does not end', () => {
+  let folder: string
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), 'bmm-hanging-'))
+  })
+  afterAll(() => rmSync(folder, { recursive: true }))
+
+  test('is killed after a silence, counts as failed, and its output is shown', async () => {
+    const fixture = join(folder, 'hangs.test.ts')
+    writeFileSync(
+      fixture,
+      `import { expect, test } from 'bun:test'
+      test('passes', () => { console.log('said before'); expect(1).toBe(1) })
+      test('hangs', () => { Bun.sleepSync(120_000) })`,
+    )
+    const file = relative(checkout, fixture)
+    const env = { PATH: Bun.env.PATH ?? '' }
+    const result = await runTestFile(file, folder, env, 4_000)
+    expect([result.failed, result.elapsedMs < 60_000]).toEqual([1, true])
+    expect(result.output).toContain('said before')
+    expect(result.output).toContain('(pass) passes')
+    expect(result.output).toEndWith(`${file} hung: after 4 s without another line it was killed.\n`)
+  }, 90_000)
 })
 
 describe('which files', () => {

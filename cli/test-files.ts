@@ -4,7 +4,11 @@ import { join } from 'node:path'
 import { checkout } from './config.ts'
 import { misused } from './fault.ts'
 
-const FILE_TIMEOUT_MS = 15 * 60_000
+const FILE_TIMEOUT_MS = 10 * 60_000
+/** Above the 5 minutes that the slowest test may take: Bun prints each result, and ends no test that blocks its event loop. */
+const SILENCE_MS = 6 * 60_000
+/** For what a file started and left in a session of its own: it holds the output open. */
+const OUTPUT_PATIENCE_MS = 5_000
 /** For one test that names no time of its own: a loaded machine is slow, not broken. */
 const TEST_TIMEOUT_MS = 60_000
 
@@ -49,10 +53,12 @@ export async function runTestFiles(
   await Promise.all(Array.from({ length: options.atATime }, worker))
 }
 
-async function runTestFile(
+/** One file in a process of its own; `silenceMs` is shorter in tests. */
+export async function runTestFile(
   file: string,
   folder: string,
   env: Record<string, string>,
+  silenceMs = SILENCE_MS,
 ): Promise<FileResult> {
   const startedAt = performance.now()
   const report = join(folder, `${file.replaceAll('/', '-')}.xml`)
@@ -65,25 +71,48 @@ async function runTestFile(
     // A session of its own, so that all that the file started can be ended with it.
     { cwd: checkout, env, stdio: ['ignore', 'pipe', 'pipe'], detached: true },
   )
-  let timedOut = false
-  const timer = setTimeout(() => {
-    timedOut = true
-    killGroup(child.pid)
-  }, FILE_TIMEOUT_MS)
+  const hung = Promise.withResolvers<string>()
+  const hang = (ms: number, why: string) =>
+    setTimeout(() => hung.resolve(`after ${ms / 1_000} s ${why}`), ms)
+  const whole = hang(FILE_TIMEOUT_MS, 'in all')
+  let silence: ReturnType<typeof hang> | undefined
+  let isOver = false
+  const onOutput = () => {
+    clearTimeout(silence)
+    if (!isOver) silence = hang(silenceMs, 'without another line')
+  }
+  onOutput()
+  const output = collect([child.stdout, child.stderr], onOutput)
   // The output ends only when everything that inherited it has ended: so the exit decides.
-  const printed = Promise.all([
-    new Response(child.stdout).text(),
-    new Response(child.stderr).text(),
-  ])
-  const code = await child.exited
-  clearTimeout(timer)
+  const ended = await Promise.race([child.exited, hung.promise])
+  isOver = true
+  clearTimeout(whole)
+  clearTimeout(silence)
   killGroup(child.pid)
-  const output = (await printed).join('').replace(/^bun test v.*\n/m, '')
+  const code = await child.exited
+  await Promise.race([output.end, Bun.sleep(OUTPUT_PATIENCE_MS)])
   const counts = resultOf(code, existsSync(report) ? readFileSync(report, 'utf8') : undefined)
   rmSync(report, { force: true })
   const elapsedMs = performance.now() - startedAt
-  const why = timedOut ? `\nkilled after ${FILE_TIMEOUT_MS / 60_000} minutes\n` : ''
-  return { file, ...counts, elapsedMs, output: output + why }
+  const why = typeof ended === 'string' ? `\n${file} hung: ${ended} it was killed.\n` : ''
+  return { file, ...counts, elapsedMs, output: output.text() + why }
+}
+
+/** Reads what is printed, and tells that there is more each time. */
+function collect(
+  streams: readonly ReadableStream<Uint8Array>[],
+  onMore: () => void,
+): { text(): string; end: Promise<unknown> } {
+  const texts = streams.map(() => '')
+  const reading = streams.map(async (stream, index) => {
+    const decoder = new TextDecoder()
+    for await (const chunk of stream) {
+      texts[index] += decoder.decode(chunk, { stream: true })
+      onMore()
+    }
+  })
+  const text = () => texts.join('').replace(/^bun test v.*\n/m, '')
+  return { text, end: Promise.all(reading) }
 }
 
 /**
