@@ -50,6 +50,23 @@ describe('sessions', () => {
     })
   })
 
+  test('me says for whom a service token acts, with any scope, and nothing to an unknown one', async () => {
+    const program = world.programs.make(['tools:call'])
+    const by = (value: string) => ({ headers: { authorization: `Bearer ${value}` } })
+    expect(await answer('/v1/me', by(program.value))).toEqual({
+      status: 200,
+      user: { id: program.user.userId, email: 'ada@example.com' },
+      org: { id: program.user.orgId, name: 'Ada' },
+      role: program.user.role,
+      token: { id: program.tokenId, name: 'ci', scopes: ['tools:call'], expiresAt: atText },
+    })
+    expect(await answer('/v1/me', by(`bmm_${'x'.repeat(49)}`))).toMatchObject({
+      status: 401,
+      code: 'token_invalid',
+    })
+    expect(await answer('/v1/tokens', by(program.value))).toMatchObject({ code: 'session_needed' })
+  })
+
   test('sessions are listed and ended by who is signed in, and by no service token', async () => {
     const own = { id: 'ses_1', userAgent: 'a browser', current: true }
     const times = { createdAt: atText, expiresAt: atText }

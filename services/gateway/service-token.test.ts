@@ -36,6 +36,7 @@ function world(limits: { strangers?: number; rate?: number } = {}) {
           userToken: `user ${state.exchanges} ${confirmDigest ?? ''}`.trim(),
           expiresAt: timestampFromMs(state.now + state.livesMs),
           ...{ tokenId: 'tok_1', userId: 'usr_1', orgId: 'org_1', scopes: ['servers:read'] },
+          ...{ userEmail: 'ada@example.com', orgName: 'Ada', role: 'owner', tokenName: 'ci' },
         }
       },
     },

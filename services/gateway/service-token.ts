@@ -4,7 +4,7 @@ import { limited, unauthenticated, unavailable } from '@bmm/lib/errors'
 import { requireScope } from '@bmm/lib/rpc-rules'
 import type { ServiceTokenService } from '@bmm/proto/auth/v1/service_token_service'
 import type { Permission } from '@bmm/proto/v1/options'
-import { timestampMs } from '@bufbuild/protobuf/wkt'
+import { type Timestamp, timestampMs } from '@bufbuild/protobuf/wkt'
 import { type Client, Code, ConnectError } from '@connectrpc/connect'
 import { type Audience, audienceServices } from './audience.ts'
 import type { RateLimiter } from './rate-limit.ts'
@@ -22,6 +22,8 @@ export type Program = {
   userId: string
   orgId: string
   scopes: readonly string[]
+  /** What whoever holds the token may know of it. */
+  about: { email: string; orgName: string; role: string; name: string; expiresAtMs: number }
   /** For the audiences that were asked for. */
   userToken: string
   /** Milliseconds since 1970; of the user token, which never outlives the service token. */
@@ -74,8 +76,12 @@ export function serviceTokens(options: ServiceTokensOptions): ServiceTokens {
       audiences: audiences.map((audience) => audienceServices[audience]),
     })
     const { tokenId, userId, orgId, scopes, userToken, expiresAt } = answer
-    const expiresAtMs = expiresAt === undefined ? 0 : timestampMs(expiresAt)
-    return { tokenId, userId, orgId, scopes, userToken, expiresAtMs }
+    const millis = (time: Timestamp | undefined) => (time === undefined ? 0 : timestampMs(time))
+    const about = {
+      ...{ email: answer.userEmail, orgName: answer.orgName, role: answer.role },
+      ...{ name: answer.tokenName, expiresAtMs: millis(answer.tokenExpiresAt) },
+    }
+    return { tokenId, userId, orgId, scopes, about, userToken, expiresAtMs: millis(expiresAt) }
   }
 
   /** One question a token at a time, however many of its calls wait for the answer. */

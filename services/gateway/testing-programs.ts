@@ -54,7 +54,11 @@ export function standInPrograms(identities: TestIdentities): StandInPrograms {
             },
           )
           const { userId, orgId } = user
-          return { userToken, expiresAt: expiresAt(), tokenId, userId, orgId, scopes }
+          return {
+            ...{ userToken, expiresAt: expiresAt(), tokenId, userId, orgId, scopes },
+            ...{ userEmail: 'ada@example.com', orgName: 'Ada', role: user.role, tokenName: 'ci' },
+            tokenExpiresAt: timestampFromMs(Date.UTC(2026, 10, 22, 1, 2, 3, 4)),
+          }
         },
         createServiceToken(request) {
           asked.created.push(request)

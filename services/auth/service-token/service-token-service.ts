@@ -113,7 +113,9 @@ async function exchange(
     userToken: minted.token,
     expiresAt: timestampFromDate(minted.expiresAt),
     tokenId: id,
-    ...{ userId, orgId, scopes },
+    ...{ userId, orgId, scopes, role },
+    ...{ userEmail: token.email, orgName: token.orgName, tokenName: token.name },
+    tokenExpiresAt: timestampFromDate(expiresAt),
   }
 }
 

@@ -46,18 +46,21 @@ export async function listServiceTokens(
     order by t.id desc limit ${limit}`
 }
 
+type KnownToken = ServiceToken & { role: string; orgName: string }
+
 /** The live token behind a value, with the role that its person has now; undefined when there is none. */
 export async function findServiceToken(
   sql: Querying,
   tokenHash: Buffer,
   now: Date,
-): Promise<(ServiceToken & { role: string }) | undefined> {
-  const [row] = await sql<(ServiceToken & { role: string })[]>`
+): Promise<KnownToken | undefined> {
+  const [row] = await sql<KnownToken[]>`
     select t.id, t.org_id as "orgId", t.user_id as "userId", u.email, t.name, t.scopes,
       t.created_at as "createdAt", t.expires_at as "expiresAt", t.last_used_at as "lastUsedAt",
-      m.role
+      m.role, o.name as "orgName"
     from service_tokens t
     join users u on u.id = t.user_id
+    join orgs o on o.id = t.org_id
     join members m on m.org_id = t.org_id and m.user_id = t.user_id
     where t.token_hash = ${tokenHash} and t.revoked_at is null and t.expires_at > ${now}`
   return row

@@ -10,7 +10,7 @@ import type { Arrivals } from '../arrival.ts'
 import { type Audience, audienceServices } from '../audience.ts'
 import { problem } from '../problem.ts'
 import type { RateLimiter } from '../rate-limit.ts'
-import type { ServiceTokens } from '../service-token.ts'
+import type { Program, ServiceTokens } from '../service-token.ts'
 import { originFault, type SessionSource, sessionOf } from '../session-cookie.ts'
 
 export type PeopleOptions = {
@@ -36,6 +36,8 @@ export type People = {
   as(request: Request, audiences: Audience[], purpose?: Purpose): Promise<CallOptions>
   /** The same, and who it is. */
   known(request: Request, audiences: Audience[], purpose?: Purpose): Promise<KnownPerson>
+  /** The program whose service token the request carries, with whatever scopes; undefined for a person. */
+  program(request: Request): Promise<Program | undefined>
   /** The session of the request. */
   session(request: Request): Promise<Session>
   /** The session token, after the Origin was checked. Throws `session_missing`, `session_needed` or `origin_refused`. */
@@ -112,6 +114,11 @@ export function openPeople(options: PeopleOptions): People {
   return {
     token,
     known,
+    async program(request) {
+      const source = sourceOf(request)
+      if (source.kind !== 'service_token') return undefined
+      return program(request, source.token, [], { permissions: [] })
+    },
     as: async (request, audiences, purpose) => (await known(request, audiences, purpose)).as,
     async session(request) {
       const { session } = await signedIn(request, () =>

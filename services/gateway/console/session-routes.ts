@@ -7,6 +7,7 @@ import { z } from 'zod'
 import { type Arrivals, userAgentOf } from '../arrival.ts'
 import { problem } from '../problem.ts'
 import { admitVisitor, type RateLimiter } from '../rate-limit.ts'
+import type { Program } from '../service-token.ts'
 import { expiredSessionCookie, originFault } from '../session-cookie.ts'
 import { present, timeText } from './answer.ts'
 import { jsonBody } from './json-body.ts'
@@ -22,6 +23,13 @@ export type SessionRoutesOptions = {
 }
 
 const userAnswer = z.object({ id: z.string(), email: z.string() }).meta({ id: 'User' })
+
+const programAnswer = z.object({
+  id: z.string(),
+  name: z.string().describe('What it is for.'),
+  scopes: z.array(z.string()),
+  expiresAt: z.iso.datetime({ precision: 3 }),
+})
 
 const sessionAnswer = z.object({
   id: z.string(),
@@ -126,6 +134,8 @@ export function sessionRoutes(options: SessionRoutesOptions) {
     .get(
       '/me',
       async ({ request }) => {
+        const program = await people.program(request)
+        if (program !== undefined) return programJson(program)
         const session = await people.session(request)
         const { user, org } = { user: present(session.user), org: present(session.org) }
         return {
@@ -141,12 +151,34 @@ export function sessionRoutes(options: SessionRoutesOptions) {
             user: userAnswer,
             org: z.object({ id: z.string(), name: z.string() }),
             role: z.string(),
-            session: z.object({ id: z.string(), expiresAt: z.iso.datetime({ precision: 3 }) }),
+            session: z
+              .object({ id: z.string(), expiresAt: z.iso.datetime({ precision: 3 }) })
+              .optional()
+              .describe('Of a person.'),
+            token: programAnswer.optional().describe('Of a program, with any scope.'),
           }),
         },
-        detail: { summary: 'Who is signed in', tags: ['session'] },
+        detail: {
+          summary: 'Who is signed in, or for whom the service token acts',
+          tags: ['session'],
+        },
       },
     )
+}
+
+function programJson({ tokenId, userId, orgId, scopes, about }: Program) {
+  const { email, orgName, role, name, expiresAtMs } = about
+  return {
+    user: { id: userId, email },
+    org: { id: orgId, name: orgName },
+    role,
+    token: {
+      id: tokenId,
+      name,
+      scopes: [...scopes],
+      expiresAt: new Date(expiresAtMs).toISOString(),
+    },
+  }
 }
 
 function admit(request: Request, options: SessionRoutesOptions): void {
