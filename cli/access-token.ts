@@ -103,7 +103,9 @@ async function approve(authorize: URL, { gateway, session }: SignedIn): Promise<
 function callbackOf(location: string): URL {
   const url = new URL(location, REDIRECT_URI)
   if (url.pathname === '/login') {
-    throw failed('session_invalid', 'The session has ended: ./bmm login --email YOU@EXAMPLE.COM')
+    throw failed('session_invalid', 'The session has ended.', {
+      next: 'login --email YOU@EXAMPLE.COM',
+    })
   }
   const error = url.searchParams.get('error')
   if (error === null) return url

@@ -9,6 +9,9 @@ const TIMEOUT_MS = 90_000
 const NEXT: Record<string, string> = {
   server_not_found: 'servers list',
   credential_unknown: 'credentials list SERVER',
+  secret_not_found: 'credentials list SERVER',
+  token_not_found: 'tokens list',
+  no_such_session: 'sessions list',
 }
 
 export const serverSchema = z.object({
@@ -124,6 +127,7 @@ export async function send(gateway: string, path: string, request: ApiRequest): 
       timedOut
         ? `The gateway at ${gateway} does not answer in time.`
         : `The gateway at ${gateway} cannot be reached: is the stack up?`,
+      { next: 'up --detach' },
     )
   })
   if (response.ok) return response
@@ -159,6 +163,5 @@ async function problemOf(response: Response) {
     )
     .join('')
   const next = code.startsWith('session_') ? 'login --email YOU@EXAMPLE.COM' : NEXT[code]
-  const hint = next === undefined ? '' : ` (./bmm ${next})`
-  return failed(code, `${detail}${hint}${where}`, requestId)
+  return failed(code, `${detail}${where}`, { requestId, next })
 }

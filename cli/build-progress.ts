@@ -22,7 +22,9 @@ export async function followBuild(
     if (finalStates.includes(build.state)) return build
     await Bun.sleep(POLL_MS)
   }
-  throw failed('build_timeout', `The build ${buildId} does not end: ./bmm builds show ${buildId}`)
+  throw failed('build_timeout', `The build ${buildId} does not end.`, {
+    next: `builds show ${buildId}`,
+  })
 }
 
 /** Resolves when the socket is closed, for whatever reason: the build itself says how it ended. */
@@ -53,7 +55,8 @@ async function watchEvents(
 export function buildFault({ id, state, reason, message }: Build): CommandFault {
   return failed(
     reason === '' ? `build_${state}` : reason,
-    `The build ${state}: ${message || 'without a message'} (./bmm builds show ${id})`,
+    `The build ${state}: ${message || 'without a message'}`,
+    { next: `builds show ${id}` },
   )
 }
 

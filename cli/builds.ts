@@ -5,6 +5,7 @@ import { ask, type Build, buildSchema, type LogLine, logLineSchema, send } from 
 import { buildFault, followBuild } from './build-progress.ts'
 import { failed } from './fault.ts'
 import { note, oneLine, print, printJson, table } from './output.ts'
+import { buildArgument, serverArgument } from './server-argument.ts'
 import { serverOf } from './servers.ts'
 import { type SignedIn, signedIn } from './session.ts'
 import { dataOption } from './up.ts'
@@ -32,28 +33,28 @@ export function addBuildCommands(program: Command): void {
   builds
     .command('show')
     .description('a build with its steps')
-    .argument('<build>', 'id of a build, or a server for its newest one')
+    .addArgument(buildArgument())
     .addOption(dataOption())
     .option('--json', 'one line of JSON')
     .action(show)
   builds
     .command('cancel')
     .description('cancel a build that has not deployed')
-    .argument('<build>', 'id of a build, or a server for its newest one')
+    .addArgument(buildArgument())
     .addOption(dataOption())
     .option('--json', 'one line of JSON')
     .action(cancel)
   builds
     .command('retry')
     .description('run a build that failed or was cancelled again, from the same confirmed bytes')
-    .argument('<build>', 'id of a build, or a server for its newest one')
+    .addArgument(buildArgument())
     .addOption(dataOption())
     .option('--json', 'one line of JSON')
     .action(retry)
   program
     .command('logs')
     .description('what the tools of a server log, and what happens to its sandboxes')
-    .argument('<server>', 'slug or id')
+    .addArgument(serverArgument())
     .option('--follow', 'go on until Ctrl-C')
     .addOption(dataOption())
     .option('--json', 'one JSON a line')
@@ -61,7 +62,7 @@ export function addBuildCommands(program: Command): void {
   program
     .command('refusals')
     .description('what the tools of a server wanted to send and was not let out, newest first')
-    .argument('<server>', 'slug or id')
+    .addArgument(serverArgument())
     .addOption(dataOption())
     .option('--json', 'one line of JSON')
     .action(refusals)

@@ -5,12 +5,15 @@ import { accessToken } from './access-token.ts'
 import { failed, misused } from './fault.ts'
 import { parseJson } from './json.ts'
 import { print, printFault, printJson } from './output.ts'
+import { serverArgument } from './server-argument.ts'
 import { serverOf } from './servers.ts'
 import { type SignedIn, signedInPerson } from './session.ts'
 import { dataOption } from './up.ts'
 
 const PROTOCOL_VERSION = '2026-07-28'
 const CALL_TIMEOUT_MS = 180_000
+/** JSON-RPC 2.0 section 5.1; for a tool that is not there, too. */
+const INVALID_PARAMS = -32602
 
 const resultSchema = z.looseObject({
   content: z.array(z.looseObject({ type: z.string(), text: z.string().optional() })).default([]),
@@ -29,7 +32,7 @@ export function addCallCommands(program: Command): void {
   program
     .command('call')
     .description('call a tool through the real endpoint')
-    .argument('<server>', 'slug or id')
+    .addArgument(serverArgument())
     .argument('<tool>', 'its name')
     .argument('[arguments]', 'as JSON', '{}')
     .addOption(dataOption())
@@ -38,7 +41,7 @@ export function addCallCommands(program: Command): void {
   program
     .command('token')
     .description('print a bearer for a server, valid for a few minutes')
-    .argument('<server>', 'slug or id')
+    .addArgument(serverArgument())
     .addOption(dataOption())
     .option('--json', 'one line of JSON')
     .action(token)
@@ -55,7 +58,7 @@ async function call(slug: string, tool: string, text: string, options: Common): 
   if (result.isError !== true) return
   const fault = failed('tool_error', `${tool} answered with an error.`)
   // The result is the one line of JSON already.
-  printFault(fault, false)
+  printFault(fault, { json: false })
   process.exitCode = fault.exitCode
 }
 
@@ -72,7 +75,9 @@ async function liveUrl(slug: string, access: SignedIn): Promise<string> {
   const { state, url } = await serverOf(slug, access)
   if (state === 'live') return url
   const remedy = state === 'paused' ? `resume ${slug}` : `show ${slug}`
-  throw failed('server_not_live', `${slug} is not live but ${state}: ./bmm servers ${remedy}`)
+  throw failed('server_not_live', `${slug} is not live but ${state}.`, {
+    next: `servers ${remedy}`,
+  })
 }
 
 /** One tools/call of the stateless era. Throws CommandFault for an error of the protocol. */
@@ -114,7 +119,11 @@ export async function callTool(
   const answer = answerSchema.safeParse(parseJson(events ? lastEvent(text) : text))
   if (!answer.success) throw failed('call_refused', `The server answered ${response.status}.`)
   if ('result' in answer.data) return answer.data.result
-  throw failed('call_refused', answer.data.error.message)
+  const { code, message } = answer.data.error
+  const slug = new URL(url).pathname.split('/')[2]
+  throw failed('call_refused', message, {
+    next: code === INVALID_PARAMS ? `servers tools ${slug}` : undefined,
+  })
 }
 
 function parseArguments(text: string): Record<string, unknown> {

@@ -47,6 +47,12 @@ describe('wrong use ends with 2 and a sentence', () => {
     [['servers', 'create', '--openapi', 'x.json'], /--slug/],
     [['servers', 'create', '--openapi', 'x', '--slug', 'abc', '--access', 'all'], /org, anyone/],
     [['servers', 'delete', 'shop'], /cannot be undone/],
+    [['servers', 'show', ''], /by its slug .* or by its id/],
+    [['servers', 'tools', 'Shop'], /by its slug/],
+    [['call', 'srv_1', 'tool'], /by its id, srv_ and 26/],
+    [['logs', '../x'], /by its slug/],
+    [['credentials', 'list', 'a/b'], /by its slug/],
+    [['builds', 'show', 'bld_1'], /by its id, bld_ and 26/],
     [['credentials', 'set', 'shop', 'lower=1'], /UPPER_SNAKE_CASE/],
     [['call', 'shop', 'tool', '[1]'], /must be a JSON object/],
     [['call', 'shop', 'tool', '{"a":'], /must be a JSON object/],
@@ -81,6 +87,28 @@ describe('what cannot be done ends with 1 and a sentence', () => {
   ])('without a stack: %p', (words) => {
     const { code, stderr } = bmm(...words, '--data', join(folder, 'none'))
     expect([code, stderr]).toEqual([1, expect.stringMatching(/No stack runs on .*\.\/bmm up/)])
+  })
+
+  test('the command that helps can be pasted: it names the data directory that was given', () => {
+    const none = join(folder, 'none')
+    const { stderr } = bmm('servers', 'list', '--data', none)
+    expect(stderr).toContain(`(./bmm up --detach --data ${none})`)
+  })
+
+  test.each([
+    [['tokens', 'list']],
+    [['tokens', 'create', '--name', 'x', '--scope', 'tools:call']],
+    [['sessions', 'list']],
+    [['call', 'shop', 'tool']],
+    [['token', 'shop']],
+  ])('with BMM_TOKEN, which may not do that: %p', (words) => {
+    const asked = [...words, '--data', join(folder, 'none')]
+    const { exitCode, stderr } = Bun.spawnSync([process.execPath, main, ...asked], {
+      cwd: folder,
+      env: { ...Bun.env, BMM_TOKEN: 'bmm_x' },
+      stdin: 'ignore',
+    })
+    expect([exitCode, stderr.toString()]).toEqual([1, expect.stringMatching(/BMM_TOKEN is set/)])
   })
 
   test('a fault is one line of JSON for scripts', () => {

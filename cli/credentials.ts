@@ -3,6 +3,7 @@ import type { Command } from 'commander'
 import { ask, credentialSchema, send } from './api.ts'
 import { readCredentials } from './credential-value.ts'
 import { print, printJson } from './output.ts'
+import { serverArgument } from './server-argument.ts'
 import { credentialsOf, credentialTable } from './servers.ts'
 import { signedIn } from './session.ts'
 import { dataOption } from './up.ts'
@@ -18,7 +19,7 @@ export function addCredentialCommands(program: Command): void {
   credentials
     .command('set')
     .description('store values; they act within half a minute, without a new build')
-    .argument('<server>', 'slug or id')
+    .addArgument(serverArgument())
     .argument('<name=source...>', 'NAME=@FILE, NAME=- (standard input) or NAME=VALUE')
     .addOption(dataOption())
     .option('--json', 'one line of JSON')
@@ -26,14 +27,14 @@ export function addCredentialCommands(program: Command): void {
   credentials
     .command('list')
     .description('what the server needs, where it goes, and what is stored')
-    .argument('<server>', 'slug or id')
+    .addArgument(serverArgument())
     .addOption(dataOption())
     .option('--json', 'one line of JSON')
     .action(list)
   credentials
     .command('delete')
     .description('forget a value')
-    .argument('<server>', 'slug or id')
+    .addArgument(serverArgument())
     .argument('<name>', 'in UPPER_SNAKE_CASE')
     .addOption(dataOption())
     .option('--json', 'one line of JSON')

@@ -8,21 +8,16 @@ import { z } from 'zod'
 import { accessToken } from './access-token.ts'
 import { ask, serverSchema } from './api.ts'
 import { callTool } from './call.ts'
-import { checkout, defaultData } from './config.ts'
+import { checkout } from './config.ts'
 import { CREDENTIAL, teaShopDocument } from './demo/tea-shop.ts'
 import { failed } from './fault.ts'
+import { bmm } from './hint.ts'
 import { parseJson } from './json.ts'
 import { signIn } from './login.ts'
 import { allowTarget } from './operator.ts'
 import { note, print, printJson, table } from './output.ts'
 import { createServer } from './server-creation.ts'
-import {
-  findSession,
-  type LocalStack,
-  localStack,
-  type SignedIn,
-  signedInPerson,
-} from './session.ts'
+import { findSession, type LocalStack, localStack, type SignedIn, signedInHere } from './session.ts'
 import { anyFreePort } from './stack/settings.ts'
 import { dataOption, joinStack } from './up.ts'
 
@@ -148,12 +143,11 @@ async function ensureSession(data: string): Promise<SignedIn> {
   const { paths } = localStack(data)
   const email = findSession(paths)?.email ?? EMAIL
   if ((await signIn(data, email)) === undefined) {
-    throw failed(
-      'demo_failed',
-      'Mail is really sent here: sign in first (./bmm login), then try again.',
-    )
+    throw failed('demo_failed', 'Mail is really sent here: sign in first, then try again.', {
+      next: 'login --email YOU@EXAMPLE.COM',
+    })
   }
-  return signedInPerson(data)
+  return signedInHere(data)
 }
 
 /** The server of an earlier demo, or a new one: a slug is never given away twice. */
@@ -176,7 +170,6 @@ function nextSteps(url: string, { paths, report }: LocalStack, email: string): s
     client,
     file === undefined ? text : `${file}: ${text}`,
   ])
-  const data = paths.data === defaultData ? '' : ` --data ${paths.data}`
   return `
 MCP server   ${url}
 
@@ -185,6 +178,6 @@ ${table(setups)}
 The client asks you to sign in: as ${email}, by the link in the newest file of
 ${report.mailbox ?? 'your mailbox'}. (The server is for your organisation only.)
 
-Again from the shell: ./bmm call ${name} listTeas '{"kind": "green"}'${data}
-Stop everything:      ./bmm down${data}`
+Again from the shell: ${bmm(`call ${name} listTeas '{"kind": "green"}'`, paths.data)}
+Stop everything:      ${bmm('down', paths.data)}`
 }

@@ -6,12 +6,12 @@ import { CommandFault, EXIT_FAILED, EXIT_USAGE, failed } from './fault.ts'
 import { note, printFault } from './output.ts'
 
 /** Says what went wrong and returns the exit code. */
-export function endingOf(error: unknown, json: boolean): number {
+export function endingOf(error: unknown, how: { json: boolean; data: string | undefined }): number {
   // Commander has said what is wrong by itself; asking for help is no fault.
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_USAGE
   const fault = faultOf(error)
   if (fault !== undefined) {
-    printFault(fault, json)
+    printFault(fault, how)
     return fault.exitCode
   }
   note(`bmm: this is a bug: ${error instanceof Error ? (error.stack ?? error.message) : error}`)

@@ -5,8 +5,9 @@ import type { Command } from 'commander'
 import { z } from 'zod'
 import { ask, send } from './api.ts'
 import { CommandFault, failed, misused } from './fault.ts'
-import { note, print, printJson } from './output.ts'
-import { findSession, forgetSession, localStack, saveSession, signedInPerson } from './session.ts'
+import { bmm } from './hint.ts'
+import { note, oneLine, print, printJson } from './output.ts'
+import { findSession, forgetSession, localStack, saveSession, signedIn } from './session.ts'
 import { dataOption } from './up.ts'
 
 const MAIL_TIMEOUT_MS = 30_000
@@ -16,7 +17,15 @@ const meSchema = z.object({
   user: z.object({ id: z.string(), email: z.string() }),
   org: z.object({ id: z.string(), name: z.string() }),
   role: z.string(),
-  session: z.object({ id: z.string(), expiresAt: z.string() }),
+  session: z.object({ id: z.string(), expiresAt: z.string() }).optional(),
+  token: z
+    .object({
+      id: z.string(),
+      name: z.string(),
+      scopes: z.array(z.string()),
+      expiresAt: z.string(),
+    })
+    .optional(),
 })
 const finishedSchema = z.object({ session: z.string(), user: z.object({ email: z.string() }) })
 const mailSchema = z.object({ to: z.string(), text: z.string() })
@@ -41,7 +50,7 @@ export function addSessionCommands(program: Command): void {
     .action(logout)
   program
     .command('whoami')
-    .description('who is signed in')
+    .description('who is signed in, or for whom the token in BMM_TOKEN acts')
     .addOption(dataOption())
     .option('--json', 'one line of JSON')
     .action(whoami)
@@ -60,7 +69,7 @@ async function login(options: Common & { email?: string; link?: string }): Promi
   const user =
     email === undefined ? await redeem(options.data, link ?? '') : await signIn(options.data, email)
   if (user === undefined) {
-    note('A link is on its way. When it came: ./bmm login --link "THE LINK"')
+    note(`A link is on its way. When it came: ${bmm('login --link "THE LINK"', options.data)}`)
     if (options.json === true) printJson({ mailed: true })
     return
   }
@@ -143,12 +152,17 @@ async function logout(options: Common): Promise<void> {
 }
 
 async function whoami(options: Common): Promise<void> {
-  const { gateway, session } = signedInPerson(options.data)
+  const { gateway, session } = signedIn(options.data)
   const me = await ask(gateway, '/v1/me', meSchema, { session })
   if (options.json === true) {
     printJson(me)
     return
   }
   print(`${me.user.email}  ${me.role} of ${me.org.name}`)
-  print(`session until ${me.session.expiresAt}`)
+  if (me.session !== undefined) print(`session until ${me.session.expiresAt}`)
+  if (me.token === undefined) return
+  const { name, scopes, expiresAt } = me.token
+  print(
+    `by the service token ${oneLine(name)} of BMM_TOKEN until ${expiresAt}: ${scopes.join(' ')}`,
+  )
 }

@@ -47,9 +47,14 @@ addCheckCommand(program)
 addBenchCommand(program)
 addSoakCommand(program)
 
+let data: string | undefined
+program.hook('preAction', (_program, command) => {
+  data = command.opts<{ data?: string }>().data
+})
+
 try {
   await program.parseAsync()
 } catch (error) {
-  process.exitCode = endingOf(error, process.argv.includes('--json'))
+  process.exitCode = endingOf(error, { json: process.argv.includes('--json'), data })
 }
 process.exit()

@@ -2,6 +2,7 @@
 import { writeSync } from 'node:fs'
 import { isatty } from 'node:tty'
 import { type CommandFault, failed } from './fault.ts'
+import { bmm } from './hint.ts'
 
 const STDOUT = 1
 const STDERR = 2
@@ -38,11 +39,17 @@ function spelledOut(character: string): string {
 }
 
 /** The fault as a sentence, and for scripts as one line of JSON on standard output. */
-export function printFault(fault: CommandFault, json: boolean): void {
-  const trail = fault.requestId === undefined ? '' : ` (request ${fault.requestId})`
-  note(`bmm: ${fault.message}${trail}`)
+export function printFault(
+  fault: CommandFault,
+  { json, data }: { json: boolean; data?: string | undefined },
+): void {
+  const { code, requestId, next } = fault
+  const [sentence, ...places] = fault.message.split('\n')
+  const hint = next === undefined ? '' : ` (${bmm(next, data)})`
+  const message = [`${sentence}${hint}`, ...places].join('\n')
+  const trail = requestId === undefined ? '' : ` (request ${requestId})`
+  note(`bmm: ${message}${trail}`)
   if (!json) return
-  const { code, message, requestId } = fault
   printJson({ error: { code, message, ...(requestId === undefined ? {} : { requestId }) } })
 }
 

@@ -6,13 +6,18 @@ import { ask, type Credential, credentialSchema, type Server, serverSchema } fro
 import { readCredentials } from './credential-value.ts'
 import { addReadingOptions, openApiOption } from './draft.ts'
 import { misused } from './fault.ts'
+import { bmm } from './hint.ts'
 import { note, print, printJson, table } from './output.ts'
+import { serverArgument } from './server-argument.ts'
 import { createServer, type SourceOptions } from './server-creation.ts'
 import { type SignedIn, signedIn } from './session.ts'
 import { dataOption } from './up.ts'
 
 const PAGE = 100
 const pageSchema = z.object({ servers: z.array(serverSchema), nextCursor: z.string().optional() })
+const toolsSchema = z.object({
+  tools: z.array(z.looseObject({ name: z.string(), description: z.string() })),
+})
 const credentialsSchema = z.object({ credentials: z.array(credentialSchema) })
 
 type Common = { data: string; json?: boolean }
@@ -42,13 +47,14 @@ export function addServerCommands(program: Command): void {
     .action(create)
   for (const [name, description, action] of [
     ['show', 'a server and its credentials', show],
+    ['tools', 'the tools of a server, with the first line of what each does', tools],
     ['pause', 'stop serving; tokens end', pause],
     ['resume', 'serve the same version again', resume],
   ] as const) {
     servers
       .command(name)
       .description(description)
-      .argument('<server>', 'slug or id')
+      .addArgument(serverArgument())
       .addOption(dataOption())
       .option('--json', 'one line of JSON')
       .action(action)
@@ -62,7 +68,7 @@ export function addServerCommands(program: Command): void {
   servers
     .command('delete')
     .description('delete a server and everything of it; its slug is never given away again')
-    .argument('<server>', 'slug or id')
+    .addArgument(serverArgument())
     .option('--yes', 'I know that it cannot be undone')
     .addOption(dataOption())
     .option('--json', 'one line of JSON')
@@ -92,7 +98,8 @@ async function create(
     (credential) => !credential.stored && !credential.optional,
   )
   for (const { name } of missing) {
-    note(`${name} has no value yet: ./bmm credentials set ${created.slug} ${name}=-`)
+    const set = bmm(`credentials set ${created.slug} ${name}=-`, options.data)
+    note(`${name} has no value yet: ${set}`)
   }
 }
 
@@ -124,6 +131,18 @@ async function show(slug: string, options: Common): Promise<void> {
   }
   printServer(server)
   if (credentials.length > 0) print(`\n${credentialTable(credentials)}`)
+}
+
+async function tools(slug: string, options: Common): Promise<void> {
+  const { gateway, session } = signedIn(options.data)
+  const path = `/v1/servers/${encodeURIComponent(slug)}/tools`
+  const found = await ask(gateway, path, toolsSchema, { session })
+  if (options.json === true) printJson(found)
+  else print(table(found.tools.map((tool) => [tool.name, firstLine(tool.description)])))
+}
+
+function firstLine(text: string): string {
+  return text.trim().split(/\r?\n/, 1)[0] ?? ''
 }
 
 async function pause(slug: string, options: Common): Promise<void> {

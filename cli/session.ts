@@ -17,7 +17,7 @@ export function localStack(data: string): LocalStack {
   const paths = findStackPaths(data)
   const state = paths === undefined ? undefined : stackState(paths)
   if (paths === undefined || state === undefined || state.kind === 'down') {
-    throw failed('not_running', `No stack runs on ${data}: start it with ./bmm up --detach.`)
+    throw failed('not_running', `No stack runs on ${data}.`, { next: 'up --detach' })
   }
   if (state.kind === 'up') return { paths, report: state.report }
   throw failed('starting', `The stack on ${data} is starting: wait a moment.`)
@@ -43,22 +43,31 @@ export function forgetSession(paths: StackPaths): void {
 export type SignedIn = LocalStack & Session & { gateway: string }
 
 /**
- * The running stack and what a command acts by: the service token of BMM_TOKEN, for CI jobs, else the session.
+ * The running stack and what a command acts by: the service token of BMM_TOKEN where one is set, else the session.
  * Throws CommandFault with what to do when one is missing.
  */
 export function signedIn(data: string): SignedIn {
   const session = serviceToken()
-  if (session === undefined) return signedInPerson(data)
+  if (session === undefined) return signedInHere(data)
   const stack = localStack(data)
   return { ...stack, session, email: 'a service token', gateway: stack.report.gateway }
 }
 
-/** The same for what only a person may do. */
+/** The same for what only a person may do: a token that is set is refused, never passed over in silence. */
 export function signedInPerson(data: string): SignedIn {
+  if (serviceToken() === undefined) return signedInHere(data)
+  throw failed(
+    'session_needed',
+    'BMM_TOKEN is set, and no service token may do this: unset it to act as who is signed in.',
+  )
+}
+
+/** By the session of this data directory, whatever is in the environment. */
+export function signedInHere(data: string): SignedIn {
   const stack = localStack(data)
   const session = findSession(stack.paths)
   if (session === undefined) {
-    throw failed('not_signed_in', 'Nobody is signed in: ./bmm login --email YOU@EXAMPLE.COM')
+    throw failed('not_signed_in', 'Nobody is signed in.', { next: 'login --email YOU@EXAMPLE.COM' })
   }
   return { ...stack, ...session, gateway: stack.report.gateway }
 }

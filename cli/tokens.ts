@@ -3,6 +3,7 @@ import { isScope, scopeNames } from '@bmm/lib/permission'
 import { type Command, InvalidArgumentError } from 'commander'
 import { z } from 'zod'
 import { ask, send } from './api.ts'
+import { bmm } from './hint.ts'
 import { note, print, printJson, table } from './output.ts'
 import { signedInPerson } from './session.ts'
 import { dataOption } from './up.ts'
@@ -69,7 +70,7 @@ async function create(options: CreateOptions): Promise<void> {
   print(made.value)
   const { id, expiresAt } = made.token
   note(`${id} until ${expiresAt}: keep the value now, it is shown once. To end it:`)
-  note(`./bmm tokens revoke ${id}`)
+  note(bmm(`tokens revoke ${id}`, options.data))
 }
 
 async function list(options: Common): Promise<void> {

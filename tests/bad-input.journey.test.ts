@@ -44,7 +44,7 @@ describe('the command line', () => {
       /There is no file/,
     ],
     [['servers', 'show', 'no-such-server'], 1, /no such server|There is no/i],
-    [['servers', 'show', '../../etc'], 1, /[a-z]\./],
+    [['servers', 'show', '../../etc'], 2, /by its slug/],
     [['servers', 'delete', 'bad-input'], 2, /cannot be undone/],
     [['servers', 'pause', 'no-such-server'], 1, /There is no/],
     [['credentials', 'set', 'bad-input', `API_KEY`], 2, /no value/],
