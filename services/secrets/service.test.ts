@@ -73,6 +73,26 @@ describe('secrets', () => {
     expect(Buffer.from(opened[0]?.value ?? []).toString()).toBe('another')
   })
 
+  test('a deleted value never lends its version to the next one: put back, its bytes do not open', async () => {
+    const { sql } = vault.database
+    const { serverId, statement } = await vault.makeServer()
+    const versionOf = async (name: string) =>
+      (await vault.put(serverId, { name })).secret?.valueVersion
+    await vault.put(serverId)
+    await vault.put(serverId)
+    const [old] = await sql`select sealed from secrets where server_id = ${serverId}`
+    const as = await vault.user()
+    await vault.secrets('gateway').deleteSecret({ serverId, name: 'API_KEY' }, as)
+    expect(await versionOf('API_KEY')).toBe(3)
+    await vault.secrets('gateway').deleteSecret({ serverId, name: 'API_KEY' }, as)
+    expect(await versionOf('OTHER')).toBe(4)
+    expect(await versionOf('API_KEY')).toBe(4)
+    await sql`update secrets set sealed = ${old?.sealed}
+      where server_id = ${serverId} and name = 'API_KEY'`
+    const opening = vault.secrets('broker').openSecrets({ statement })
+    expect(await reason(opening)).toBe('secret_unreadable')
+  })
+
   test('a row that is moved to another server, edited or given another destination does not open', async () => {
     const { sql } = vault.database
     const first = await vault.makeServer()

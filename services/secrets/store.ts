@@ -255,11 +255,24 @@ export async function deleteSecret(
   serverId: string,
   name: string,
 ): Promise<number> {
+  // The server is locked first, as by putSecret: the two never wait for each other crosswise.
   const result = await sql`
-    delete from secrets using servers
-    where secrets.server_id = ${serverId} and name = ${name}
-      and servers.server_id = secrets.server_id and org_id = ${orgId}`
+    with owner as (
+      select server_id from servers where server_id = ${serverId} and org_id = ${orgId} for update
+    ), gone as (
+      delete from secrets using owner
+      where secrets.server_id = owner.server_id and name = ${name} returning value_version
+    )
+    update servers set forgotten_version = greatest(forgotten_version, gone.value_version)
+    from gone where server_id = ${serverId}`
   return result.count
+}
+
+/** The highest version of a deleted value of the server; 0 when none was deleted. */
+export async function findForgottenVersion(sql: Querying, serverId: string): Promise<number> {
+  const [row] = await sql<{ version: number }[]>`
+    select forgotten_version as version from servers where server_id = ${serverId}`
+  return row?.version ?? 0
 }
 
 export async function deleteServerSecrets(sql: Querying, serverId: string): Promise<number> {

@@ -43,7 +43,10 @@ export async function putSecret(
       throw limited('too_many_secrets', `A server has at most ${MAX_CREDENTIALS} secrets.`)
     }
     const { version: keyVersion, key } = keyring.active()
-    const valueVersion = (earlier?.valueVersion ?? 0) + 1
+    // Never again that of a deleted value, whose sealed bytes would open in place of this one's.
+    const before =
+      earlier?.valueVersion ?? (await store.findForgottenVersion(transaction, serverId))
+    const valueVersion = before + 1
     const binding = { orgId: user.orgId, serverId, name, destination, keyVersion, valueVersion }
     const row = {
       serverId,
