@@ -21,6 +21,7 @@ import {
   parseControl,
 } from './frames.ts'
 import { outcomeOf } from './testing-outcome.ts'
+import { until } from './testing-until.ts'
 
 const ALL = Object.values(FRAME)
 const cleanups: (() => void)[] = []
@@ -72,14 +73,6 @@ function frame(type: number, call: number, payload: Uint8Array | string = ''): U
   view.setUint32(5, call)
   out.set(bytes, 9)
   return out
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  for (let tries = 0; tries < 2_000; tries++) {
-    if (condition()) return
-    await Bun.sleep(5)
-  }
-  throw new Error('the awaited state did not come')
 }
 
 /** Small, seeded, so that a failing run can be repeated. */

@@ -1,6 +1,7 @@
 /** Spans on their way to a collector that speaks OTLP over HTTP: well, badly, late and not at all. */
 import { afterEach, expect, test } from 'bun:test'
 import { testLog } from './testing.ts'
+import { until } from './testing-until.ts'
 import { isTraceparent, openTracing, type Tracing } from './tracing.ts'
 
 type Sent = {
@@ -62,14 +63,6 @@ async function open(url: string, ratio = 1): Promise<Tracing> {
   return tracing
 }
 
-async function eventually(holds: () => boolean): Promise<void> {
-  const deadline = performance.now() + 20_000
-  while (!holds()) {
-    if (performance.now() > deadline) throw new Error('it did not happen')
-    await Bun.sleep(20)
-  }
-}
-
 const server = { kind: 'server', attributes: { tool: 'echo' } } as const
 const foreign = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
 
@@ -85,7 +78,7 @@ test('a trace over two processes arrives as one, with kinds, attributes and fail
   child.set({ 'http.response.status_code': 200 })
   child.end('deadline')
   root?.end()
-  await eventually(() => spans.length === 2)
+  await until(() => spans.length === 2)
   const byName = (name: string) => spans.find((span) => span.name === name)
   const [call, run] = [byName('call'), byName('run')]
   expect([call?.kind, run?.kind, call?.parentSpanId]).toEqual([2, 3, undefined])
@@ -104,7 +97,7 @@ test('a trace of the client is pointed at, or gone on with where the operator wa
   tracing.start('linked', { ...server, client: { traceparent: foreign, as: 'link' } })?.end()
   tracing.start('child', { ...server, client: { traceparent: foreign, as: 'parent' } })?.end()
   tracing.start('bogus', { ...server, client: { traceparent: '00-zz', as: 'parent' } })?.end()
-  await eventually(() => spans.length === 3)
+  await until(() => spans.length === 3)
   const [, traceId = '', spanId = ''] = foreign.split('-')
   const [linked, child, bogus] = spans
   expect(linked?.links).toMatchObject([{ traceId, spanId }])
@@ -127,10 +120,10 @@ test('a collector that refuses, then takes, loses what it refused for good and n
   const { url, spans, requests } = collector(() => new Response('{}', { status }))
   const tracing = await open(url)
   tracing.start('refused', server)?.end()
-  await eventually(() => requests() > 0)
+  await until(() => requests() > 0)
   status = 200
   tracing.start('taken', server)?.end()
-  await eventually(() => spans.some(({ name }) => name === 'taken'))
+  await until(() => spans.some(({ name }) => name === 'taken'))
   expect(spans.map(({ name }) => name)).not.toContain('refused')
 })
 

@@ -2,11 +2,11 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { until } from '@bmm/lib/testing-until'
 import { processes } from './processes.ts'
 import { bmm } from './stack.ts'
 
 const services = ['auth', 'secrets', 'generator', 'runner', 'broker', 'gateway', 'keeper']
-const WAIT_MS = 60_000
 let data: string
 let report: { gateway: string; mailbox: string; data: string; driver: string }
 
@@ -55,14 +55,6 @@ function pidOf(service: string): number | undefined {
 
 function supervisorPid(): number {
   return Number(readFileSync(join(data, 'lock.pid'), 'utf8'))
-}
-
-async function until(what: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + WAIT_MS
-  while (!(await what())) {
-    if (Date.now() > deadline) throw new Error(`it did not happen: ${what}`)
-    await Bun.sleep(50)
-  }
 }
 
 async function healthy(): Promise<boolean> {

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { until } from '@bmm/lib/testing-until'
 import { backoffMs, type ChildEvent, type ChildSpec, keepRunning, StartFault } from './child.ts'
 import { confined } from './confine.ts'
 import { openLog, rotate } from './log-file.ts'
@@ -25,14 +26,6 @@ function spec(name: string, command: string[], extra: Partial<ChildSpec> = {}): 
     stopSignal: 'SIGTERM',
     stopTimeoutMs: 20_000,
     ...extra,
-  }
-}
-
-async function until(what: () => boolean): Promise<void> {
-  const deadline = Date.now() + 20_000
-  while (!what()) {
-    if (Date.now() > deadline) throw new Error('it did not happen')
-    await Bun.sleep(10)
   }
 }
 

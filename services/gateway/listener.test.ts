@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { testLog } from '@bmm/lib/testing'
 import { outcomeOf } from '@bmm/lib/testing-outcome'
+import { until } from '@bmm/lib/testing-until'
 import { openArrivals } from './arrival.ts'
 import { trustedProxies } from './client-ip.ts'
 import { type Listener, listen } from './listener.ts'
@@ -114,8 +115,9 @@ describe('stopping', () => {
   test('lets an answer under way finish and takes no new ones', async () => {
     const stopping = start()
     const url = `http://localhost:${stopping.port}`
+    const before = seen.length
     const slow = fetch(`${url}/wait`)
-    await Bun.sleep(100)
+    await until(() => seen.length > before)
     const stopped = stopping.stop(() => {})
     expect(await outcomeOf(fetch(`${url}/`, { keepalive: false }))).toThrow()
     release.resolve()

@@ -1,5 +1,6 @@
 /** Spare children are handed out once, replaced when it is quiet, and never outlive their owner. */
 import { afterEach, expect, test } from 'bun:test'
+import { until } from '@bmm/lib/testing-until'
 import type { DisposableChild } from './disposable.ts'
 import { startImportChild } from './openapi/import-document.ts'
 import { spareChildren } from './spare-children.ts'
@@ -24,15 +25,14 @@ test('one that waits is taken, and replaced when nobody took one for a while', a
   expect(started.length).toBe(1)
   // Nobody waits for the next one: it starts at once.
   expect(spare.start() === started[1]).toBe(true)
-  await Bun.sleep(QUIET_MS * 2)
-  expect(started.length).toBe(3)
+  await until(() => started.length === 3)
   expect(spare.start() === started[2]).toBe(true)
 })
 
 test('one that died while it waited is not handed out', async () => {
   using spare = spareChildren(start, 1)
   started[0]?.kill()
-  while (started[0]?.isAlive()) await Bun.sleep(5)
+  await until(() => started[0]?.isAlive() === false)
   expect(spare.start() === started[1]).toBe(true)
   expect(started[1]?.isAlive()).toBe(true)
 })
@@ -51,7 +51,7 @@ test('one that waits long takes its document then, and only that one', async () 
 test('those that wait end with their owner', async () => {
   const spare = spareChildren(start, 2)
   spare[Symbol.dispose]()
-  while (started.some((child) => child.isAlive())) await Bun.sleep(5)
+  await until(() => started.every((child) => !child.isAlive()))
   await Bun.sleep(QUIET_MS * 2)
   expect(started.length).toBe(2)
 })

@@ -1,8 +1,8 @@
 /** The runner's limits and its neighbours' deaths, with real sandboxes: admission, idle ends, floods, lost links, restarts. */
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { newId } from '@bmm/lib/ids'
+import { until } from '@bmm/lib/testing-until'
 import { testDrivers } from './keeper/testing-process.ts'
-import { until } from './testing-stack.ts'
 import { type DeployedServer, openWorld, type World } from './testing-world.ts'
 
 const START_MS = 120_000

@@ -2,11 +2,12 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { CALLS_METHOD } from '@bmm/lib/call-frames'
 import { newId } from '@bmm/lib/ids'
+import { until } from '@bmm/lib/testing-until'
 import { DeploymentService } from '@bmm/proto/runner/v1/runner_service'
 import { testDrivers } from './keeper/testing-process.ts'
 import { listNewestRunLines } from './store.ts'
 import { serveStatement, signedBy, stopStatement, testServer } from './testing.ts'
-import { dialAsGateway, until } from './testing-stack.ts'
+import { dialAsGateway } from './testing-stack.ts'
 import { type DeployedServer, openWorld, signer, type World } from './testing-world.ts'
 
 const START_MS = 120_000

@@ -6,8 +6,8 @@ import { join } from 'node:path'
 import { connectFrames } from '@bmm/lib/frame-connection'
 import { FRAME, type Frame } from '@bmm/lib/frames'
 import { type TestIdentities, testIdentities, testLog } from '@bmm/lib/testing'
+import { until } from '@bmm/lib/testing-until'
 import { listenForService, type ServiceLeg } from './service-leg.ts'
-import { until } from './testing-stack.ts'
 
 const directory = mkdtempSync(join(tmpdir(), 'bmm-leg-'))
 const socket = join(directory, 'leg.sock')

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { connectFrames, type FrameConnection, listenFrames } from '@bmm/lib/frame-connection'
 import { callIds, FRAME, type Frame, parseControl } from '@bmm/lib/frames'
 import type { TestIdentities } from '@bmm/lib/testing'
+import { until } from '@bmm/lib/testing-until'
 import type { DriverName } from './keeper/driver.ts'
 import { startKeeperProcess, type TestKeeperProcess } from './keeper/testing-process.ts'
 import {
@@ -14,24 +15,10 @@ import {
 } from './sandbox/sandbox-limits.ts'
 
 const READY_TIMEOUT_MS = 60_000
-const LOOK_AGAIN_MS = 10
 
 export type TestKeeper = TestKeeperProcess & {
   /** Starts a new keeper process after the old one was killed; resolves when it listens. */
   restart(): Promise<void>
-}
-
-/** Waits until the condition holds; rejects with what was waited for. */
-export async function until(
-  condition: () => boolean | Promise<boolean>,
-  what: string,
-  timeoutMs = 30_000,
-): Promise<void> {
-  const deadline = performance.now() + timeoutMs
-  while (!(await condition())) {
-    if (performance.now() > deadline) throw new Error(`timed out waiting: ${what}`)
-    await Bun.sleep(LOOK_AGAIN_MS)
-  }
 }
 
 /** A keeper that listens; needs root and what the driver needs, and fails without them. */

@@ -12,6 +12,7 @@ import {
   testLog,
   testRpc,
 } from '@bmm/lib/testing'
+import { until } from '@bmm/lib/testing-until'
 import { ServingService } from '@bmm/proto/generator/v1/generator_service'
 import { DeploymentService } from '@bmm/proto/runner/v1/runner_service'
 import { StatementService } from '@bmm/proto/secrets/v1/secrets_service'
@@ -29,7 +30,6 @@ import {
   type TestBroker,
   type TestGateway,
   type TestKeeper,
-  until,
 } from './testing-stack.ts'
 
 const SLOTS = 12

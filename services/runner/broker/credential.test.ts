@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import tls from 'node:tls'
 import { type Answer, listening, makeCertificates, serveRaw } from '@bmm/lib/raw-upstream'
+import { until } from '@bmm/lib/testing-until'
 import { TargetService } from '@bmm/proto/broker/v1/broker_service'
 import type { ServeStatement } from '@bmm/spec/statement'
 import {
@@ -13,7 +14,6 @@ import {
   type TestBroker,
   type TestSandbox,
   type TestSecret,
-  until,
 } from './testing.ts'
 
 const canary = 'sk-canary-0123456789abcdef'

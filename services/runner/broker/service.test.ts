@@ -8,11 +8,12 @@ import { newId } from '@bmm/lib/ids'
 import { type RawUpstream, rawUpstream } from '@bmm/lib/raw-upstream'
 import { openSql } from '@bmm/lib/sql'
 import { testDatabase, testLog, testUser } from '@bmm/lib/testing'
+import { until } from '@bmm/lib/testing-until'
 import { RefusalService, TargetService } from '@bmm/proto/broker/v1/broker_service'
 import { FetchFailure } from './outgoing.ts'
 import { openRefusals } from './refusals.ts'
 import { openTargets } from './targets.ts'
-import { startTestBroker, type TestBroker, until } from './testing.ts'
+import { startTestBroker, type TestBroker } from './testing.ts'
 
 let broker: TestBroker
 let upstream: RawUpstream

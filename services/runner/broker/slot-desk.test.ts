@@ -3,10 +3,11 @@ import { existsSync, statSync } from 'node:fs'
 import { connectFrames } from '@bmm/lib/frame-connection'
 import { FRAME } from '@bmm/lib/frames'
 import { type RawUpstream, rawUpstream } from '@bmm/lib/raw-upstream'
+import { until } from '@bmm/lib/testing-until'
 import { TargetService } from '@bmm/proto/broker/v1/broker_service'
 import { slotDirectory, slotFiles } from '../sandbox/sandbox-limits.ts'
 import { openBroker } from './broker.ts'
-import { connectSandbox, startTestBroker, type TestBroker, until } from './testing.ts'
+import { connectSandbox, startTestBroker, type TestBroker } from './testing.ts'
 
 const ok = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'
 let broker: TestBroker

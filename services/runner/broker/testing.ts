@@ -13,6 +13,7 @@ import { callIds, FRAME, type Frame, parseControl } from '@bmm/lib/frames'
 import { newId } from '@bmm/lib/ids'
 import { type Answer, type RawUpstream, rawUpstream } from '@bmm/lib/raw-upstream'
 import { testDatabase, testIdentities, testLog, testRpc } from '@bmm/lib/testing'
+import { until } from '@bmm/lib/testing-until'
 import { TargetService } from '@bmm/proto/broker/v1/broker_service'
 import { SecretsService, StatementService } from '@bmm/proto/secrets/v1/secrets_service'
 import { digestOf } from '@bmm/spec/digest'
@@ -249,15 +250,6 @@ export async function connectSandbox(
   return {
     ...{ slot, token, connection, begin, answer },
     fetch: (url, request) => answer(begin(url, request)),
-  }
-}
-
-/** Resolves as soon as it is true; fails when it does not become so. */
-export async function until(isTrue: () => boolean | Promise<boolean>): Promise<void> {
-  const giveUpAt = Date.now() + DEADLINE_MS
-  while (!(await isTrue())) {
-    if (Date.now() > giveUpAt) throw new Error('it did not become true in time')
-    await Bun.sleep(5)
   }
 }
 

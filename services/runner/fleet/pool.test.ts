@@ -2,8 +2,8 @@
 import { afterEach, expect, test } from 'bun:test'
 import { testLog } from '@bmm/lib/testing'
 import { outcomeOf } from '@bmm/lib/testing-outcome'
+import { until } from '@bmm/lib/testing-until'
 import type { Sandbox, SandboxEnd } from '../sandbox/sandbox.ts'
-import { until } from '../testing-stack.ts'
 import { createPool, type Pool } from './pool.ts'
 
 type FakeSandbox = Sandbox & { end(): void }

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { readTestEnv } from '@bmm/lib/env'
 import { outcomeOf } from '@bmm/lib/testing-outcome'
+import { until } from '@bmm/lib/testing-until'
 import { z } from 'zod'
 import { sandboxClasses, sandboxLimits } from '../sandbox/sandbox-limits.ts'
 import { containerSpec, STACK_LABEL } from './docker.ts'
@@ -20,14 +21,6 @@ let socket: string
 beforeAll(() => {
   socket = readTestEnv('BMM_TEST_DOCKER_SOCKET')
 })
-
-async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + 15_000
-  while (!(await condition())) {
-    if (performance.now() > deadline) throw new Error('the awaited state did not come')
-    await Bun.sleep(10)
-  }
-}
 
 const isAlive = (pid: number) => existsSync(`/proc/${pid}`)
 

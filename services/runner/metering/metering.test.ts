@@ -3,12 +3,12 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import type { Verdict } from '@bmm/lib/call-frames'
 import { asUser } from '@bmm/lib/client'
 import { FRAME } from '@bmm/lib/frames'
+import { until } from '@bmm/lib/testing-until'
 import { DeploymentService } from '@bmm/proto/runner/v1/runner_service'
 import { type CallCounts, StatsInterval, StatsService } from '@bmm/proto/runner/v1/stats_service'
 import { timestampFromMs } from '@bufbuild/protobuf/wkt'
 import { listNewestRunLines } from '../store.ts'
 import { signedBy, stopStatement } from '../testing.ts'
-import { until } from '../testing-stack.ts'
 import { type DeployedServer, openWorld, signer, type World } from '../testing-world.ts'
 
 const START_MS = 120_000
