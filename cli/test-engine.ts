@@ -28,7 +28,7 @@ const programs = { names: ['dockerd'], debian: 'docker.io', purpose: 'tests of t
 export type TestEngine = AsyncDisposable & { socket: string }
 
 /** Where tests run sandboxes by Docker, too: folders and files of the checkout. */
-export const engineTests: readonly string[] = [
+const engineTests: readonly string[] = [
   'services/runner/keeper',
   'services/runner/limits.test.ts',
   'services/runner/main.test.ts',
