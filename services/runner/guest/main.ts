@@ -13,7 +13,6 @@ import { muteOutputs, seal } from './seal.ts'
 const PROTOCOL = 1
 /** Room for a whole result while another one is being read. */
 const QUEUE_LIMIT_BYTES = 24 * 1024 * 1024
-
 /** A sandbox that is not needed until then waits in the pool. */
 const REHEARSAL_AFTER_MS = 20
 
