@@ -55,9 +55,10 @@ export function createTrials(pool: Pool) {
       const message = `The code could not be loaded: ${error.message}`.slice(0, MAX_MESSAGE)
       return { message, elapsedMs: performance.now() - startedAt }
     } finally {
-      leave()
       sandbox?.stop()
-      await sandbox?.gone
+      // Whoever asked need not wait for the slot to be emptied; the next trial does.
+      if (sandbox === undefined) leave()
+      else void sandbox.gone.then(leave, leave)
     }
   }
 }
