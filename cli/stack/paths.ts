@@ -26,6 +26,8 @@ export type StackPaths = {
   rpc: string
   mailbox: string
   slots: string
+  /** Bundled programs; root's. */
+  programs: string
   keeperSocket: string
   publicKeys: string
   /** What `up` prints; there while the stack is healthy. */
@@ -63,6 +65,7 @@ export function pathsOf(data: string): StackPaths {
     rpc: join(run, 'rpc'),
     mailbox: join(run, 'mailbox'),
     slots: join(run, 'slots'),
+    programs: join(run, 'programs'),
     keeperSocket: join(run, 'keeper', 'keeper.sock'),
     publicKeys: join(run, 'public-keys.json'),
     report: join(run, 'stack.json'),

@@ -109,7 +109,10 @@ export const services: readonly Service[] = [
     after: ['secrets'],
     schema: 'generator',
     redis: true,
-    env: (facts) => ({ BMM_OWN_LISTENERS: ownListeners(facts) }),
+    env: (facts) => ({
+      BMM_OWN_LISTENERS: ownListeners(facts),
+      BMM_CHILD_PROGRAMS: facts.paths.programs,
+    }),
   },
   {
     name: 'runner',
@@ -176,7 +179,7 @@ export function serviceSpec(service: Service, facts: StackFacts): ChildSpec {
     }
   }
   const socket = join(paths.rpc, service.name, 'rpc.sock')
-  const app = join(paths.run, 'app')
+  const app = seenCheckout(paths)
   const program = join(paths.run, 'bun')
   return {
     ...shared,
@@ -192,6 +195,11 @@ export function serviceSpec(service: Service, facts: StackFacts): ChildSpec {
     cwd: '/',
     fault: () => healthFault(socket),
   }
+}
+
+/** Where services see the checkout. */
+export function seenCheckout(paths: StackPaths): string {
+  return join(paths.run, 'app')
 }
 
 /** The gateway, by its addresses here and by the name that people reach; and where it gives out metrics. */

@@ -6,9 +6,10 @@ import { passwordOf, prepareKeys } from './keys.ts'
 import type { DecidedOptions } from './options.ts'
 import type { StackPaths } from './paths.ts'
 import { embeddedPostgres, externalPostgres, prepareSchemas } from './postgres.ts'
+import { bundlePrograms } from './programs.ts'
 import { answers, redisStore } from './redis.ts'
 import { makeRunFolders } from './run-folders.ts'
-import { type StackFacts, schemaNames, serviceSpec, services } from './services.ts'
+import { type StackFacts, schemaNames, seenCheckout, serviceSpec, services } from './services.ts'
 import { openSettings } from './settings.ts'
 import type { UserIds } from './user-ids.ts'
 
@@ -74,6 +75,7 @@ async function startStores(
   const [databaseUrls, redis] = await Promise.all([
     startPostgres(paths, users, databaseUrl, run),
     startRedis(paths, users, redisUrl, run),
+    bundlePrograms(paths, seenCheckout(paths)),
   ])
   return {
     paths,

@@ -8,6 +8,7 @@ import {
   serviceEnv,
 } from '@bmm/lib/env'
 import { z } from 'zod'
+import { childPrograms } from './child-programs.ts'
 
 /** Throws ConfigError that names every fault. */
 export function configFrom(env: Env = process.env) {
@@ -19,6 +20,8 @@ export function configFrom(env: Env = process.env) {
       /** Origin of the gateway, without a trailing slash: what resource URLs begin with. */
       BMM_PUBLIC_URL: publicUrlSchema,
       BMM_OWN_LISTENERS: ownListenersSchema,
+      /** A folder that `bundle.ts` has filled; without one the children run from the sources. */
+      BMM_CHILD_PROGRAMS: z.string().startsWith('/').optional(),
     },
     env,
   )
@@ -28,5 +31,6 @@ export function configFrom(env: Env = process.env) {
     redisUrl: vars.BMM_REDIS_URL,
     publicUrl: vars.BMM_PUBLIC_URL,
     ownListeners: vars.BMM_OWN_LISTENERS,
+    programs: childPrograms(vars.BMM_CHILD_PROGRAMS),
   }
 }

@@ -23,7 +23,7 @@ import { openSpareChildren } from './spare-children.ts'
 import { startSweeping } from './sweep.ts'
 
 forbidInspection()
-const { rpcDir, publicUrl, redisUrl, ownListeners, ...config } = configFrom()
+const { rpcDir, publicUrl, redisUrl, ownListeners, programs, ...config } = configFrom()
 const log = createLog('generator', config.logLevel)
 const identity = await openIdentity({ name: 'generator', ...config })
 await using closing = new AsyncDisposableStack()
@@ -37,7 +37,7 @@ const hints = closing.use(openHints(redisUrl, log))
 const builds = closing.use(openQueue(BUILD_QUEUE, redisUrl, log))
 const check = statementCheck(downstream.statements)
 const parts = { sql, hints, log, now: () => new Date(), downstream, check, builds, publicUrl }
-const shared = { ...parts, ...closing.use(openSpareChildren()) }
+const shared = { ...parts, ...closing.use(openSpareChildren(programs)) }
 const stops = stopping(shared)
 const draft = drafting({ ...shared, policyOf, fetchDocument: documentSource(policyOf) })
 const ending = new AbortController()

@@ -1,7 +1,8 @@
 /** Spare children: started before there is anything for them to read, since loading a program takes longer than most documents. */
-import { startCodeChild } from './code/code.ts'
+import { type ChildPrograms, childPrograms } from './child-programs.ts'
+import { codeLimits, startCodeChild } from './code/code.ts'
 import type { DisposableChild, StartChild } from './disposable.ts'
-import { startImportChild } from './openapi/import-document.ts'
+import { importLimits, startImportChild } from './openapi/import-document.ts'
 
 /** New ones start when nobody has taken one for so long: not beside the work that took the last. */
 const QUIET_MS = 300
@@ -12,9 +13,9 @@ export type SpareChildren = Disposable & {
 }
 
 /** One document after the other finds a child ready for its import, its scan and its build. */
-export function openSpareChildren() {
-  const importing = spareChildren(() => startImportChild(), 1)
-  const code = spareChildren(() => startCodeChild(), 2)
+export function openSpareChildren(programs: ChildPrograms = childPrograms()) {
+  const importing = spareChildren(() => startImportChild(importLimits, programs.openapi), 1)
+  const code = spareChildren(() => startCodeChild(codeLimits, programs.code), 2)
   return {
     startImportChild: importing.start,
     startCodeChild: code.start,

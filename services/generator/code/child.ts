@@ -27,7 +27,10 @@ class Refusal extends Error {
   }
 }
 
-if (import.meta.main) {
+/** Not awaited at the top level: a program with that cannot be compiled ahead. */
+if (import.meta.main) void main()
+
+async function main(): Promise<void> {
   const input = new Uint8Array(await Bun.stdin.arrayBuffer())
   const end = input.indexOf(0x0a)
   try {

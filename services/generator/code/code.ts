@@ -1,11 +1,11 @@
 /** Scanning and compiling specs as the service does it: in a disposable child, crashed ones tried once more. */
 import { z } from 'zod'
+import { childPrograms } from '../child-programs.ts'
 import { type ChildLimits, type StartChild, startDisposable } from '../disposable.ts'
 import { codeRules, type Finding, textRules } from '../scan/finding.ts'
 import { afterLines, firstLines, REFUSAL_MARK, refusalIn, textOf } from './answers.ts'
 import { MAX_MODULE_BYTES } from './compile.ts'
 
-const program = new URL('child.ts', import.meta.url).pathname
 const ATTEMPTS = 2
 const verbs = { read: 'Reading', resolve: 'Resolving', scan: 'Scanning', compile: 'Compiling' }
 type Doing = keyof typeof verbs
@@ -19,7 +19,7 @@ export const codeLimits: ChildLimits = {
 }
 
 /** A child that waits for a spec. Tests give other limits. */
-export function startCodeChild(limits = codeLimits) {
+export function startCodeChild(limits = codeLimits, program = childPrograms().code) {
   return startDisposable(program, limits)
 }
 

@@ -13,7 +13,7 @@ const LARGE_BYTES = 4 * 1024 * 1024
  * In: one line of JSON options, then the document's bytes. Out, as one JSON text: `{"tools":[…],` and then
  * `"draft"` without its tools, or `"fault"`. The tools of large documents leave while the rest is being made.
  */
-if (import.meta.main) {
+async function main(): Promise<void> {
   say('{"tools":[')
   try {
     const { document, options, size } = opened(await Bun.stdin.arrayBuffer())
@@ -24,6 +24,9 @@ if (import.meta.main) {
     say(`],"fault":${JSON.stringify(error.fault)}}`)
   }
 }
+
+// Not awaited at the top level: a program with that cannot be compiled ahead.
+if (import.meta.main) void main()
 
 /** Empties `buffer`: what looks like a pointer to it may stand on the stack until the end. */
 function opened(buffer: ArrayBuffer) {

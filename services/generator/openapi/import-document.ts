@@ -1,5 +1,5 @@
 /** The import as services use it: the document is parsed in a disposable child with limits. */
-import { join } from 'node:path'
+import { childPrograms } from '../child-programs.ts'
 import { type ChildLimits, type StartChild, startDisposable } from '../disposable.ts'
 import { MAX_DOCUMENT_BYTES } from './document.ts'
 import type { Draft, DraftHead, ImportOptions } from './draft.ts'
@@ -12,7 +12,7 @@ export type ImportRun = {
   start?: StartChild | undefined
 }
 
-const importLimits: ChildLimits = {
+export const importLimits: ChildLimits = {
   timeoutMs: 10_000,
   memoryBytes: 512 * 1024 * 1024,
   outputBytes: 96 * 1024 * 1024,
@@ -20,10 +20,7 @@ const importLimits: ChildLimits = {
 const ATTEMPTS = 2
 
 /** A child that waits for a document. Tests give other limits, and a program that misbehaves. */
-export function startImportChild(
-  limits = importLimits,
-  program = join(import.meta.dir, 'child.ts'),
-) {
+export function startImportChild(limits = importLimits, program = childPrograms().openapi) {
   return startDisposable(program, limits)
 }
 
