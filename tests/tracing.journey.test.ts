@@ -81,6 +81,7 @@ test('a call is one trace from its message to the request that it sent', async (
   expect(request.attributes).toEqual({
     'http.request.method': 'GET',
     'server.address': '127.0.0.1',
+    'server.port': Number(upstream.target.split(':').at(-1)),
     'http.response.status_code': 200,
   })
   expect(call.attributes).toMatchObject({

@@ -14,6 +14,7 @@ export function beginCallSpan(
     kind: 'server',
     attributes: {
       'mcp.method.name': 'tools/call',
+      'gen_ai.operation.name': 'execute_tool',
       'gen_ai.tool.name': call.tool,
       'bmm.server.id': call.serverId,
       'bmm.request.id': call.requestId,

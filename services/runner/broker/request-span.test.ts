@@ -9,7 +9,11 @@ const origin = 'https://api.example.com'
 const contract = { rules: new Map([[origin, operationRules({ origin })]]) }
 
 /** All that one request put into its span. */
-async function spanOf(method: string, url: string, failure?: string): Promise<unknown> {
+async function spanOf(
+  method: string,
+  url: string,
+  { failure, status = 200 }: { failure?: string; status?: number } = {},
+): Promise<unknown> {
   const said: unknown[] = []
   const tracing: Tracing = {
     start: () => undefined,
@@ -22,18 +26,25 @@ async function spanOf(method: string, url: string, failure?: string): Promise<un
   const ask = { method, url, headers: [], body: undefined }
   await traced(tracing, 'parent', ask, contract, async () => {
     if (failure !== undefined) throw new FetchFailure(failure, 'no', 'host', true)
-    return { status: 200, headers: [], body: new Uint8Array() }
+    return { status, headers: [], body: new Uint8Array() }
   }).catch(() => {})
   return said
 }
 
-test('names method, confirmed host and status', async () => {
+test('names method, confirmed host, port and status', async () => {
   expect(await spanOf('get', `${origin}/items/7?q=1`)).toEqual([
     'GET',
-    { 'http.request.method': 'GET', 'server.address': 'api.example.com' },
+    { 'http.request.method': 'GET', 'server.address': 'api.example.com', 'server.port': 443 },
     { 'http.response.status_code': 200 },
     undefined,
   ])
+})
+
+test('an answer with the status of an error is a failed span', async () => {
+  for (const status of [400, 404, 503]) {
+    expect(await spanOf('GET', origin, { status })).toContain(String(status))
+  }
+  expect(await spanOf('GET', origin, { status: 302 })).not.toContain('302')
 })
 
 test('names no host that was never confirmed: the code could write arguments into it', async () => {
@@ -44,8 +55,8 @@ test('names no host that was never confirmed: the code could write arguments int
     'http://api.example.com/',
     'an-argument',
   ]) {
-    expect(await spanOf('ARGUMENT', url, 'origin_not_allowed')).toEqual([
-      '_OTHER',
+    expect(await spanOf('ARGUMENT', url, { failure: 'origin_not_allowed' })).toEqual([
+      'HTTP',
       { 'http.request.method': '_OTHER' },
       'origin_not_allowed',
     ])

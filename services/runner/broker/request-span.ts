@@ -5,6 +5,9 @@ import type { Tracing } from '@bmm/lib/tracing'
 import type { Contract } from './contract.ts'
 import { type Ask, FetchFailure } from './outgoing.ts'
 
+/** From here on an answer is a failure of its request (OpenTelemetry conventions for HTTP client spans). */
+const FIRST_ERROR_STATUS = 400
+const DEFAULT_PORTS: Record<string, number> = { 'http:': 80, 'https:': 443 }
 /** What HTTP names; a method of the code's own making is not repeated. */
 const methods = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'])
 
@@ -22,20 +25,28 @@ export async function traced(
   const known = methods.has(method.toUpperCase()) ? method.toUpperCase() : '_OTHER'
   const asked = URL.parse(url)
   const isConfirmed = asked !== null && rules.has(asked.origin)
-  const span = tracing.continue(known, parent, {
+  const span = tracing.continue(known === '_OTHER' ? 'HTTP' : known, parent, {
     kind: 'client',
     attributes: {
       'http.request.method': known,
-      ...(isConfirmed ? { 'server.address': asked.hostname } : {}),
+      ...(isConfirmed ? serverOf(asked) : {}),
     },
   })
   try {
     const answer = await send()
     span.set({ 'http.response.status_code': answer.status })
-    span.end()
+    span.end(answer.status < FIRST_ERROR_STATUS ? undefined : String(answer.status))
     return answer
   } catch (thrown) {
     span.end(thrown instanceof FetchFailure ? thrown.code : errorFrom(thrown).name)
     throw thrown
+  }
+}
+
+function serverOf({ hostname, port, protocol }: URL) {
+  const known = port === '' ? DEFAULT_PORTS[protocol] : Number(port)
+  return {
+    'server.address': hostname,
+    ...(known === undefined ? {} : { 'server.port': known }),
   }
 }
