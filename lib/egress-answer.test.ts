@@ -4,7 +4,7 @@ import { gzipSync } from 'node:zlib'
 import { type EgressRequest, egressFetch } from './egress.ts'
 import { EgressError, type EgressPolicy, publicPolicy } from './egress-policy.ts'
 import { openEgressPool } from './egress-pool.ts'
-import { type Answer, listening, type RawUpstream, rawUpstream } from './raw-upstream.ts'
+import { type Answer, listening, type RawUpstream, rawUpstream } from './testing-upstream.ts'
 
 const decoder = new TextDecoder()
 const closers: (() => void)[] = []

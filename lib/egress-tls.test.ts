@@ -7,7 +7,7 @@ import tls from 'node:tls'
 import { egressFetch } from './egress.ts'
 import { EgressError, type EgressPolicy, publicPolicy } from './egress-policy.ts'
 import { openEgressPool } from './egress-pool.ts'
-import { listening, makeCertificates, serveRaw } from './raw-upstream.ts'
+import { listening, makeCertificates, serveRaw } from './testing-upstream.ts'
 
 const closers: (() => void)[] = []
 afterAll(() => {

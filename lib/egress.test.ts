@@ -2,7 +2,7 @@ import { afterAll, describe, expect, test } from 'bun:test'
 import { type EgressRequest, egressFetch } from './egress.ts'
 import { EgressError, type EgressPolicy, publicPolicy } from './egress-policy.ts'
 import { openEgressPool } from './egress-pool.ts'
-import { type Answer, type RawUpstream, rawUpstream } from './raw-upstream.ts'
+import { type Answer, type RawUpstream, rawUpstream } from './testing-upstream.ts'
 
 const closers: (() => void)[] = []
 afterAll(() => {

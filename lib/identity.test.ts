@@ -1,17 +1,11 @@
 import { describe, expect, test } from 'bun:test'
 import { generateKeyPairSync } from 'node:crypto'
 import { SignJWT, UnsecuredJWT } from 'jose'
-import { reasonOf } from './errors.ts'
 import { openIdentity } from './identity.ts'
 import { testIdentities } from './testing.ts'
-import { outcomeOf } from './testing-outcome.ts'
+import { outcomeOf, reason } from './testing-outcome.ts'
 
 const method = '/bmm.secrets.v1.SecretsService/PutSecret'
-const reason = (promise: Promise<unknown>) =>
-  promise.then(
-    () => 'done',
-    (error) => reasonOf(error),
-  )
 
 describe('service tokens', () => {
   test('a token names its service to the callee and method it is for, once', async () => {

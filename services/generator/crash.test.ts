@@ -4,9 +4,10 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { findRedisServer } from '@bmm/lib/testing'
+import { reason } from '@bmm/lib/testing-outcome'
 import { BuildState, BuildStep, ServerState } from '@bmm/proto/generator/v1/server'
 import { holdStep, spawnService, testPublicUrl } from './testing.ts'
-import { generatorOfFile, reason } from './testing-calls.ts'
+import { generatorOfFile } from './testing-calls.ts'
 
 const { generator, calls, owner } = await generatorOfFile({ works: false, serves: false })
 

@@ -1,7 +1,6 @@
 /** What the generator's tests say again and again: documents, drafts, servers, and the wait for a build. */
 import { afterAll, afterEach, setDefaultTimeout } from 'bun:test'
 import { watch as follow } from '@bmm/lib/client'
-import { reasonOf } from '@bmm/lib/errors'
 import { type TestUser, testUser } from '@bmm/lib/testing'
 import {
   BuildService,
@@ -29,14 +28,6 @@ import {
 
 /** For a loaded machine: a build starts processes. */
 const TEST_TIMEOUT_MS = 120_000
-
-/** The machine reason of a rejection, `done` when there is none. */
-export function reason(promise: Promise<unknown>): Promise<string> {
-  return promise.then(
-    () => 'done',
-    (error) => reasonOf(error) ?? String(error),
-  )
-}
 
 export function jsonOf(bytes?: Uint8Array) {
   return JSON.parse(Buffer.from(bytes ?? []).toString())

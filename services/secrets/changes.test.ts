@@ -1,8 +1,9 @@
 /** Who opened values hears that they were changed, through the generated client. */
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { watch } from '@bmm/lib/client'
+import { reason } from '@bmm/lib/testing-outcome'
 import { EVERYTHING, openChanges } from './changes.ts'
-import { openTestVault, owner, reason, type TestVault } from './testing.ts'
+import { openTestVault, owner, type TestVault } from './testing.ts'
 
 let vault: TestVault
 

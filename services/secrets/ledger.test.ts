@@ -6,7 +6,7 @@ import { ConfigError } from '@bmm/lib/env'
 import { newId } from '@bmm/lib/ids'
 import { migrate } from '@bmm/lib/sql'
 import { testDatabase, testLog, testUser } from '@bmm/lib/testing'
-import { outcomeOf } from '@bmm/lib/testing-outcome'
+import { outcomeOf, reason } from '@bmm/lib/testing-outcome'
 import { StopReason } from '@bmm/proto/secrets/v1/secrets_service'
 import { openKeyring } from './keyring.ts'
 import { openLedger } from './ledger.ts'
@@ -16,7 +16,6 @@ import {
   moduleDigest,
   openTestVault,
   owner,
-  reason,
   specBytes,
   specDigest,
   type TestVault,

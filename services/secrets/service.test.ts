@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import { ConfigError } from '@bmm/lib/env'
 import { testUser } from '@bmm/lib/testing'
-import { outcomeOf } from '@bmm/lib/testing-outcome'
+import { outcomeOf, reason } from '@bmm/lib/testing-outcome'
 import { serverSpecBytes } from '@bmm/spec/server-spec'
 import { openKeyring } from './keyring.ts'
 import {
@@ -12,7 +12,6 @@ import {
   openTestVault,
   origin,
   owner,
-  reason,
   spec,
   type TestVault,
 } from './testing.ts'

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { randomBytes } from 'node:crypto'
 import { newId } from '@bmm/lib/ids'
 import { testUser } from '@bmm/lib/testing'
+import { reason } from '@bmm/lib/testing-outcome'
 import { StopReason } from '@bmm/proto/secrets/v1/secrets_service'
 import { digestOf } from '@bmm/spec/digest'
 import { openStatement } from '@bmm/spec/statement'
@@ -11,7 +12,6 @@ import {
   moduleDigest,
   openTestVault,
   owner,
-  reason,
   spec,
   specBytes,
   specDigest,

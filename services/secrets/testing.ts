@@ -2,7 +2,6 @@
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { asUser } from '@bmm/lib/client'
-import { reasonOf } from '@bmm/lib/errors'
 import type { ServiceName } from '@bmm/lib/identity'
 import { newId } from '@bmm/lib/ids'
 import { testDatabase, testIdentities, testLog, testRpc, testUser } from '@bmm/lib/testing'
@@ -89,14 +88,6 @@ export async function openTestVault() {
       await database[Symbol.asyncDispose]()
     },
   }
-}
-
-/** The machine reason of a rejection, `done` when there is none. */
-export function reason(promise: Promise<unknown>): Promise<string | undefined> {
-  return promise.then(
-    () => 'done',
-    (error) => reasonOf(error),
-  )
 }
 
 /** What the person confirmed who agrees to this request. */

@@ -2,13 +2,13 @@
 import { afterEach, beforeEach, expect, test } from 'bun:test'
 import { newId } from '@bmm/lib/ids'
 import { testUser } from '@bmm/lib/testing'
+import { reason } from '@bmm/lib/testing-outcome'
 import { StopReason } from '@bmm/proto/secrets/v1/secrets_service'
 import {
   confirmedIn,
   moduleDigest,
   openTestVault,
   owner,
-  reason,
   specBytes,
   specDigest,
   type TestVault,

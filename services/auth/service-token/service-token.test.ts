@@ -1,8 +1,8 @@
 /** The text of service tokens, and who may make, use, see and end them. */
 import { beforeEach, describe, expect, test } from 'bun:test'
-import { reasonOf } from '@bmm/lib/errors'
 import { channels, revokedKey } from '@bmm/lib/hints'
 import { subscribe } from '@bmm/lib/redis'
+import { reason } from '@bmm/lib/testing-outcome'
 import { Service } from '@bmm/proto/v1/options'
 import { cleanUp } from '../clean-up.ts'
 import { tokenHash } from '../opaque-token.ts'
@@ -32,7 +32,6 @@ const list = async (person = owner) =>
   (await auth.tokens.listServiceTokens({ sessionToken: person.sessionToken })).tokens
 const revoke = (tokenId: string, person = owner) =>
   auth.tokens.revokeServiceToken({ sessionToken: person.sessionToken, tokenId })
-const reason = (call: Promise<unknown>) => call.then(() => 'done', reasonOf)
 
 describe('the text', () => {
   test('has 256 bits and a checksum that catches a typo, a cut and a foreign prefix', () => {

@@ -3,9 +3,10 @@ import { describe, expect, test } from 'bun:test'
 import { watch as follow } from '@bmm/lib/client'
 import { conflict } from '@bmm/lib/errors'
 import { testUser } from '@bmm/lib/testing'
+import { reason } from '@bmm/lib/testing-outcome'
 import { BuildState, BuildStep, ServerState } from '@bmm/proto/generator/v1/server'
 import type { ServerSpec } from '@bmm/spec/server-spec'
-import { codeSpec, generatorOfFile, jsonOf, reason } from '../testing-calls.ts'
+import { codeSpec, generatorOfFile, jsonOf } from '../testing-calls.ts'
 
 const { generator, calls, owner } = await generatorOfFile({ works: true, maxWatchersOfOrg: 6 })
 

@@ -1,17 +1,10 @@
 /** Drafts through the generated client: what becomes of documents, and who may see the result. */
 import { describe, expect, test } from 'bun:test'
 import { testUser } from '@bmm/lib/testing'
-import { outcomeOf } from '@bmm/lib/testing-outcome'
+import { outcomeOf, reason } from '@bmm/lib/testing-outcome'
 import { digestOf } from '@bmm/spec/digest'
 import { parseServerSpec } from '@bmm/spec/server-spec'
-import {
-  codeSpec,
-  generatorOfFile,
-  getPet,
-  openApi,
-  petDocument,
-  reason,
-} from '../testing-calls.ts'
+import { codeSpec, generatorOfFile, getPet, openApi, petDocument } from '../testing-calls.ts'
 
 const { generator, calls, owner } = await generatorOfFile({ works: true })
 

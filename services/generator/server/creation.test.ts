@@ -1,7 +1,7 @@
 /** Creating servers through the generated client, on real Postgres, Redis and signer. */
 import { describe, expect, test } from 'bun:test'
 import { testUser } from '@bmm/lib/testing'
-import { outcomeOf } from '@bmm/lib/testing-outcome'
+import { outcomeOf, reason } from '@bmm/lib/testing-outcome'
 import { BuildState, BuildStep, ServerState } from '@bmm/proto/generator/v1/server'
 import { digestOf } from '@bmm/spec/digest'
 import { MAX_SPEC_BYTES } from '@bmm/spec/server-spec'
@@ -15,7 +15,6 @@ import {
   newSlug,
   openApi,
   petDocument,
-  reason,
 } from '../testing-calls.ts'
 
 const { generator, calls, owner } = await generatorOfFile({ works: true })

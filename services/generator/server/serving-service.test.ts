@@ -2,8 +2,9 @@
 import { describe, expect, test } from 'bun:test'
 import { newId } from '@bmm/lib/ids'
 import { testUser } from '@bmm/lib/testing'
+import { reason } from '@bmm/lib/testing-outcome'
 import { ServingService } from '@bmm/proto/generator/v1/generator_service'
-import { codeSpec, generatorOfFile, petDocument, reason } from '../testing-calls.ts'
+import { codeSpec, generatorOfFile, petDocument } from '../testing-calls.ts'
 
 const { generator, calls } = await generatorOfFile({ works: true })
 

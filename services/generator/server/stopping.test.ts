@@ -1,13 +1,13 @@
 /** Pausing, resuming and deleting servers: signed, carried out, and finished after failures. */
 import { describe, expect, test } from 'bun:test'
 import { testUser } from '@bmm/lib/testing'
-import { outcomeOf } from '@bmm/lib/testing-outcome'
+import { outcomeOf, reason } from '@bmm/lib/testing-outcome'
 import { BuildState, ServerState } from '@bmm/proto/generator/v1/server'
 import { Scheme } from '@bmm/proto/secrets/v1/secret'
 import { SecretsService } from '@bmm/proto/secrets/v1/secrets_service'
 import { digestOf } from '@bmm/spec/digest'
 import { stopStatementSchema } from '@bmm/spec/statement'
-import { confirmedDigest, generatorOfFile, jsonOf, reason } from '../testing-calls.ts'
+import { confirmedDigest, generatorOfFile, jsonOf } from '../testing-calls.ts'
 
 const { generator, calls, owner } = await generatorOfFile({ works: true })
 

@@ -2,13 +2,13 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { join } from 'node:path'
 import { asUser } from '@bmm/lib/client'
 import { accessTable } from '@bmm/lib/contracts'
-import { reasonOf } from '@bmm/lib/errors'
 import { type ServiceName, serviceNames } from '@bmm/lib/identity'
 import { newId } from '@bmm/lib/ids'
-import { type RawUpstream, rawUpstream } from '@bmm/lib/raw-upstream'
 import { openSql } from '@bmm/lib/sql'
 import { testDatabase, testLog, testUser } from '@bmm/lib/testing'
+import { reason } from '@bmm/lib/testing-outcome'
 import { until } from '@bmm/lib/testing-until'
+import { type RawUpstream, rawUpstream } from '@bmm/lib/testing-upstream'
 import { RefusalService, TargetService } from '@bmm/proto/broker/v1/broker_service'
 import { FetchFailure } from './outgoing.ts'
 import { openRefusals } from './refusals.ts'
@@ -41,11 +41,6 @@ let closeOwn = () => {}
 const targets = (from: ServiceName = 'operator') => broker.rpc.client(TargetService, 'broker', from)
 const refusals = (from: ServiceName = 'gateway') =>
   broker.rpc.client(RefusalService, 'broker', from)
-const reason = (act: Promise<unknown>) =>
-  act.then(
-    () => 'done',
-    (error) => reasonOf(error) ?? String(error),
-  )
 
 describe('targets', () => {
   test('are listed as allowed, in one spelling, and are gone when removed', async () => {

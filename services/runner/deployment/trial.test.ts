@@ -1,6 +1,6 @@
 /** What a trial answers where there is no sandbox for it, or too many wait. */
 import { expect, test } from 'bun:test'
-import { reasonOf } from '@bmm/lib/errors'
+import { reason } from '@bmm/lib/testing-outcome'
 import { CallFailure } from '../calls/call-failure.ts'
 import type { Pool } from '../fleet/pool.ts'
 import { testServer } from '../testing.ts'
@@ -8,7 +8,6 @@ import { createTrials } from './trial.ts'
 
 const { artefacts } = testServer()
 const { signal } = new AbortController()
-const reason = (call: Promise<unknown>) => call.then(() => 'done', reasonOf)
 
 function poolThat(take: Pool['take']): Pool {
   const nothing = () => {}
