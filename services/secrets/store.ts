@@ -2,6 +2,7 @@
 import type { Querying } from '@bmm/lib/sql'
 
 const MAX_LISTED_KEYS = 1_000
+const MAX_LISTED_STATEMENT_KEYS = 100
 
 export type DataKeyRow = {
   version: number
@@ -45,7 +46,7 @@ export async function countSecretsByKey(sql: Querying): Promise<Map<number, bigi
 export async function listStatementKeys(sql: Querying): Promise<StatementKeyRow[]> {
   return sql<StatementKeyRow[]>`
     select key_id as "keyId", public_key as "publicKey", wrapped
-    from statement_keys order by created_at desc, key_id limit 100`
+    from statement_keys order by created_at desc, key_id limit ${MAX_LISTED_STATEMENT_KEYS}`
 }
 
 export async function insertStatementKey(sql: Querying, key: NewStatementKey): Promise<void> {

@@ -3,6 +3,7 @@ import type { Querying } from '@bmm/lib/sql'
 import type { Session } from './session.ts'
 
 const MAX_LISTED_SESSIONS = 100
+const MAX_LISTED_ORGS = 1_000
 
 /** Counts one more of a subject in its window; how many there are now. */
 export async function countOne(
@@ -147,7 +148,7 @@ export async function endSession(
 /** The organisations that a person belongs to. */
 export async function listOrgIdsOfUser(sql: Querying, userId: string): Promise<string[]> {
   const rows = await sql<{ orgId: string }[]>`
-    select org_id as "orgId" from members where user_id = ${userId} order by org_id limit 1000`
+    select org_id as "orgId" from members where user_id = ${userId} order by org_id limit ${MAX_LISTED_ORGS}`
   return rows.map((row) => row.orgId)
 }
 

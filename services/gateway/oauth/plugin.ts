@@ -11,6 +11,7 @@ import { type Pair, readForm } from './form.ts'
 import { authorizationServerMetadata, protectedResourceMetadata } from './metadata.ts'
 import { nameOf, type ResourceOptions, resourceIn, resourceOfServer } from './resource.ts'
 
+const MAX_AUTHORIZATION_CHARACTERS = 8_192
 const MAX_METADATA_BYTES = 64 * 1024
 const DOCUMENT_SECONDS = 300
 const JWKS_SECONDS = 60
@@ -199,7 +200,8 @@ function oauthError(error: string, description: string, status: number): Respons
 
 function authorizationOf(request: Request): string {
   const header = request.headers.get('authorization') ?? ''
-  if (header.length > 8_192) throw problem(400, 'invalid_request', 'The Authorization is too long.')
+  if (header.length > MAX_AUTHORIZATION_CHARACTERS)
+    throw problem(400, 'invalid_request', 'The Authorization is too long.')
   return header
 }
 

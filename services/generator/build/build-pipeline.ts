@@ -28,6 +28,8 @@ import { type BuildRow, beginDeploy } from './build-store.ts'
 const TRY_TIMEOUT_MS = 60_000
 const SIGN_TIMEOUT_MS = 15_000
 const DEPLOY_TIMEOUT_MS = 60_000
+/** Findings in the log of a build; the first one is its reason. */
+const MAX_SHOWN_FINDINGS = 20
 
 export type PipelineOptions = {
   sql: Sql
@@ -139,7 +141,7 @@ async function scan({ record }: Pipeline, spec: SpecBuild, say: Say): Promise<vo
   const findings = await spec.findings()
   const refusal = refusalOf(findings)
   if (refusal !== undefined) {
-    for (const { rule, path, message } of findings.slice(0, 20)) {
+    for (const { rule, path, message } of findings.slice(0, MAX_SHOWN_FINDINGS)) {
       await record.line(`${rule} at ${path}: ${message}`)
     }
     const { path, message } = refusal.finding
