@@ -63,6 +63,18 @@ export async function listDeployments(
   }))
 }
 
+/** What the statement of this epoch names; undefined when the row is of another, or of a stop. */
+export async function findArtefacts(
+  sql: Querying,
+  serverId: string,
+  epoch: number,
+): Promise<Artefacts | undefined> {
+  const [row] = await sql<{ spec: Buffer; module: Buffer }[]>`
+    select spec, module from deployments
+    where server_id = ${serverId} and epoch = ${epoch} and spec is not null and module is not null`
+  return row
+}
+
 /** Removes a row that failed its verification, unless it has changed since. */
 export async function deleteDeployment(sql: Querying, row: DeploymentRow): Promise<void> {
   await sql`

@@ -10,7 +10,11 @@ import {
   type StopStatement,
   signStatement,
 } from '@bmm/spec/statement'
-import type { Artefacts } from './deployment/deployment.ts'
+import {
+  type Artefacts,
+  type ServingDeployment,
+  verifiedArtefacts,
+} from './deployment/deployment.ts'
 
 export type TestSigner = {
   keyId: string
@@ -29,6 +33,16 @@ export type TestServer = {
   serverId: string
   orgId: string
   artefacts: Artefacts
+}
+
+/** A deployment that is nowhere stored. */
+export function servingDeployment(
+  signed: SignedStatement,
+  statement: ServeStatement,
+  artefacts: Artefacts,
+): ServingDeployment {
+  const { tools, artefact } = verifiedArtefacts(statement, artefacts)
+  return { kind: 'serving', statement, signed, tools, artefact: async () => artefact }
 }
 
 /** A server of code tools: `implementations` maps tool names to module source of `async (input, ctx) => …`. */

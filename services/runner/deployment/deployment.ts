@@ -25,8 +25,8 @@ export type ServingDeployment = {
   statement: ServeStatement
   signed: SignedStatement
   tools: readonly string[]
-  /** What a sandbox is loaded with, made once. */
-  artefact: LoadArtefact
+  /** What a sandbox is loaded with. Rejects when it has to be read first and cannot be. */
+  artefact(): Promise<LoadArtefact>
 }
 
 /** The spec's tools without implementations as a JSON array, and the compiled module (may be empty). */
@@ -88,12 +88,11 @@ export function staleEpoch(statement: Statement, current: Deployment | undefined
   )
 }
 
-/** A deployment whose artefacts are exactly those of its statement; throws `digest_mismatch` or `spec_invalid`. */
-export function servingDeployment(
-  signed: SignedStatement,
+/** What the digests of a statement name, checked; throws `digest_mismatch` or `spec_invalid`. */
+export function verifiedArtefacts(
   statement: ServeStatement,
   { spec, module }: Artefacts,
-): ServingDeployment {
+): { tools: string[]; artefact: LoadArtefact } {
   if (digestOf(spec) !== statement.specDigest) {
     throw invalid('digest_mismatch', 'The spec is not the one that the statement names.')
   }
@@ -101,14 +100,20 @@ export function servingDeployment(
     throw invalid('digest_mismatch', 'The module is not the one that the statement names.')
   }
   const { tools } = parsedSpec(spec)
-  const names = tools.map((tool) => tool.name)
-  return { kind: 'serving', statement, signed, tools: names, artefact: loadArtefact(tools, module) }
+  return { tools: tools.map((tool) => tool.name), artefact: loadArtefact(tools, module) }
+}
+
+/** Bytes of their own: those of a message or a row are views that would keep all of it in memory. */
+export function ownSigned({ bytes, signature, keyId }: SignedStatement): SignedStatement {
+  return { bytes: new Uint8Array(bytes), signature: new Uint8Array(signature), keyId }
 }
 
 /** Only what the guest needs: names, input schemas and operations. */
 export function loadArtefact(tools: ToolSpec[], module: Uint8Array): LoadArtefact {
   const needed = tools.map(({ name, inputSchema, operation }) => ({ name, inputSchema, operation }))
-  return { tools: new TextEncoder().encode(JSON.stringify(needed)), module }
+  // A copy, since the module is a view of the whole message or row that brought it.
+  const own = new Uint8Array(module)
+  return { tools: new TextEncoder().encode(JSON.stringify(needed)), module: own }
 }
 
 /** A spec that may be loaded; throws `spec_invalid`. */

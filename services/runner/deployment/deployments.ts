@@ -3,15 +3,26 @@ import { errorFrom, invalid } from '@bmm/lib/errors'
 import type { Log } from '@bmm/lib/log'
 import type { Sql } from '@bmm/lib/sql'
 import type { StatementKeyring } from '@bmm/lib/statement-keys'
-import type { SignedStatement, Statement } from '@bmm/spec/statement'
-import { type DeploymentRow, deleteDeployment, listDeployments, saveDeployment } from '../store.ts'
+import type { ServeStatement, SignedStatement, Statement } from '@bmm/spec/statement'
+import { CallFailure } from '../calls/call-failure.ts'
+import {
+  type DeploymentRow,
+  deleteDeployment,
+  findArtefacts,
+  listDeployments,
+  saveDeployment,
+} from '../store.ts'
+import { createArtefactCache } from './artefact-cache.ts'
 import {
   type Artefacts,
   checkOwner,
   type Deployment,
-  servingDeployment,
+  type LoadArtefact,
+  ownSigned,
+  type ServingDeployment,
   staleEpoch,
   standingOf,
+  verifiedArtefacts,
   verifiedStatement,
 } from './deployment.ts'
 
@@ -39,9 +50,12 @@ export function createDeployments(options: {
   onChange: (deployment: Deployment) => number
   /** Deletes what a deleted server logged and what was counted of it. */
   forgetRuns: (serverId: string, orgId: string) => Promise<void>
+  /** What may be kept in memory of all that sandboxes are loaded with. */
+  artefactBytes?: number
 }): Deployments {
   const { sql, keyring, log, onChange } = options
   const byServer = new Map<string, Deployment>()
+  const artefacts = createArtefactCache(options.artefactBytes)
   const inTurn = turns()
 
   function put(deployment: Deployment): number {
@@ -52,7 +66,23 @@ export function createDeployments(options: {
     return verifiedStatement(signed, await keyring.keysFor(signed.keyId))
   }
 
-  async function deploy(signed: SignedStatement, artefacts: Artefacts): Promise<void> {
+  function serve(
+    signed: SignedStatement,
+    statement: ServeStatement,
+    { tools, artefact }: { tools: string[]; artefact: LoadArtefact },
+  ): void {
+    const { serverId } = statement
+    const read = () => readArtefact(sql, statement)
+    const deployment: ServingDeployment = {
+      ...{ kind: 'serving', statement, signed: ownSigned(signed), tools },
+      artefact: () =>
+        byServer.get(serverId) === deployment ? artefacts.get(serverId, read) : read(),
+    }
+    artefacts.put(serverId, artefact)
+    put(deployment)
+  }
+
+  async function deploy(signed: SignedStatement, wanted: Artefacts): Promise<void> {
     const statement = await opened(signed)
     if (statement.kind !== 'serve') {
       throw invalid('statement_invalid', 'A stop statement cannot be deployed.')
@@ -62,10 +92,10 @@ export function createDeployments(options: {
       checkOwner(statement, current)
       const standing = standingOf(signed, statement, current)
       if (standing === 'stale') throw staleEpoch(statement, current)
-      const deployment = servingDeployment(signed, statement, artefacts)
-      const row = { ...rowHead(deployment), artefacts }
+      const verified = verifiedArtefacts(statement, wanted)
+      const row = { ...rowHead({ statement, signed }), artefacts: wanted }
       if (!(await saveDeployment(sql, row))) throw staleEpoch(statement, current)
-      if (standing === 'newer') put(deployment)
+      if (standing === 'newer') serve(signed, statement, verified)
     })
   }
 
@@ -79,7 +109,8 @@ export function createDeployments(options: {
       checkOwner(statement, current)
       if (standingOf(signed, statement, current) === 'stale') throw staleEpoch(statement, current)
       // Sandboxes end before the row is written: a database that is away must not keep them alive.
-      const stopped: Deployment = { kind: 'stopped', statement, signed }
+      const stopped: Deployment = { kind: 'stopped', statement, signed: ownSigned(signed) }
+      artefacts.forget(statement.serverId)
       const ended = put(stopped)
       const row = { ...rowHead(stopped), artefacts: undefined }
       if (!(await saveDeployment(sql, row))) throw staleEpoch(statement, current)
@@ -96,10 +127,11 @@ export function createDeployments(options: {
     if (serverId !== row.serverId || orgId !== row.orgId || epoch !== row.epoch) {
       throw invalid('statement_invalid', 'The row says something else than its statement.')
     }
-    if (statement.kind === 'stop') put({ kind: 'stopped', statement, signed: row.signed })
-    else {
-      const artefacts = row.artefacts ?? { spec: new Uint8Array(), module: new Uint8Array() }
-      put(servingDeployment(row.signed, statement, artefacts))
+    if (statement.kind === 'stop') {
+      put({ kind: 'stopped', statement, signed: ownSigned(row.signed) })
+    } else {
+      const stored = row.artefacts ?? { spec: new Uint8Array(), module: new Uint8Array() }
+      serve(row.signed, statement, verifiedArtefacts(statement, stored))
     }
   }
 
@@ -134,7 +166,20 @@ export function createDeployments(options: {
   }
 }
 
-function rowHead({ statement, signed }: Deployment) {
+/** From the row, verified again. Rejects with CallFailure when it cannot be had. */
+async function readArtefact(sql: Sql, statement: ServeStatement): Promise<LoadArtefact> {
+  const { serverId, epoch } = statement
+  const stored = await findArtefacts(sql, serverId, epoch).catch((cause: unknown) => {
+    const message = 'The server sleeps and could not be read from the database. Try again shortly.'
+    throw new CallFailure('busy', message, { cause })
+  })
+  if (stored === undefined) {
+    throw new CallFailure('stale_epoch', 'A newer version of the server took over. Try again.')
+  }
+  return verifiedArtefacts(statement, stored).artefact
+}
+
+function rowHead({ statement, signed }: Pick<Deployment, 'statement' | 'signed'>) {
   const { serverId, orgId, epoch } = statement
   return { serverId, orgId, epoch, signed }
 }

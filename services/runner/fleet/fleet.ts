@@ -3,7 +3,7 @@ import { errorFrom } from '@bmm/lib/errors'
 import type { Log } from '@bmm/lib/log'
 import type { BrokerLink } from '../broker-link.ts'
 import { CallFailure, callFailureFrom } from '../calls/call-failure.ts'
-import type { Deployment, ServingDeployment } from '../deployment/deployment.ts'
+import type { Deployment, LoadArtefact, ServingDeployment } from '../deployment/deployment.ts'
 import { LoadFailed, type Sandbox, type SandboxEnd } from '../sandbox/sandbox.ts'
 import { sandboxKey } from '../sandbox/sandbox-key.ts'
 import { type AdmissionDesk, admissionRefusal } from './admission.ts'
@@ -150,8 +150,9 @@ export function createFleet(options: FleetOptions): Fleet {
     const startedAt = performance.now()
     let sandbox: Sandbox | undefined
     try {
+      const artefact = await Promise.race([deployment.artefact(), abortOf(signal)])
       sandbox = await pool.take(orgId, signal)
-      await prepare(sandbox, deployment, { key, userId, signal })
+      await prepare(sandbox, { deployment, artefact }, { key, userId, signal })
     } catch (thrown) {
       const failure = failureOf(thrown, mine.abort.signal)
       sandbox?.stop()
@@ -178,7 +179,7 @@ export function createFleet(options: FleetOptions): Fleet {
   /** Both at once: code that is being loaded cannot ask for anything, because no call of it is in flight. */
   async function prepare(
     sandbox: Sandbox,
-    deployment: ServingDeployment,
+    { deployment, artefact }: { deployment: ServingDeployment; artefact: LoadArtefact },
     { key, userId, signal }: { key: string; userId: string; signal: AbortSignal },
   ): Promise<void> {
     const { slot, egressToken: token } = sandbox
@@ -186,10 +187,7 @@ export function createFleet(options: FleetOptions): Fleet {
     const assigned = broker.connected
       ? broker.assign({ slot, token, signed, userId, sandboxKey: key })
       : Promise.resolve()
-    const aborted = new Promise<never>((_, reject) => {
-      signal.addEventListener('abort', () => reject(errorFrom(signal.reason)), { once: true })
-    })
-    await Promise.race([Promise.all([sandbox.load(deployment.artefact), assigned]), aborted])
+    await Promise.race([Promise.all([sandbox.load(artefact), assigned]), abortOf(signal)])
     signal.throwIfAborted()
   }
 
@@ -281,6 +279,12 @@ function interruptedBy(deployment: Deployment): CallFailure {
         'A newer version of the server took over while the call ran.',
       )
     : new CallFailure('unknown_server', 'The server was stopped while the call ran.')
+}
+
+function abortOf(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    signal.addEventListener('abort', () => reject(errorFrom(signal.reason)), { once: true })
+  })
 }
 
 function failureOf(thrown: unknown, replaced: AbortSignal): CallFailure {

@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'bun:test'
-import { servingDeployment } from '../deployment/deployment.ts'
-import { serveStatement, signedBy, testServer, testSigner } from '../testing.ts'
+import { serveStatement, servingDeployment, signedBy, testServer, testSigner } from '../testing.ts'
 import { bucketOf } from './latency.ts'
 import { createMeter, type EndedCall, endingOf, OTHER_TOOL } from './meter.ts'
 

@@ -17,16 +17,12 @@ import {
 import { StatsInterval, StatsService } from '@bmm/proto/runner/v1/stats_service'
 import { timestampFromMs } from '@bufbuild/protobuf/wkt'
 import { Code, ConnectError } from '@connectrpc/connect'
-import {
-  type Artefacts,
-  type ServingDeployment,
-  servingDeployment,
-} from '../deployment/deployment.ts'
+import type { Artefacts, ServingDeployment } from '../deployment/deployment.ts'
 import { createDeployments, type Deployments } from '../deployment/deployments.ts'
 import { createRunLines } from '../run-log/run-lines.ts'
 import { createRunLog } from '../run-log/run-log.ts'
 import { runnerRoutes } from '../service.ts'
-import { serveStatement, signedBy, testServer, testSigner } from '../testing.ts'
+import { serveStatement, servingDeployment, signedBy, testServer, testSigner } from '../testing.ts'
 import { callStatsReader } from './call-stats.ts'
 import { createMeter, type EndedCall, type Meter } from './meter.ts'
 import {

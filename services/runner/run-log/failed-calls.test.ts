@@ -1,6 +1,5 @@
 import { expect, test } from 'bun:test'
-import { servingDeployment } from '../deployment/deployment.ts'
-import { serveStatement, signedBy, testServer, testSigner } from '../testing.ts'
+import { serveStatement, servingDeployment, signedBy, testServer, testSigner } from '../testing.ts'
 import { failedCallLines } from './failed-calls.ts'
 
 test('sixty failures a minute of a server have a line each, the next minute says how many had none', () => {
