@@ -53,7 +53,8 @@ function startApi() {
   }
 }
 
-function documentOf(origin: string) {
+/** A document of 20 operations on this origin. */
+export function documentOf(origin: string) {
   const numbers = Array.from({ length: OPERATIONS }, (_, index) => index)
   return {
     openapi: '3.1.0',

@@ -50,11 +50,14 @@ export function pidOfService(stack: Stack, main: string): number {
   return service.pid
 }
 
-/** Proportional set size of all our services, bytes; databases and sandboxes are not among them. */
-export function memoryOfServices(stack: Stack): number {
-  return tree(supervisorOf(stack))
-    .filter(({ pid }) => /services\/[a-z/]+main\.ts/.test(textOf(pid, 'cmdline')))
-    .reduce((sum, { pid }) => sum + pssOf(pid), 0)
+/** Memory of each of our services that is its own, bytes: the pages of programs and libraries are everybody's. */
+export function memoryByService(stack: Stack): Map<string, number> {
+  return new Map(
+    tree(supervisorOf(stack)).flatMap(({ pid }) => {
+      const name = /services\/(?:runner\/)?(\w+)\/main\.ts/.exec(textOf(pid, 'cmdline'))?.[1]
+      return name === undefined ? [] : [[name, anonymousBytes(pid)] as const]
+    }),
+  )
 }
 
 /** How many sandboxes there are, the pool's included. */
@@ -62,8 +65,9 @@ export function sandboxesOf(stack: Stack): number {
   return [...usedByStack(stack).values()].filter(({ part }) => part === 'sandboxes').length
 }
 
-function pssOf(pid: number): number {
-  return Number(/^Pss:\s+(\d+) kB/m.exec(textOf(pid, 'smaps_rollup'))?.[1] ?? '0') * 1024
+function anonymousBytes(pid: number): number {
+  const kilobytes = /^Anonymous:\s+(\d+) kB/m.exec(textOf(pid, 'smaps_rollup'))?.[1]
+  return Number(kilobytes ?? '0') * 1024
 }
 
 function supervisorOf(stack: Stack): number {
