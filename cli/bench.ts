@@ -5,6 +5,7 @@ import type { Command } from 'commander'
 import { checkout, environment } from './config.ts'
 import { failed } from './fault.ts'
 import { unpackPrograms } from './stack/install.ts'
+import { openTestEngine, type TestEngine } from './test-engine.ts'
 
 /** Adds the command to the program. */
 export function addBenchCommand(program: Command): void {
@@ -23,16 +24,34 @@ async function bench(names: string[], options: { json?: boolean }): Promise<void
   const main = join(checkout, 'bench/main.ts')
   if (!existsSync(main)) throw failed('no_bench', 'There is no bench/main.ts in this checkout.')
   const words = options.json === true ? ['--json', ...names] : names
+  const wants = (name: string) => names.length === 0 || names.includes(name)
+  await using engine = wants('wake') ? await foundEngine() : undefined
+  const env = wants('calls') ? await withNginx() : environment()
+  const docker =
+    engine === undefined
+      ? {}
+      : { PATH: `${env.PATH}:${engine.path}`, BMM_TEST_DOCKER_SOCKET: engine.socket }
   const child = Bun.spawn([process.execPath, '--no-env-file', '--no-install', main, ...words], {
     stdio: ['inherit', 'inherit', 'inherit'],
-    ...(names.length === 0 || names.includes('calls') ? { env: await withNginx() } : {}),
+    env: { ...env, ...docker },
   })
   process.exitCode = await child.exited
 }
 
+function say(line: string): void {
+  process.stderr.write(`bmm: ${line}\n`)
+}
+
+/** A machine that can have none goes without the figures beside `docker run`. */
+async function foundEngine(): Promise<TestEngine | undefined> {
+  return await openTestEngine(say).catch((fault: unknown) => {
+    say(`no container engine: ${fault instanceof Error ? fault.message : fault}`)
+    return undefined
+  })
+}
+
 /** The environment in which the bench finds nginx. */
 async function withNginx(): Promise<Record<string, string | undefined>> {
-  const say = (line: string) => void process.stderr.write(`bmm: ${line}\n`)
   const nginx = { names: ['nginx'], debian: 'nginx-light', purpose: 'a yardstick of the bench' }
   return {
     ...environment(),

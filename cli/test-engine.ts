@@ -9,7 +9,7 @@ import {
   rmSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import { checkout } from './config.ts'
+import { checkout, environment } from './config.ts'
 import { type Child, type ChildSpec, keepRunning, StartFault } from './stack/child.ts'
 import { dyingWithParent } from './stack/confine.ts'
 import { unpackPrograms } from './stack/install.ts'
@@ -25,7 +25,11 @@ const PING_TIMEOUT_MS = 1_000
 const STORAGE_DRIVERS = ['overlay2', 'vfs']
 const programs = { names: ['dockerd'], debian: 'docker.io', purpose: 'tests of the docker driver' }
 
-export type TestEngine = AsyncDisposable & { socket: string }
+export type TestEngine = AsyncDisposable & {
+  socket: string
+  /** The PATH on which its programs are. */
+  path: string
+}
 
 /** Where tests run sandboxes by Docker, too: folders and files of the checkout. */
 const engineTests: readonly string[] = [
@@ -49,7 +53,8 @@ export function needsEngine(files: readonly string[]): boolean {
 /** Disposing stops what was started and removes its folder. Nothing is ever pulled. */
 export async function openTestEngine(say: (line: string) => void): Promise<TestEngine> {
   if (await answers(SYSTEM_SOCKET)) {
-    return { socket: SYSTEM_SOCKET, async [Symbol.asyncDispose]() {} }
+    const path = environment().PATH ?? ''
+    return { socket: SYSTEM_SOCKET, path, async [Symbol.asyncDispose]() {} }
   }
   await removeStale()
   const path = await unpackPrograms(programs, join(checkout, '.bun', 'docker'), say)
@@ -69,7 +74,7 @@ export async function openTestEngine(say: (line: string) => void): Promise<TestE
     engine = keepRunning(engineSpec(folder, socket, storage, path), join(folder, 'logs'), () => {})
     try {
       await engine.firstReady
-      return { socket, [Symbol.asyncDispose]: close }
+      return { socket, path: path.PATH, [Symbol.asyncDispose]: close }
     } catch (error) {
       if (storage === STORAGE_DRIVERS.at(-1) || !(error instanceof StartFault)) {
         await close()
