@@ -1,6 +1,6 @@
 /** Sleeping servers: what many servers that nobody calls cost in memory and processes. */
 import { openPlatform, type Platform } from '@bmm/tests/platform'
-import { type Stack, startStack } from '@bmm/tests/stack'
+import type { Stack } from '@bmm/tests/stack'
 import { echoSpec } from './echo.ts'
 import { type Figure, median } from './figure.ts'
 import { documentOf } from './first-call.ts'
@@ -16,38 +16,31 @@ const STARTS = 3
 /** Feeds have told everybody by then, and collectors have run. */
 const REST_MS = 12_000
 const MEBIBYTE = 1024 * 1024
-const stackEnv = { BMM_TRUSTED_PROXIES: '127.0.0.1,::1' }
 
 type Reading = { total: number; services: Map<string, number>; sandboxes: number }
 
 /**
  * Every server is confirmed, built and deployed like any other. Then the stack starts anew, as it did before there were
- * any: what is in memory now is what is kept for servers that rest, without the garbage of building them.
+ * any of them: what is in memory now is what is kept for servers that rest, without the garbage of building them.
  */
-export async function measureSleepers(): Promise<Figure[]> {
-  let stack = await startStack('bwrap', stackEnv)
-  try {
-    const restarted = async () => {
-      await stack.run('down')
-      stack = await startStack('bwrap', stackEnv, stack.data)
-      await Bun.sleep(REST_MS)
-      return reading(stack)
-    }
-    const readings = async () => {
-      const all: Reading[] = []
-      for (let start = 0; start < STARTS; start++) all.push(await restarted())
-      return all
-    }
-    const without = await readings()
-    const begun = performance.now()
-    await buildAll(stack)
-    const builtMs = performance.now() - begun
+export async function measureSleepers({ stack }: Platform): Promise<Figure[]> {
+  const without = await readings(stack)
+  const begun = performance.now()
+  await buildAll(stack)
+  const builtMs = performance.now() - begun
+  await Bun.sleep(REST_MS)
+  const rightAfter = reading(stack)
+  return figuresOf({ without, rightAfter, builtMs, resting: await readings(stack) })
+}
+
+async function readings(stack: Stack): Promise<Reading[]> {
+  const all: Reading[] = []
+  for (let start = 0; start < STARTS; start++) {
+    await stack.restart()
     await Bun.sleep(REST_MS)
-    const rightAfter = reading(stack)
-    return figuresOf({ without, rightAfter, builtMs, resting: await readings() })
-  } finally {
-    await stack[Symbol.asyncDispose]()
+    all.push(reading(stack))
   }
+  return all
 }
 
 /** Half of them with a code tool, half from a document of 20 operations. */

@@ -50,6 +50,8 @@ export type Stack = AsyncDisposable & {
   run(...words: string[]): Promise<string>
   /** As run, giving the exit code instead of throwing. */
   attempt(...words: string[]): Promise<CommandResult>
+  /** Takes it down and starts it again, on the same data, ports and settings. */
+  restart(): Promise<void>
 }
 
 export type StackDriver = 'bwrap' | 'docker'
@@ -71,7 +73,8 @@ export async function startStack(
   data = mkdtempSync(join(tmpdir(), 'bmm-journey-')),
 ): Promise<Stack> {
   const env = { ...driverEnv(driver), ...more }
-  const started = await bmm(['up', '--data', data, '--port', '0', '--detach', '--json'], { env })
+  const up = () => bmm(['up', '--data', data, '--port', '0', '--detach', '--json'], { env })
+  const started = await up()
   if (started.code !== 0) {
     rmSync(data, { recursive: true, force: true })
     throw new Error(`up failed: ${started.stdout}${started.stderr}`)
@@ -90,6 +93,11 @@ export async function startStack(
       if (code !== 0)
         throw new Error(`bmm ${words.join(' ')} ended with ${code}: ${stdout}${stderr}`)
       return stdout
+    },
+    async restart() {
+      await bmm(['down', '--data', data])
+      const { code, stdout, stderr } = await up()
+      if (code !== 0) throw new Error(`up failed: ${stdout}${stderr}`)
     },
     async [Symbol.asyncDispose]() {
       await bmm(['down', '--data', data])
