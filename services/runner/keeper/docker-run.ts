@@ -77,9 +77,8 @@ async function firstAnswerMs(
   writeFileSync(join(folder, 'server.js'), server)
   chownSync(folder, USER, USER)
   const begun = performance.now()
-  const run = Bun.spawn(dockerRun(socket, image, folder), {
+  const run = Bun.spawn(dockerRun(socket, image, { home, folder }), {
     ...{ stdin: 'ignore', stdout: 'ignore', stderr: 'pipe' },
-    env: { PATH: Bun.env.PATH, LD_LIBRARY_PATH: Bun.env.LD_LIBRARY_PATH, HOME: home },
   })
   try {
     await answerOf(join(folder, 'http.sock'), run)
@@ -92,11 +91,16 @@ async function firstAnswerMs(
 }
 
 /** The same limits and walls as a sandbox has, but docker's own seccomp profile: with ours nothing could listen. */
-function dockerRun(socket: string, image: string, folder: string): string[] {
+function dockerRun(
+  socket: string,
+  image: string,
+  { home, folder }: { home: string; folder: string },
+): string[] {
   const { memoryBytes } = sandboxClasses.standard
   const { cpuPeriodUs, cpuQuotaUs, processes, openFiles, coreBytes, fileBytes } = sandboxLimits
   return [
-    ...['docker', '--host', `unix://${socket}`, 'run', '--detach', '--name', STACK],
+    ...['docker', '--config', home, '--host', `unix://${socket}`],
+    ...['run', '--detach', '--name', STACK],
     ...['--network', 'none', '--ipc', 'none', '--read-only', '--log-driver', 'none'],
     ...['--cap-drop', 'ALL', '--security-opt', 'no-new-privileges', '--user', `${USER}:${USER}`],
     ...[`--memory=${memoryBytes}`, `--memory-swap=${memoryBytes}`, `--pids-limit=${processes}`],
