@@ -6,11 +6,11 @@ import {
   type KeyObject,
   randomBytes,
 } from 'node:crypto'
-import { ConfigError } from '@bmm/lib/env'
-import { KEY_BYTES, open, SealBroken, seal } from '@bmm/lib/envelope'
-import { inTransaction, type Querying, type Sql } from '@bmm/lib/sql'
+import { KEY_BYTES, SealBroken } from '@bmm/lib/envelope'
+import { inTransaction, type Sql } from '@bmm/lib/sql'
 import { digestOf } from '@bmm/spec/digest'
 import type { StatementKeys } from '@bmm/spec/statement'
+import { openKey, sealKey } from './key-seal.ts'
 import * as store from './store.ts'
 
 const KEY_ID_CHARACTERS = 24
@@ -25,13 +25,6 @@ export type Keyring = {
   signer: { keyId: string; key: KeyObject }
   /** Public keys that verify statements, newest first. */
   statementKeys: StatementKeys
-}
-
-/** Throws ConfigError when the stored data keys were wrapped by another key; without any, every key will do. */
-export async function checkKek(sql: Querying, kek: Uint8Array): Promise<void> {
-  for (const row of await store.listDataKeys(sql)) {
-    unwrap(kek, row.wrapped, ['data-key', row.version])
-  }
 }
 
 /**
@@ -53,7 +46,7 @@ export async function openKeyring(sql: Sql, kek: Uint8Array): Promise<Keyring> {
   const load = async () => {
     for (const row of await store.listDataKeys(sql)) {
       if (!keys.has(row.version))
-        keys.set(row.version, unwrap(kek, row.wrapped, ['data-key', row.version]))
+        keys.set(row.version, openKey(kek, row.wrapped, ['data-key', row.version]))
       if (row.active) activeVersion = row.version
     }
   }
@@ -93,14 +86,18 @@ export async function openKeyring(sql: Sql, kek: Uint8Array): Promise<Keyring> {
 
 /** The public half comes from the wrapped one: a row that is not sealed by us would else verify statements. */
 function statementPair(kek: Uint8Array, { keyId, wrapped }: store.StatementKeyRow) {
-  const der = Buffer.from(unwrap(kek, wrapped, ['statement-key', keyId]))
+  const der = Buffer.from(openKey(kek, wrapped, ['statement-key', keyId]))
   const privateKey = createPrivateKey({ key: der, format: 'der', type: 'pkcs8' })
   const publicKey = createPublicKey(privateKey).export({ format: 'der', type: 'spki' })
   return { keyId, privateKey, publicKey }
 }
 
 function newDataKey(kek: Uint8Array, version: number, createdBy: string): store.NewDataKey {
-  return { version, createdBy, wrapped: seal(kek, randomBytes(KEY_BYTES), ['data-key', version]) }
+  return {
+    version,
+    createdBy,
+    wrapped: sealKey(kek, randomBytes(KEY_BYTES), ['data-key', version]),
+  }
 }
 
 function newStatementKey(kek: Uint8Array): store.NewStatementKey {
@@ -108,16 +105,5 @@ function newStatementKey(kek: Uint8Array): store.NewStatementKey {
   const publicKey = createPublicKey(privateKey).export({ format: 'der', type: 'spki' })
   const keyId = digestOf(publicKey).slice('sha256:'.length, 'sha256:'.length + KEY_ID_CHARACTERS)
   const der = privateKey.export({ format: 'der', type: 'pkcs8' })
-  return { keyId, publicKey, wrapped: seal(kek, der, ['statement-key', keyId]) }
-}
-
-function unwrap(kek: Uint8Array, wrapped: Uint8Array, binding: (string | number)[]): Uint8Array {
-  try {
-    return open(kek, wrapped, binding)
-  } catch (error) {
-    if (!(error instanceof SealBroken)) throw error
-    throw new ConfigError(
-      'BMM_KEK: this is not the key-encryption key that wrapped the stored keys; give the one this data was made with',
-    )
-  }
+  return { keyId, publicKey, wrapped: sealKey(kek, der, ['statement-key', keyId]) }
 }

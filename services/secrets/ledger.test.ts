@@ -3,11 +3,13 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:tes
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { ConfigError } from '@bmm/lib/env'
+import { seal } from '@bmm/lib/envelope'
 import { newId } from '@bmm/lib/ids'
-import { migrate } from '@bmm/lib/sql'
+import { migrate, type Sql, type Transaction } from '@bmm/lib/sql'
 import { testDatabase, testLog, testUser } from '@bmm/lib/testing'
 import { outcomeOf, reason } from '@bmm/lib/testing-outcome'
 import { StopReason } from '@bmm/proto/secrets/v1/secrets_service'
+import { openAnyKey } from './key-seal.ts'
 import { openKeyring } from './keyring.ts'
 import { openLedger } from './ledger.ts'
 import { secretsMigrations } from './migration.ts'
@@ -150,36 +152,108 @@ describe('rows of an earlier version', () => {
   const kek = randomBytes(32)
   const migrations = join(import.meta.dir, 'migrations')
 
+  async function withoutMarks(sql: Sql) {
+    await sql`alter table servers drop column mac`
+    await sql`alter table confirmations drop column mac`
+    await sql`delete from schema_migrations where name >= '0002'`
+  }
+
+  /** As the first version left it: unmarked rows, and keys whose seals say nothing of marks. */
   async function earlier() {
     const database = await testDatabase('secrets', migrations)
     const { sql } = database
-    await sql`alter table servers drop column mac`
-    await sql`alter table confirmations drop column mac`
-    await sql`delete from schema_migrations where name = '0002-row-macs.sql'`
+    await withoutMarks(sql)
     await openKeyring(sql, kek)
+    await sealAsBefore(sql)
     await sql`insert into servers (server_id, org_id) values ('srv_1', 'org_1')`
     await sql`insert into confirmations (id, server_id, user_id, spec_digest, contract)
       values ('cnf_1', 'srv_1', 'usr_1', ${specDigest}, '{}')`
     return database
   }
+  async function sealAsBefore(sql: Sql) {
+    for (const { version, wrapped } of await sql`select version, wrapped from data_keys`) {
+      const name = ['data-key', version] as const
+      const sealed = Buffer.from(seal(kek, openAnyKey(kek, wrapped, name).key, name))
+      await sql`update data_keys set wrapped = ${sealed} where version = ${version}`
+    }
+    for (const {
+      keyId,
+      wrapped,
+    } of await sql`select key_id as "keyId", wrapped from statement_keys`) {
+      const name = ['statement-key', keyId] as const
+      const sealed = Buffer.from(seal(kek, openAnyKey(kek, wrapped, name).key, name))
+      await sql`update statement_keys set wrapped = ${sealed} where key_id = ${keyId}`
+    }
+  }
+  const start = (sql: Sql, key = kek) => migrate(sql, 'secrets', secretsMigrations(key))
 
   test('are marked once, when the marks come', async () => {
     await using database = await earlier()
     const { sql } = database
-    await migrate(sql, 'secrets', secretsMigrations(kek))
+    await start(sql)
+    await openKeyring(sql, kek)
     const ledger = openLedger({ kek, log: testLog })
     expect(await ledger.findServer(sql, 'srv_1')).toMatchObject({ orgId: 'org_1' })
     expect(await ledger.findConfirmation(sql, 'cnf_1')).toMatchObject({ userId: 'usr_1' })
     await sql`update servers set mac = '' where server_id = 'srv_1'`
-    await migrate(sql, 'secrets', secretsMigrations(kek))
+    await start(sql)
     expect(await reason(ledger.findServer(sql, 'srv_1'))).toBe('row_tampered')
+  })
+
+  test('are not marked again when somebody undoes the migration, whatever else they forget', async () => {
+    await using database = await earlier()
+    const { sql } = database
+    await start(sql)
+    await withoutMarks(sql)
+    await sql`update confirmations set contract = '{"forged":true}'`
+    for (const change of [
+      () => sql`select 1`,
+      () => sql`delete from data_keys`,
+      () => sql`delete from statement_keys`,
+    ]) {
+      await change()
+      expect(await outcomeOf(start(sql))).toThrow('Nothing is marked again')
+      // It was all undone.
+      expect(await outcomeOf(sql`select mac from confirmations`.execute())).toThrow('mac')
+    }
+  })
+
+  test('keep their marks where only the seals of the keys are of before', async () => {
+    await using database = await earlier()
+    const { sql } = database
+    await start(sql)
+    await sealAsBefore(sql)
+    expect(await outcomeOf(openKeyring(sql, kek))).toThrow('before rows were marked')
+    await sql`delete from schema_migrations where name = '0003-marked-keys.sql'`
+    await sql`update confirmations set mac = ''`
+    await start(sql)
+    await openKeyring(sql, kek)
+    const ledger = openLedger({ kek, log: testLog })
+    expect(await ledger.findServer(sql, 'srv_1')).toMatchObject({ orgId: 'org_1' })
+    expect(await reason(ledger.findConfirmation(sql, 'cnf_1'))).toBe('row_tampered')
+  })
+
+  test('are marked by the next start when one breaks off before the keys are sealed anew', async () => {
+    await using database = await earlier()
+    const { sql } = database
+    const breaking = secretsMigrations(kek).map((migration) => ({
+      ...migration,
+      async after(transaction: Transaction) {
+        await migration.after?.(transaction)
+        if (migration.name.startsWith('0003')) throw new Error('the process is killed')
+      },
+    }))
+    expect(await outcomeOf(migrate(sql, 'secrets', breaking))).toThrow('killed')
+    await start(sql)
+    await openKeyring(sql, kek)
+    const ledger = openLedger({ kek, log: testLog })
+    expect(await ledger.findServer(sql, 'srv_1')).toMatchObject({ orgId: 'org_1' })
   })
 
   test('are not marked by a foreign key-encryption key', async () => {
     await using database = await earlier()
     const { sql } = database
-    const starting = migrate(sql, 'secrets', secretsMigrations(randomBytes(32)))
-    expect(await outcomeOf(starting)).toThrow(ConfigError)
-    await migrate(sql, 'secrets', secretsMigrations(kek))
+    expect(await outcomeOf(start(sql, randomBytes(32)))).toThrow(ConfigError)
+    await start(sql)
   })
 })

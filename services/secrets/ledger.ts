@@ -94,21 +94,25 @@ export function openLedger({ kek, log }: { kek: Uint8Array; log: Log }): Ledger 
   }
 }
 
-/** Marks the rows that earlier versions stored: what is there when the columns come is taken as it is, once. */
-export async function markStoredRows(sql: Querying, kek: Uint8Array): Promise<void> {
+/** Marks the rows that earlier versions stored, taking what is there as it is; how many it marked. */
+export async function markStoredRows(sql: Querying, kek: Uint8Array): Promise<number> {
   const key = macKey(kek)
+  let marked = 0
   for (;;) {
     const rows = await store.listUnmarkedServers(sql, BATCH)
     for (const { serverId, ...row } of rows) {
       await store.markServer(sql, serverId, serverMac(key, serverId, row))
     }
+    marked += rows.length
     if (rows.length < BATCH) break
   }
   for (;;) {
     const rows = await store.listUnmarkedConfirmations(sql, BATCH)
     for (const row of rows) await store.markConfirmation(sql, row.id, confirmationMac(key, row))
+    marked += rows.length
     if (rows.length < BATCH) break
   }
+  return marked
 }
 
 const unsigned = { epoch: 0, statement: null, signature: null, keyId: null }

@@ -1,5 +1,6 @@
 /** All SQL of the secrets service. */
 import type { Querying } from '@bmm/lib/sql'
+import type { KeyName } from './key-seal.ts'
 
 const MAX_LISTED_KEYS = 1_000
 const MAX_LISTED_STATEMENT_KEYS = 100
@@ -53,6 +54,18 @@ export async function insertStatementKey(sql: Querying, key: NewStatementKey): P
   await sql`
     insert into statement_keys (key_id, public_key, wrapped)
     values (${key.keyId}, ${Buffer.from(key.publicKey)}, ${Buffer.from(key.wrapped)})`
+}
+
+/** Replaces the seal of one key: `name` says which kind it is, and its id. */
+export async function resealKey(
+  sql: Querying,
+  [kind, id]: KeyName,
+  wrapped: Uint8Array,
+): Promise<void> {
+  const sealed = Buffer.from(wrapped)
+  if (kind === 'data-key') {
+    await sql`update data_keys set wrapped = ${sealed} where version = ${id}`
+  } else await sql`update statement_keys set wrapped = ${sealed} where key_id = ${id}`
 }
 
 export type ServerRow = {
