@@ -170,7 +170,8 @@ describe('a service that was taken over', () => {
     const others = children.filter((child) => child !== name)
     const succeeded = prober.succeeds(as, {
       read: [...all.files, ...all.insides, stack.mailbox, ...all.slot(0), ...all.slot(SLOT)],
-      connect: [all.keeperSocket, ...all.rpcSockets],
+      connect: all.rpcSockets,
+      keep: [all.keeperSocket],
       write: [
         ...[run, join(run, 'keeper'), join(run, 'slots'), join(run, 'app'), stack.data],
         ...rpcServices.filter((each) => each !== name).map((each) => join(run, 'rpc', each)),

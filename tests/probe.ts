@@ -9,6 +9,8 @@ export type Attempts = {
   read?: string[]
   /** Sockets to connect to. */
   connect?: string[]
+  /** Sockets whose other side is to leave the connection open. */
+  keep?: string[]
   /** Folders to put a file into. */
   write?: string[]
   /** Processes to signal. */
@@ -19,6 +21,9 @@ export type Prober = Disposable & {
   /** What succeeded, of all that was tried, as `read /path`. */
   succeeds(as: { user: number; group: number }, attempts: Attempts): string[]
 }
+
+/** A connection that the other side has not closed by then is one. */
+const KEPT_MS = 5_000
 
 /** The program that makes the attempts. It says what went well, and that it got to its end. */
 const program = `
@@ -36,6 +41,14 @@ const program = `
   await Promise.all((attempts.connect ?? []).map((path) => new Promise((resolve) => {
     const socket = net.connect(path, () => { done.push('connect ' + path); socket.destroy(); resolve() })
     socket.on('error', resolve)
+  })))
+  await Promise.all((attempts.keep ?? []).map((path) => new Promise((resolve) => {
+    const socket = net.connect(path, () => {
+      setTimeout(() => { done.push('keep ' + path); socket.destroy(); resolve() }, ${KEPT_MS}).unref()
+    })
+    socket.on('data', () => {})
+    socket.on('error', resolve)
+    socket.on('close', resolve)
   })))
   console.log(JSON.stringify(done))
 `
