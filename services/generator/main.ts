@@ -8,7 +8,7 @@ import { forbidInspection, untilStopped } from '@bmm/lib/process'
 import { serveRpc } from '@bmm/lib/server'
 import { migrate, openSql, ping, readMigrations } from '@bmm/lib/sql'
 import { TargetService } from '@bmm/proto/broker/v1/broker_service'
-import { BUILD_QUEUE, BUILDS_AT_ONCE } from './build/build-queue.ts'
+import { BUILD_QUEUE, BUILDS_AT_ONCE, buildQueue } from './build/build-queue.ts'
 import { buildWatch } from './build/build-watch.ts'
 import { buildWorker, PATIENCE_MS } from './build/build-worker.ts'
 import { configFrom } from './config.ts'
@@ -34,15 +34,17 @@ const downstream = openDownstream({ identity, rpcDir })
 const targets = rpcClient(TargetService, { identity, rpcDir, to: 'broker' })
 const policyOf = policySource(targets, ownListeners)
 const hints = closing.use(openHints(redisUrl, log))
-const builds = closing.use(openQueue(BUILD_QUEUE, redisUrl, log))
 const check = statementCheck(downstream.statements)
-const parts = { sql, hints, log, now: () => new Date(), downstream, check, builds, publicUrl }
-const shared = { ...parts, ...closing.use(openSpareChildren(programs)) }
+const parts = { sql, hints, log, now: () => new Date(), downstream, check, publicUrl }
+const children = closing.use(openSpareChildren(programs))
+const worker = buildWorker({ ...parts, ...children, patienceMs: PATIENCE_MS })
+const queue = openQueue(BUILD_QUEUE, redisUrl, log)
+const builds = closing.use(buildQueue(queue, { ...worker, log }))
+const shared = { ...parts, ...children, builds }
 const stops = stopping(shared)
 const draft = drafting({ ...shared, policyOf, fetchDocument: documentSource(policyOf) })
 const ending = new AbortController()
 const watch = buildWatch({ ...shared, ending: ending.signal })
-const worker = buildWorker({ ...shared, patienceMs: PATIENCE_MS })
 const metrics = generatorMetrics({ sql, ...worker })
 const fault = () => ping(sql).then(() => undefined)
 const routes = generatorRoutes({ ...shared, ...downstream, stopping: stops, draft, watch })

@@ -21,7 +21,7 @@ import { OAuthService } from '@bmm/proto/auth/v1/oauth_service'
 import { TargetService } from '@bmm/proto/broker/v1/broker_service'
 import { DeploymentService } from '@bmm/proto/runner/v1/runner_service'
 import type { CallOptions } from '@connectrpc/connect'
-import { BUILD_QUEUE } from './build/build-queue.ts'
+import { BUILD_QUEUE, buildQueue } from './build/build-queue.ts'
 import { buildWatch } from './build/build-watch.ts'
 import { type BuildTimes, buildWorker } from './build/build-worker.ts'
 import {
@@ -231,18 +231,20 @@ export async function openTestGenerator(options: TestGeneratorOptions): Promise<
   const targets = rpcClient(TargetService, { identity, rpcDir, to: 'broker' })
   const policyOf = policySource(targets, ['localhost:8787'])
   const hints = stack.use(openHints(redis.url, log))
-  const builds = stack.use(openQueue(BUILD_QUEUE, redis.url, log))
   const check = statementCheck(downstream.statements)
   const now = () => new Date()
   const publicUrl = testPublicUrl
-  const parts = { sql, hints, log, now, downstream, check, builds, publicUrl }
-  const shared = { ...parts, ...stack.use(openSpareChildren()) }
-  const stops = stopping(shared)
+  const parts = { sql, hints, log, now, downstream, check, publicUrl }
+  const children = stack.use(openSpareChildren())
   const patienceMs = options.patienceMs ?? 20_000
   const newWorker: TestGenerator['newWorker'] = (times = {}, other = check) => {
     const allTimes = { leaseMs: 3_000, beatMs: 100, ...times }
-    return buildWorker({ ...shared, check: other, patienceMs, times: allTimes })
+    return buildWorker({ ...parts, ...children, check: other, patienceMs, times: allTimes })
   }
+  const queue = openQueue(BUILD_QUEUE, redis.url, log)
+  const builds = stack.use(buildQueue(queue, { work: newWorker().work, log }))
+  const shared = { ...parts, ...children, builds }
+  const stops = stopping(shared)
   const { maxWatchersOfOrg } = options
   const ending = new AbortController()
   const routes = generatorRoutes({

@@ -13,6 +13,37 @@ const RETRY_AFTER_SECONDS = 5
 
 export type EnqueueOptions = { builds: JobQueue; log: Log }
 
+/**
+ * The queue of builds; those that it does not take because it is away are worked on here, a few at a time, and the rest
+ * when the sweep asks again. Should the queue have taken one after all, its second worker finds it claimed.
+ */
+export function buildQueue(
+  queue: JobQueue,
+  { work, log }: { work: (buildId: string) => Promise<void>; log: Log },
+): JobQueue {
+  const here = new Set<Promise<void>>()
+  return {
+    async add(buildId) {
+      try {
+        await queue.add(buildId)
+      } catch (error) {
+        if (here.size >= BUILDS_AT_ONCE) throw error
+        log.warn({ fault: errorFrom(error).message, buildId }, 'a build goes without the queue')
+        const working: Promise<void> = work(buildId)
+          .catch((fault: unknown) =>
+            log.warn({ err: errorFrom(fault), buildId }, 'a build goes on later'),
+          )
+          .finally(() => here.delete(working))
+        here.add(working)
+      }
+    },
+    async [Symbol.asyncDispose]() {
+      await Promise.all(here)
+      await queue[Symbol.asyncDispose]()
+    },
+  }
+}
+
 /** A build without a job is found by the sweep: a queue that is away delays it, nothing more. */
 export async function enqueue({ builds, log }: EnqueueOptions, buildId: string): Promise<void> {
   try {
