@@ -54,9 +54,10 @@ function wanted(slug: string) {
 type Store = 'postgres' | 'redis'
 
 /** SIGSTOP: connections stay, and nobody answers on them. */
-function hang(store: Store): () => void {
-  const first = runningChild(stack, store)
-  const all = [first, ...processes().flatMap(({ pid }) => (parentOf(pid) === first ? [pid] : []))]
+function hang(...stores: Store[]): () => void {
+  const mains = stores.map((store) => runningChild(stack, store))
+  const children = processes().filter(({ pid }) => mains.includes(parentOf(pid) ?? 0))
+  const all = [...mains, ...children.map(({ pid }) => pid)]
   for (const pid of all) signal(pid, 'SIGSTOP')
   return () => {
     for (const pid of all) signal(pid, 'SIGCONT')
@@ -140,15 +141,22 @@ describe('Postgres away for 15 s', () => {
 })
 
 describe('Redis away for 15 s', () => {
-  test('refusing: calls go on, and a server is created and deleted', async () => {
-    const changed = (async () => {
-      await Bun.sleep(STEADY_MS)
-      const made = await serve(account, wanted('without-redis'))
-      return account.ask('DELETE', `/v1/servers/${made.slug}`)
-    })()
-    expect(bad(await during(() => remove('redis')))).toEqual([])
-    expect((await changed).status).toBe(200)
-  }, 120_000)
+  test.each([
+    ['refusing', () => remove('redis')],
+    ['hanging', () => hang('redis')],
+  ])(
+    '%s: calls go on, and a server is created and deleted',
+    async (how, outage) => {
+      const changed = (async () => {
+        await Bun.sleep(STEADY_MS)
+        const made = await serve(account, wanted(`redis-${how}`))
+        return account.ask('DELETE', `/v1/servers/${made.slug}`)
+      })()
+      expect(bad(await during(outage))).toEqual([])
+      expect((await changed).status).toBe(200)
+    },
+    120_000,
+  )
 
   test('hanging: a gateway that starts meanwhile serves', async () => {
     const end = hang('redis')
@@ -169,14 +177,21 @@ describe('Redis away for 15 s', () => {
 })
 
 describe('both away for 15 s', () => {
-  test('calls go on until nobody knows what was revoked, then none does; soon after all do', async () => {
-    const calls = await during(() => remove('postgres', 'redis'))
-    const early = calls.filter(({ at }) => at < FRESH_MS - SLACK_MS)
-    const late = calls.filter(({ at }) => at > FRESH_MS + SLACK_MS)
-    expect(bad(early)).toEqual([])
-    expect([late.length > 0, new Set(late.map(({ status }) => status))]).toEqual([
-      true,
-      new Set([503]),
-    ])
-  }, 120_000)
+  test.each([
+    ['refusing', () => remove('postgres', 'redis')],
+    ['hanging', () => hang('postgres', 'redis')],
+  ])(
+    '%s: calls go on until nobody knows what was revoked, then none does; soon after all do',
+    async (_, outage) => {
+      const calls = await during(outage)
+      const early = calls.filter(({ at }) => at < FRESH_MS - SLACK_MS)
+      const late = calls.filter(({ at }) => at > FRESH_MS + SLACK_MS)
+      expect(bad(early)).toEqual([])
+      expect([late.length > 0, new Set(late.map(({ status }) => status))]).toEqual([
+        true,
+        new Set([503]),
+      ])
+    },
+    120_000,
+  )
 })
