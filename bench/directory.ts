@@ -9,6 +9,7 @@ import { type Figure, median, percentile } from './figure.ts'
 const MAX_SHOWN = 40
 /** Each watches its own children, and starts one for each document. */
 const READERS = 2
+const TELL_EVERY = 500
 
 /** Each document in a disposable child with its limits; what is refused is listed on stderr. */
 export async function measureDirectory(): Promise<Figure[]> {
@@ -73,6 +74,9 @@ async function readFrom(waiting: CorpusDocument[]): Promise<Reading[]> {
   })
   const next = () => {
     const document = waiting.pop()
+    if (waiting.length % TELL_EVERY === 0 && waiting.length > 0) {
+      process.stderr.write(`  ${waiting.length} documents are left\n`)
+    }
     if (document === undefined) ended.resolve()
     else reader.send(document)
   }
