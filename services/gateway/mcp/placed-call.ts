@@ -131,12 +131,11 @@ export class PlacedCall implements CallWaiter, Expiring {
 
   #answer(raw: CallOutcome): void {
     const outcome = settled(raw, this.ending)
-    this.#span?.end(outcome.kind === 'failed' ? outcome.code : undefined)
     this.#context.deadlines.clear(this.#deadline)
     this.#unwatch?.()
     this.ending.close()
     try {
-      this.#reply.answer(outcomeText(this.#call, this.#context, outcome))
+      this.#reply.answer(outcomeText(this.#call, this.#context, outcome, this.#span))
     } catch (thrown) {
       this.#reply.fail(errorFrom(thrown))
     }
