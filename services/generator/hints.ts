@@ -1,13 +1,10 @@
 /** Hints through Redis: ids of what changed, so that others look again at once. Losing one costs a moment, nothing else. */
+import { type Bell, createBell } from '@bmm/lib/bell'
 import { channels } from '@bmm/lib/hints'
 import type { Log } from '@bmm/lib/log'
 import { openRedis, subscribe } from '@bmm/lib/redis'
 
-export type Bell = {
-  /** Resolves when it rang since the last call, after `limitMs`, or when the signal aborts. */
-  wait(limitMs: number, signal: AbortSignal): Promise<void>
-  close(): void
-}
+export type BuildBell = Pick<Bell, 'wait'> & { close(): void }
 
 export type Hints = AsyncDisposable & {
   /** A server's serving or state changed. */
@@ -15,7 +12,7 @@ export type Hints = AsyncDisposable & {
   /** A build has a new event, or was asked to stop. */
   buildStep(buildId: string): void
   /** Rings with each hint about that build. */
-  buildBell(buildId: string): Bell
+  buildBell(buildId: string): BuildBell
 }
 
 /** Connects in the background: without Redis everything works, only later. */
@@ -35,7 +32,7 @@ export function openHints(redisUrl: string, log: Log): Hints {
     serverUpdated: (serverId) => publish(channels.serverUpdated, serverId),
     buildStep: (buildId) => publish(channels.buildStep, buildId),
     buildBell(buildId) {
-      const bell = newBell()
+      const bell = createBell()
       const others = rings.get(buildId) ?? new Set()
       rings.set(buildId, others.add(bell.ring))
       return {
@@ -51,31 +48,6 @@ export function openHints(redisUrl: string, log: Log): Hints {
       await Promise.race([subscription, Promise.resolve()]).then((open) =>
         open?.[Symbol.asyncDispose](),
       )
-    },
-  }
-}
-
-function newBell(): { ring: () => void; wait: Bell['wait'] } {
-  let rung = false
-  let wake: (() => void) | undefined
-  return {
-    ring() {
-      rung = true
-      wake?.()
-    },
-    async wait(limitMs, signal) {
-      if (!rung && !signal.aborted) {
-        const { promise, resolve } = Promise.withResolvers<void>()
-        const onAbort = () => resolve()
-        const timer = setTimeout(resolve, limitMs)
-        signal.addEventListener('abort', onAbort)
-        wake = resolve
-        await promise
-        clearTimeout(timer)
-        signal.removeEventListener('abort', onAbort)
-        wake = undefined
-      }
-      rung = false
     },
   }
 }

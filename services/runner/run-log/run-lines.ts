@@ -1,4 +1,5 @@
 /** Reading the run log: pages, and following it as it grows. */
+import { createBell } from '@bmm/lib/bell'
 import { limited } from '@bmm/lib/errors'
 import type { Sql } from '@bmm/lib/sql'
 import { listNewestRunLines, listRunLinesAfter, type StoredRunLine } from '../store.ts'
@@ -44,7 +45,7 @@ export function createRunLines({ sql, runLog }: { sql: Sql; runLog: RunLog }): R
   }
 
   async function* pages(place: RunLinesPlace, afterSeq: bigint, signal: AbortSignal) {
-    const bell = createBell(signal)
+    const bell = createBell()
     const unsubscribe = runLog.subscribe(place.serverId, bell.ring)
     try {
       for (let cursor = afterSeq; !signal.aborted; ) {
@@ -52,7 +53,7 @@ export function createRunLines({ sql, runLog }: { sql: Sql; runLog: RunLog }): R
         const lines = await listRunLinesAfter(sql, { ...place, afterSeq: cursor, limit })
         yield* lines
         cursor = lines.at(-1)?.seq ?? cursor
-        if (lines.length < limit) await bell.rung(LOOK_AGAIN_MS)
+        if (lines.length < limit) await bell.wait(LOOK_AGAIN_MS, signal)
       }
     } finally {
       unsubscribe()
@@ -73,30 +74,6 @@ export function createRunLines({ sql, runLog }: { sql: Sql; runLog: RunLog }): R
       } finally {
         leave(place.orgId)
       }
-    },
-  }
-}
-
-/** Remembers a ring that came while nobody waited. */
-function createBell(signal: AbortSignal) {
-  let rang = false
-  let wake: () => void = () => {}
-  const ring = () => {
-    rang = true
-    wake()
-  }
-  signal.addEventListener('abort', ring, { once: true })
-  return {
-    ring,
-    async rung(timeoutMs: number) {
-      if (!rang) {
-        const { promise, resolve } = Promise.withResolvers<void>()
-        wake = resolve
-        const timer = setTimeout(resolve, timeoutMs)
-        await promise
-        clearTimeout(timer)
-      }
-      rang = false
     },
   }
 }
