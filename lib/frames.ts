@@ -43,6 +43,7 @@ export const FRAME = {
   KEEPER_LIST: 85,
   KEEPER_SLOTS: 86,
   KEEPER_EXITED: 87,
+  KEEPER_CHARGE: 88,
 } as const
 export type FrameType = (typeof FRAME)[keyof typeof FRAME]
 

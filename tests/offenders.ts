@@ -63,8 +63,8 @@ function offenderSpec(offence: Offence): ServerSpec {
 export type Offender = { offence: Offence; url: string; token: string }
 
 export type Offenders = {
-  /** Lets them begin, in a process of their own; the answer ends it and says how their calls were answered. */
-  begin(): () => Promise<Record<string, number>>
+  /** Lets them begin (all, or those named), in a process of their own; the answer ends it and says how their calls were answered. */
+  begin(only?: readonly Offence[]): () => Promise<Record<string, number>>
 }
 
 const atOnce: Record<Offence, number> = {
@@ -85,11 +85,12 @@ export async function openOffenders(platform: Platform): Promise<Offenders> {
     ready.push({ offence, url, token: await platform.token(url, person) })
   }
   return {
-    begin() {
+    begin(only) {
       // Clients are elsewhere: they take no processor time from those who are measured.
       const command = ['nice', '-n', '10', process.execPath, '--no-env-file', import.meta.path]
+      const chosen = ready.filter(({ offence }) => only?.includes(offence) ?? true)
       const child = Bun.spawn(command, {
-        stdin: new Blob([JSON.stringify(ready)]),
+        stdin: new Blob([JSON.stringify(chosen)]),
         stdout: 'pipe',
         stderr: 'inherit',
       })

@@ -102,6 +102,7 @@ export const services: readonly Service[] = [
       BMM_ROOTFS: join(facts.paths.state, 'rootfs'),
       BMM_CGROUP: facts.paths.cgroup,
     }),
+    passes: ['BMM_ORG_CORES'],
   },
   {
     name: 'generator',

@@ -26,6 +26,8 @@ export type KeeperLink = {
     sandboxClass: SandboxClass,
     exited: (exit: SandboxExit) => void,
   ): Promise<void>
+  /** The slot's sandbox counts for this organisation from now on. */
+  charge(slot: number, organisation: string): void
   /** Ends whatever runs in the slot; when it resolves nothing of it is left. */
   stop(slot: number): Promise<void>
   /** The slots in which something runs. */
@@ -143,6 +145,10 @@ export function dialKeeper(options: {
       const exit = early.get(slot)
       early.delete(slot)
       if (exit?.pid === sandbox.pid) onExited(exit)
+    },
+    // Not awaited: the keeper ends what it cannot limit, and without it there is no sandbox.
+    charge(slot, organisation) {
+      current?.connection.sendControl(FRAME.KEEPER_CHARGE, 0, { slot, organisation })
     },
     async stop(slot) {
       await ask(FRAME.KEEPER_STOP, { slot }, STOP_TIMEOUT_MS)

@@ -10,6 +10,11 @@ export const startSchema = z.strictObject({
 })
 export const startedSchema = z.strictObject({ slot: slotSchema, pid: z.int() })
 export const stopSchema = z.strictObject({ slot: slotSchema })
+/** Whose budget of processor time the slot's sandbox counts for. */
+export const chargeSchema = z.strictObject({
+  slot: slotSchema,
+  organisation: z.string().min(1).max(200),
+})
 export const slotsSchema = z.strictObject({
   slots: z.array(z.strictObject({ slot: slotSchema, pid: z.int(), class: z.string() })),
 })

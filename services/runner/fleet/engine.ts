@@ -93,6 +93,7 @@ export function startEngine(options: {
     launch: () => launcher.launch(),
     hasSlot: () => slots.free > 0,
     makeRoom: () => fleet.makeRoom(),
+    charge: (slot, orgId) => keeper.charge(slot, orgId),
     bounds: config.pool,
     ...{ now, log },
   })

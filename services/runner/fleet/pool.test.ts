@@ -39,6 +39,7 @@ function fakeSandbox(slot: number): FakeSandbox {
 function openPool(options: { launch?: () => Promise<Sandbox>; slots?: () => boolean } = {}) {
   const launched: FakeSandbox[] = []
   const roomAsked = { times: 0 }
+  const charged: [number, string][] = []
   const pool = createPool({
     launch: async () => {
       if (options.launch !== undefined) return options.launch()
@@ -50,29 +51,33 @@ function openPool(options: { launch?: () => Promise<Sandbox>; slots?: () => bool
     makeRoom: () => {
       roomAsked.times++
     },
+    charge: (slot, orgId) => void charged.push([slot, orgId]),
     bounds: { min: 2, max: 4 },
     now: Date.now,
     log: testLog,
   })
   pools.push(pool)
-  return { pool, launched, roomAsked }
+  return { pool, launched, roomAsked, charged }
 }
 const never = new AbortController().signal
 
 test('it fills to its size when it opens, hands over, and fills again', async () => {
-  const { pool, launched } = openPool()
+  const { pool, launched, charged } = openPool()
   expect(launched.length).toBe(0)
   pool.open()
   await until(() => pool.warm === 2, 'two warm ones')
   const taken = await pool.take('org_a', never)
   expect(taken.slot).toBe(0)
+  expect(charged).toEqual([[0, 'org_a']])
   await until(() => pool.warm === 2, 'two again')
   expect(launched.length).toBe(3)
 })
 
 test('those who wait are served organisation by organisation', async () => {
   const gates: ((sandbox: Sandbox) => void)[] = []
-  const { pool } = openPool({ launch: () => new Promise((resolve) => gates.push(resolve)) })
+  const { pool, charged } = openPool({
+    launch: () => new Promise((resolve) => gates.push(resolve)),
+  })
   pool.open()
   const order: string[] = []
   for (const name of ['a1', 'a2', 'a3', 'b1']) {
@@ -84,6 +89,7 @@ test('those who wait are served organisation by organisation', async () => {
     await Bun.sleep(1)
   }
   expect(order).toEqual(['a1', 'b1', 'a2', 'a3'])
+  expect(charged.map(([, org]) => org)).toEqual(['org_a', 'org_b', 'org_a', 'org_a'])
 })
 
 test('a failed start tells one who waits, and the next start waits longer each time', async () => {

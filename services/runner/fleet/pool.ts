@@ -47,6 +47,8 @@ export function createPool(options: {
   /** Whether a slot is free; when not, `makeRoom` may end an idle sandbox. */
   hasSlot: () => boolean
   makeRoom: () => void
+  /** Whose processor time the sandbox in the slot uses from now on. */
+  charge: (slot: number, orgId: string) => void
   bounds: PoolBounds
   now: () => number
   log: Log
@@ -139,18 +141,23 @@ export function createPool(options: {
     return promise.finally(() => signal.removeEventListener('abort', onAbort))
   }
 
+  function nextFor(orgId: string, signal: AbortSignal): Sandbox | Promise<Sandbox> {
+    const sandbox = line.length > 0 ? undefined : takeWarm()
+    if (sandbox === undefined) return wait(orgId, signal)
+    refill ??= setTimeout(() => {
+      refill = undefined
+      settle()
+    }, REFILL_DELAY_MS)
+    return sandbox
+  }
+
   return {
     async take(orgId, signal) {
       if (closedBecause !== undefined) throw new CallFailure('sandbox_failed', closedBecause)
       signal.throwIfAborted()
       arrivals.note()
-      if (line.length > 0) return wait(orgId, signal)
-      const sandbox = takeWarm()
-      if (sandbox === undefined) return wait(orgId, signal)
-      refill ??= setTimeout(() => {
-        refill = undefined
-        settle()
-      }, REFILL_DELAY_MS)
+      const sandbox = await nextFor(orgId, signal)
+      options.charge(sandbox.slot, orgId)
       return sandbox
     },
     open() {

@@ -47,6 +47,8 @@ export async function openBwrapDriver({ config, makeRootfs, log }: DriverOptions
       return {
         pid: process.pid,
         kill: () => process.kill('SIGKILL'),
+        usedMs: () => cgroups.usedMs(slot),
+        limit: (cpuQuotaUs) => cgroups.limitCpu(slot, cpuQuotaUs),
         gone: settle(parts, slot, process, errorFile),
       }
     },

@@ -9,6 +9,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
+import { processUsedMs } from './used-time.ts'
 
 export type CgroupLimits = {
   memoryBytes: number
@@ -25,6 +26,10 @@ export type Cgroups = {
   /** The files into which a process writes its id to join before it becomes the sandbox. */
   joinFiles(slot: number): string[]
   oomKills(slot: number): number
+  /** Processor time of all that lives in the group; undefined when nothing does. */
+  usedMs(slot: number): number | undefined
+  /** Throws where a group of a living sandbox does not take it. */
+  limitCpu(slot: number, cpuQuotaUs: number): void
   memoryPeakBytes(slot: number): number
   /** Kills everything inside and removes the group; false when something survived the time limit. */
   destroy(slot: number): Promise<boolean>
@@ -83,6 +88,9 @@ function versionOne(name: string, mounts: { memory: string; pids: string; cpu: s
     joinFiles: (slot) => parents.map((parent) => join(parent, String(slot), 'cgroup.procs')),
     oomKills: (slot) =>
       counter(join(inside(mounts.memory, slot), 'memory.oom_control'), 'oom_kill'),
+    usedMs: (slot) => usedByMembers(inside(mounts.cpu, slot)),
+    limitCpu: (slot, quotaUs) =>
+      writeUnlessGone(inside(mounts.cpu, slot), 'cpu.cfs_quota_us', String(quotaUs)),
     memoryPeakBytes: (slot) =>
       number(join(inside(mounts.memory, slot), 'memory.max_usage_in_bytes')),
     destroy: (slot) => destroy(parents.map((parent) => join(parent, String(slot)))),
@@ -120,6 +128,14 @@ function versionTwo(name: string, mount: string): Cgroups {
     },
     joinFiles: (slot) => [join(inside(slot), 'cgroup.procs')],
     oomKills: (slot) => counter(join(inside(slot), 'memory.events'), 'oom_kill'),
+    usedMs: (slot) =>
+      existsSync(inside(slot))
+        ? counter(join(inside(slot), 'cpu.stat'), 'usage_usec') / 1_000
+        : undefined,
+    limitCpu(slot, quotaUs) {
+      // The period stays as it is.
+      writeUnlessGone(inside(slot), 'cpu.max', String(quotaUs))
+    },
     memoryPeakBytes: (slot) => number(join(inside(slot), 'memory.peak')),
     destroy: (slot) => destroy([inside(slot)]),
     sweep: () => sweep([parent]),
@@ -146,6 +162,17 @@ function write(group: string, file: string, value: number): void {
 
 function writeIfPresent(group: string, file: string, value: number): void {
   if (existsSync(join(group, file))) write(group, file, value)
+}
+
+function writeUnlessGone(group: string, file: string, value: string): void {
+  if (existsSync(group)) writeFileSync(join(group, file), value)
+}
+
+/** Version 1 counts in a hierarchy of its own, which need not be there. */
+function usedByMembers(group: string): number | undefined {
+  const pids = readText(join(group, 'cgroup.procs')).split('\n').filter(Boolean)
+  const used = pids.flatMap((pid) => processUsedMs(pid) ?? [])
+  return used.length > 0 ? used.reduce((sum, ms) => sum + ms, 0) : undefined
 }
 
 async function destroy(groups: string[]): Promise<boolean> {

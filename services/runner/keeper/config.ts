@@ -1,7 +1,8 @@
 /** The keeper's environment, read once. */
+import { availableParallelism } from 'node:os'
 import { type Env, readEnv } from '@bmm/lib/env'
 import { z } from 'zod'
-import { MAX_SLOTS } from '../sandbox/sandbox-limits.ts'
+import { MAX_SLOTS, sandboxCores, sandboxLimits } from '../sandbox/sandbox-limits.ts'
 import { type DriverName, driverNames } from './driver.ts'
 import type { SlotOwners } from './slots.ts'
 
@@ -17,12 +18,16 @@ export type KeeperConfig = {
   cgroup: string
   /** The folder of the sandboxes' root file systems; the keeper makes the one it needs. */
   rootfsDirectory: string
+  /** What sandboxes of one organisation may use together. */
+  organisationCores: number
   owners: SlotOwners
 }
 
 const FIRST_UID = 1
 const MAX_UID = 0xffff_fffe
 const uid = z.coerce.number().int().min(FIRST_UID).max(MAX_UID)
+const LEAST_CORES = 0.1
+const MAX_CORES = 1_024
 const path = z.string().startsWith('/')
 
 const variables = {
@@ -40,6 +45,7 @@ const variables = {
   BMM_RUNNER_UID: uid,
   BMM_BROKER_UID: uid,
   BMM_ROOTFS: path,
+  BMM_ORG_CORES: z.coerce.number().min(LEAST_CORES).max(MAX_CORES).optional(),
   BMM_CGROUP: z.string().regex(/^bmm-[a-z0-9-]{1,32}$/),
 }
 
@@ -54,6 +60,9 @@ export function configFrom(env: Env = process.env): KeeperConfig {
     dockerRuntime: values.BMM_DOCKER_RUNTIME,
     cgroup: values.BMM_CGROUP,
     rootfsDirectory: values.BMM_ROOTFS,
+    organisationCores:
+      values.BMM_ORG_CORES ??
+      Math.max(sandboxCores, availableParallelism() * sandboxLimits.organisationCpuShare),
     owners: {
       slotsDir: values.BMM_SLOTS_DIR,
       slots: values.BMM_SLOTS,

@@ -10,6 +10,7 @@ import { openImage } from './docker-image.ts'
 import type { Driver, DriverOptions, SandboxEnding, StartedSandbox } from './driver.ts'
 import { probeDocker } from './probe.ts'
 import type { SlotOwners } from './slots.ts'
+import { processUsedMs } from './used-time.ts'
 
 type Parts = {
   engine: DockerEngine
@@ -145,6 +146,8 @@ function follow(parts: Parts, slot: number, id: string, process: GuestProcess): 
         .kill(id)
         .catch((error) => log.warn({ err: errorFrom(error), slot }, 'a sandbox was not ended'))
     },
+    usedMs: () => processUsedMs(process.pid),
+    limit: (cpuQuotaUs) => engine.limitCpu(id, cpuQuotaUs),
     gone: settle(parts, id, process),
   }
 }

@@ -1,5 +1,6 @@
 /** The few calls of a Docker engine that the driver makes, over the engine's unix socket. */
 import { z } from 'zod'
+import { sandboxLimits } from '../sandbox/sandbox-limits.ts'
 
 export type EngineInfo = {
   version: string
@@ -40,6 +41,8 @@ export type DockerEngine = {
   /** Resolves when it does not run any more; rejects when the engine goes away meanwhile. */
   ended(id: string): Promise<void>
   kill(id: string): Promise<void>
+  /** Of a running container; one that has ended needs no limit. */
+  limitCpu(id: string, cpuQuotaUs: number): Promise<void>
   /** Ends it and removes it; it need not be there. Takes its name, too. */
   remove(id: string): Promise<void>
   /** Containers with all of these `name=value` labels, running or not. */
@@ -152,6 +155,14 @@ export function dockerEngine(socket: string): DockerEngine {
     async kill(id) {
       const killed = send({ method: 'POST', path: at(id, '/kill?signal=KILL') })
       await killed.catch(unless(CONFLICT, undefined)).catch(unless(NOT_FOUND, undefined))
+    },
+    async limitCpu(id, CpuQuota) {
+      const json = { CpuPeriod: sandboxLimits.cpuPeriodUs, CpuQuota }
+      const updated = send({ method: 'POST', path: at(id, '/update'), json })
+      await updated.catch(async (error) => {
+        const state = await this.inspect(id).catch(unless(NOT_FOUND, undefined))
+        if (state?.running) throw error
+      })
     },
     async remove(id) {
       const removed = send({ method: 'DELETE', path: at(id, '?force=true&v=true') })

@@ -19,6 +19,10 @@ export type StartedSandbox = {
   /** Of its outermost process; tells two sandboxes of one slot apart. */
   pid: number
   kill(): void
+  /** Processor time since its start; undefined where it cannot be told. */
+  usedMs(): number | undefined
+  /** Processor time from now on, for each period of the list of limits. Throws when it cannot be set. */
+  limit(cpuQuotaUs: number): void | Promise<void>
   /** Resolves when nothing of it is left. */
   gone: Promise<SandboxEnding>
 }

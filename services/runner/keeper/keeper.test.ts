@@ -10,6 +10,7 @@ import { configFrom } from './config.ts'
 import { probeBwrap } from './probe.ts'
 import { callTool, loadTools, startTestStack, type TestStack } from './testing.ts'
 import { testDrivers } from './testing-process.ts'
+import { processUsedMs } from './used-time.ts'
 
 setDefaultTimeout(120_000)
 
@@ -119,6 +120,18 @@ for (const driver of testDrivers) {
         await ask(FRAME.KEEPER_STOP, { slot: 4 })
       })
 
+      test('to charge one organisation for what another has used, by ending all', async () => {
+        await ask(FRAME.KEEPER_START, { class: 'hobby', slot: 6 })
+        const charge = (organisation: string) =>
+          runner.sendControl(FRAME.KEEPER_CHARGE, 0, { slot: 6, organisation })
+        charge('org_a')
+        expect(await ask(FRAME.KEEPER_LIST, {})).toMatchObject({ value: { slots: [{ slot: 6 }] } })
+        charge('org_b')
+        expect(await runner.closed).toBe('the peer ended the connection')
+        await until(async () => (await stack.leftOf(6)).length === 0)
+        runner = await redial()
+      })
+
       test.each([
         ['an image of the caller', FRAME.KEEPER_START, { class: 'hobby', slot: 5, image: '/root' }],
         [
@@ -130,6 +143,8 @@ for (const driver of testDrivers) {
         ['a slot that is a path', FRAME.KEEPER_START, { class: 'hobby', slot: '../5' }],
         ['a negative slot', FRAME.KEEPER_STOP, { slot: -1 }],
         ['a frame of another leg', FRAME.CALL, {}],
+        ['a charge to nobody', FRAME.KEEPER_CHARGE, { slot: 5, organisation: '' }],
+        ['a charge with a limit', FRAME.KEEPER_CHARGE, { slot: 5, organisation: 'a', cores: 9 }],
       ])('%s, by ending the connection', async (_, type, value) => {
         runner.end('the next one')
         runner = await redial()
@@ -246,6 +261,45 @@ for (const driver of testDrivers) {
         }
       })
 
+      test('sandboxes of an organisation share its budget of processor time; others have theirs', async () => {
+        const budgetCores = 0.1
+        const stack = await startTestStack('budget', driver, {
+          env: { BMM_ORG_CORES: String(budgetCores) },
+        })
+        try {
+          const slots = [0, 1, 2, 3]
+          const sandboxes = await Promise.all(slots.map((slot) => stack.sandbox(slot)))
+          for (const [slot, sandbox] of sandboxes.entries()) {
+            await loadTools(sandbox, { spin: 'async () => { for (;;) {} }' })
+            callTool(sandbox, 'spin', {}, { timeoutMs: 100_000 }).catch(() => {})
+            stack.link.charge(slot, slot < 3 ? 'org_hogs' : 'org_other')
+          }
+          const quotaUs = (slot: number) => {
+            const v1 = stack.groupFile(slot, 'cpu', 'cpu.cfs_quota_us')
+            const file = existsSync(v1) ? v1 : stack.groupFile(slot, '.', 'cpu.max')
+            return Number.parseInt(readFileSync(file, 'utf8'), 10)
+          }
+          const hogs = [0, 1, 2]
+          const evenShareUs = 3_333
+          await until(() => hogs.every((slot) => quotaUs(slot) === evenShareUs))
+          expect(quotaUs(3)).toBeGreaterThanOrEqual(budgetCores * 100_000)
+          const usedMs = () =>
+            hogs
+              .flatMap((slot) => stack.processesOf(slot))
+              .reduce((sum, pid) => sum + (processUsedMs(pid) ?? 0), 0)
+          const [begun, before] = [performance.now(), usedMs()]
+          await Bun.sleep(2_000)
+          const cores = (usedMs() - before) / (performance.now() - begun)
+          expect(cores).toBeGreaterThan(0)
+          expect(cores).toBeLessThan(budgetCores * 1.4)
+          sandboxes[0]?.stop()
+          sandboxes[1]?.stop()
+          await until(() => quotaUs(2) > 2 * evenShareUs)
+        } finally {
+          await stack.stop()
+        }
+      })
+
       test('stand in the control groups, by class', async () => {
         const stack = await startTestStack('limits', driver)
         try {
@@ -308,6 +362,10 @@ test('control groups of version 2 get the same limits (on a folder that looks li
   expect(read('cpu.max')).toBe('50000 100000')
   expect(readFileSync(join(root, 'cgroup.subtree_control'), 'utf8')).toBe('+memory +pids +cpu')
   expect(groups.joinFiles(7)).toEqual([join(root, 'bmm-v2/7/cgroup.procs')])
+  groups.limitCpu(7, 20_000)
+  expect(read('cpu.max')).toBe('20000')
+  await Bun.write(join(root, 'bmm-v2/7/cpu.stat'), 'usage_usec 1500000\nuser_usec 1\n')
+  expect([groups.usedMs(7), groups.usedMs(8)]).toEqual([1_500, undefined])
   await Bun.write(join(root, 'bmm-v2/7/memory.events'), 'low 0\noom 2\noom_kill 1\n')
   expect(groups.oomKills(7)).toBe(1)
   rmSync(root, { recursive: true })

@@ -9,14 +9,16 @@ import {
 import { callIds, FRAME, type Frame, FrameFault, parseControl } from '@bmm/lib/frames'
 import type { Log } from '@bmm/lib/log'
 import { z } from 'zod'
-import { type SandboxExit, startSchema, stopSchema } from '../keeper-verbs.ts'
+import { chargeSchema, type SandboxExit, startSchema, stopSchema } from '../keeper-verbs.ts'
 import type { SandboxClass } from '../sandbox/sandbox-limits.ts'
+import { type Budgets, createBudgets } from './budget.ts'
 import type { Driver, StartedSandbox } from './driver.ts'
 import type { SlotOwners } from './slots.ts'
 
 export type KeeperOptions = {
   socket: string
   owners: SlotOwners
+  organisationCores: number
   driver: Driver
   log: Log
 }
@@ -32,6 +34,7 @@ type Running = {
   /** Undefined while it starts. */
   sandbox: StartedSandbox | undefined
   stopRequested: boolean
+  charged: boolean
   /** Resolves when nothing of it is left. */
   gone: Promise<void>
 }
@@ -39,6 +42,7 @@ type Running = {
 export function startKeeper(options: KeeperOptions): Keeper {
   const { driver, log } = options
   const running = new Map<number, Running>()
+  const budgets: Budgets = createBudgets(options.organisationCores, log)
   let peer: FrameConnection | undefined
   let listener: FrameListener | undefined
 
@@ -65,6 +69,7 @@ export function startKeeper(options: KeeperOptions): Keeper {
     const starting = driver.start(slot, request.class)
     const entry: Running = {
       ...{ slot, class: request.class, sandbox: undefined, stopRequested: false },
+      charged: false,
       gone: Promise.resolve(),
     }
     running.set(slot, entry)
@@ -86,6 +91,16 @@ export function startKeeper(options: KeeperOptions): Keeper {
     }
     log.info(exit, 'a sandbox has ended')
     peer?.sendControl(FRAME.KEEPER_EXITED, 0, exit)
+  }
+
+  /** Once: nobody's sandbox ever becomes another's. One that has just ended is nobody's concern. */
+  function charge({ slot, organisation }: { slot: number; organisation: string }): void {
+    const entry = running.get(slot)
+    if (entry?.sandbox === undefined) return
+    if (entry.charged) throw new FrameFault(`slot ${slot} is charged already`)
+    entry.charged = true
+    const leave = budgets.join(organisation, entry.sandbox)
+    void entry.gone.finally(leave)
   }
 
   function answer(frame: Frame, connection: FrameConnection): void {
@@ -122,12 +137,14 @@ export function startKeeper(options: KeeperOptions): Keeper {
     if (peer) return undefined
     const ids = callIds()
     return {
-      accept: [FRAME.KEEPER_START, FRAME.KEEPER_STOP, FRAME.KEEPER_LIST],
+      accept: [FRAME.KEEPER_START, FRAME.KEEPER_STOP, FRAME.KEEPER_LIST, FRAME.KEEPER_CHARGE],
       onOpen(connection) {
         peer = connection
         log.info('the runner has connected')
       },
       onFrame(frame, connection) {
+        // Has no answer, so no number.
+        if (frame.type === FRAME.KEEPER_CHARGE) return charge(parse(chargeSchema, frame))
         ids.admit(frame.call)
         answer(frame, connection)
       },
@@ -146,6 +163,7 @@ export function startKeeper(options: KeeperOptions): Keeper {
       listener?.stop()
       peer?.end('the keeper stops')
       await stopAll()
+      budgets.stop()
     },
   }
 }

@@ -22,8 +22,8 @@ const driver = await open({
   log,
 })
 makeSlotDirectories(config.owners)
-const { socket, owners } = config
-const keeper = startKeeper({ socket, owners, driver, log })
+const { socket, owners, organisationCores } = config
+const keeper = startKeeper({ socket, owners, organisationCores, driver, log })
 log.info({ driver: driver.name, slots: owners.slots }, 'the keeper is ready')
 
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {

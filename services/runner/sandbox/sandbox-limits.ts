@@ -13,6 +13,8 @@ export const sandboxLimits = {
   /** CPU time per period: half a core. */
   cpuQuotaUs: 50_000,
   cpuPeriodUs: 100_000,
+  /** Of the machine, for all sandboxes of an organisation together, unless the operator says how many cores. */
+  organisationCpuShare: 0.5,
   /** Inherited by everything inside, and the guest may not raise it after stage two. */
   openFiles: 64,
   coreBytes: 0,
@@ -21,6 +23,9 @@ export const sandboxLimits = {
   /** POSIX message queues are a file system of their own; there is no room in it. */
   messageQueueBytes: 0,
 } as const
+
+/** Processor time of a sandbox by itself, in cores. */
+export const sandboxCores = sandboxLimits.cpuQuotaUs / sandboxLimits.cpuPeriodUs
 
 /** The same in every sandbox: nothing of this machine's name. */
 export const SANDBOX_HOSTNAME = 'mcp'

@@ -1,0 +1,53 @@
+/** Shares of a budget by themselves; what the kernel makes of them is tried in keeper.test.ts. */
+import { expect, test } from 'bun:test'
+import { testLog } from '@bmm/lib/testing'
+import { createBudgets, shareOut } from './budget.ts'
+
+test.each([
+  ['everyone gets all of it while it is enough', [0.5, 0.3, 0.1], 1, 0.5],
+  ['those who want most share what the others leave', [0.5, 0.1, 0.5, 0.1], 1, 0.4],
+  ['all share evenly when all want more', [0.5, 0.5, 0.5, 0.5], 1, 0.25],
+  ['nobody wants anything', [0, 0, 0], 1, 0.5],
+])('%s', (_, wishes, budget, limit) => {
+  expect(shareOut(wishes, budget)).toBeCloseTo(limit, 9)
+})
+
+test('an even share is given, taken back when there is room, and what takes no limit is ended', async () => {
+  const budgets = createBudgets(0.5, testLog)
+  const begun = performance.now()
+  const quotas: number[][] = [[], [], []]
+  let used: () => number | undefined = () => (performance.now() - begun) / 2
+  let killed = 0
+  const sandboxes = quotas.map((seen, at) => ({
+    usedMs: () => used(),
+    limit(quota: number) {
+      seen.push(quota)
+      if (at === 2) throw new Error('the file does not take it')
+    },
+    kill: () => void killed++,
+  }))
+  try {
+    const [first, second, third] = sandboxes.map((sandbox) => budgets.join('org_a', sandbox))
+    const other: number[] = []
+    budgets.join('org_b', { usedMs: () => 0, limit: (q) => void other.push(q), kill: () => {} })
+    await Bun.sleep(300)
+    expect(quotas).toEqual([[16_667], [16_667], [16_667]])
+    expect([killed, other]).toEqual([1, []])
+    third?.()
+    const late: number[] = []
+    const sandbox = { usedMs: () => 0, limit: (q: number) => void late.push(q), kill: () => {} }
+    budgets.join('org_a', sandbox)()
+    expect(late).toEqual([16_667])
+    used = () => 0
+    await Bun.sleep(700)
+    expect(quotas.slice(0, 2).map((seen) => seen.at(-1))).toEqual([50_000, 50_000])
+    // Nothing tells what they use: as much as they could, then.
+    used = () => undefined
+    await Bun.sleep(300)
+    expect(quotas.slice(0, 2).map((seen) => seen.at(-1))).toEqual([25_000, 25_000])
+    first?.()
+    second?.()
+  } finally {
+    budgets.stop()
+  }
+})
