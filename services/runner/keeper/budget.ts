@@ -16,19 +16,19 @@ const LEAST_QUOTA_US = 1_000
 
 type Limited = Pick<StartedSandbox, 'usedMs' | 'limit' | 'kill'>
 
-interface Member {
+type Member = {
   sandbox: Limited
   usedMs: number | undefined
   readAt: number
   limitCores: number
 }
 
-interface Organisation {
+type Organisation = {
   members: Set<Member>
   nextAt: number
 }
 
-export interface Budgets {
+export type Budgets = {
   /** From now on the sandbox counts for the organisation; ids are opaque here. Answers how it ceases to. */
   join(organisation: string, sandbox: Limited): () => void
   stop(): void
