@@ -2,21 +2,26 @@
 
 const alphabet = '0123456789abcdefghjkmnpqrstvwxyz'
 
+/** Two characters at a time: every call has an id, and each piece of a text costs. */
+const pairs = Array.from(alphabet, (first) => Array.from(alphabet, (next) => first + next)).flat()
+const PAIR_BITS = 10
+
 /** `srv_01k…`: prefix, underscore, 26 lower-case characters. */
 export function newId(prefix: string): string {
-  let text = ''
+  const bytes = Bun.randomUUIDv7('buffer')
+  let text = `${prefix}_`
   // 26 characters are 130 bits: the first character starts with two that are 0.
   let held = 0
   let bits = 2
-  for (const byte of Bun.randomUUIDv7('buffer')) {
-    held = ((held << 8) | byte) & 0xffff
+  for (let at = 0; at < bytes.length; at++) {
+    held = ((held << 8) | (bytes[at] ?? 0)) & 0x3ffff
     bits += 8
-    while (bits >= 5) {
-      bits -= 5
-      text += alphabet[(held >> bits) & 31]
+    if (bits >= PAIR_BITS) {
+      bits -= PAIR_BITS
+      text += pairs[(held >> bits) & 1023]
     }
   }
-  return `${prefix}_${text}`
+  return text
 }
 
 /** Whether the text is an id with this prefix. */

@@ -8,6 +8,8 @@ import type { KeySet } from './key-set.ts'
 export const NORMAL_SCOPES = `${CALL_SCOPE} ${OFFLINE_SCOPE}`
 
 const MAX_TOKEN_CHARACTERS = 4_096
+/** RFC 6750 section 2.1. */
+const tokenPattern = /^[A-Za-z0-9._~+/-]+=*$/
 const MAX_REMEMBERED = 10_000
 const CLOCK_SKEW_SECONDS = 5
 /** Longer lives are not issued, so such a token is not ours. */
@@ -74,9 +76,8 @@ export function accessTokens(options: {
       if (token.length > MAX_TOKEN_CHARACTERS) return undefined
       const digest = Bun.CryptoHasher.hash('sha256', token, 'base64')
       const known = remembered.get(digest)
-      return known === undefined
-        ? verifyFirst(token, digest, resource)
-        : admit(digest, known, resource)
+      if (known !== undefined) return admit(digest, known, resource)
+      return tokenPattern.test(token) ? verifyFirst(token, digest, resource) : undefined
     },
   }
 }

@@ -12,6 +12,8 @@ export type Arrival = {
   readonly clientIp: string
   /** The headers that every answer has; with those of one that nobody stores where a media type is given. */
   headers(mediaType?: string): Record<string, string>
+  /** An answer of JSON with the headers of one that nobody stores. */
+  json(text: string, status: number): Response
   /**
    * Lifts the idle limit of the connection, for answers that may be silent for long; returns the way to put it back,
    * which must be taken before the answer ends, or an idle connection would stay for ever.

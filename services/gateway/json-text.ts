@@ -97,6 +97,10 @@ function countKeys(text: string, maxDepth: number): number {
 }
 
 function endOfString(text: string, start: number): number {
+  // Most strings have no escapes; the engine finds their end fastest.
+  const first = text.indexOf('"', start + 1)
+  if (first === -1) throw new JsonFault('syntax')
+  if (text.charCodeAt(first - 1) !== BACKSLASH) return first
   const near = Math.min(text.length, start + SHORT_STRING)
   let at = start + 1
   while (at < near) {
@@ -122,6 +126,9 @@ function keysIn(value: unknown): number {
     for (const item of value) keys += keysIn(item)
     return keys
   }
-  for (const item of Object.values(value)) keys += 1 + keysIn(item)
+  // What JSON.parse makes inherits nothing that would be met here.
+  for (const key in value) {
+    keys += 1 + keysIn((value as Record<string, unknown>)[key])
+  }
   return keys
 }

@@ -92,7 +92,9 @@ export function json(
   arrival: Arrival,
   { status = 200, headers }: { status?: number; headers?: Record<string, string> } = {},
 ): Response {
-  const all = arrival.headers('application/json')
-  if (headers !== undefined) Object.assign(all, headers)
-  return markLarge(new Response(body, { status, headers: all }), body)
+  const response = arrival.json(body, status)
+  if (headers !== undefined) {
+    for (const [name, value] of Object.entries(headers)) response.headers.set(name, value)
+  }
+  return markLarge(response, body)
 }

@@ -25,13 +25,10 @@ export function rebuildResult(bytes: Uint8Array): ToolResult {
   if (blocks.length > MAX_BLOCKS) {
     throw new ResultFault(`The tool answered with more than ${MAX_BLOCKS} pieces of content.`)
   }
-  return {
-    content: blocks.map(rebuildBlock),
-    ...(value.structuredContent === undefined
-      ? {}
-      : { structuredContent: value.structuredContent }),
-    ...(value.isError === true ? { isError: true as const } : {}),
-  }
+  const result: ToolResult = { content: blocks.map(rebuildBlock) }
+  if (value.structuredContent !== undefined) result.structuredContent = value.structuredContent
+  if (value.isError === true) result.isError = true
+  return result
 }
 
 /** JSON of a result for clients of 2026-07-28, where structured content may be any value. */
@@ -80,6 +77,9 @@ function parsed(bytes: Uint8Array): unknown {
 
 function rebuildBlock(block: unknown): Content {
   if (!isObject(block)) throw new ResultFault('A piece of the tool’s answer is no object.')
+  if (block.type === 'text' && block.annotations === undefined) {
+    return { type: 'text', text: text(block.text) }
+  }
   const annotations = rebuildAnnotations(block.annotations)
   switch (block.type) {
     case 'text':
