@@ -81,7 +81,7 @@ class ActiveCall implements CallLink, Expiring {
   /** `result` is the JSON of a tool result. */
   answer(result: string): void {
     if (!this.#finish()) return
-    const bytes = Buffer.byteLength(result)
+    const bytes = isSurelySmall(result) ? 0 : Buffer.byteLength(result)
     if (bytes > MAX_RESULT_BYTES) {
       const message = `The answer has ${bytes} bytes; ${MAX_RESULT_BYTES} are allowed.`
       this.#sendFailure('result_too_large', message)
@@ -112,6 +112,11 @@ class ActiveCall implements CallLink, Expiring {
   #sendFailure(code: FailureCode, message: string): void {
     this.connection.sendControl(FRAME.FAILED, this.call, { code, message })
   }
+}
+
+/** Without counting its bytes: three at most for each UTF-16 unit. */
+function isSurelySmall(result: string): boolean {
+  return result.length * 3 <= MAX_RESULT_BYTES
 }
 
 export const callFrames: readonly FrameType[] = [
