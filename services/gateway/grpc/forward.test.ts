@@ -117,6 +117,15 @@ describe('what passes', () => {
     expect(seen).toMatchObject([{ event: { seq: '1' } }, { event: { seq: '2', line: 'scanning' } }])
   })
 
+  test('a deadline beyond all timers, as the longest one', async () => {
+    const token = tokenOf('servers:read')
+    for (const hours of [25 * 24, 99_999_999]) {
+      const late = { token, deadlineMs: hours * 3_600_000 }
+      expect(await client.call(`${SERVERS}/ListServers`, {}, late)).toHaveProperty('servers')
+      expect(world.asked.headers.at(-1)?.get('connect-timeout-ms')).toBe('300000')
+    }
+  })
+
   test('a document of 8 MiB, and to other methods no message above 1.25 MiB', async () => {
     const token = tokenOf('servers:write')
     const document = Buffer.alloc(8 * 1024 * 1024, 'a')

@@ -1,5 +1,5 @@
 /** Everything that answers on the gRPC port: the list of external RPCs, reflection and health; all else is refused. */
-import type { Http2ServerResponse } from 'node:http2'
+import type { Http2ServerResponse, IncomingHttpHeaders } from 'node:http2'
 import type { BlockList } from 'node:net'
 import { type AccessRow, externalTable } from '@bmm/lib/contracts'
 import { newId } from '@bmm/lib/ids'
@@ -38,6 +38,14 @@ const MAX_QUESTION_BYTES = 4 * 1024
 /** Above the largest result of a tool; clients of gRPC take 4 MiB unless told otherwise. */
 const MAX_ANSWER_BYTES = 48 * 1024 * 1024
 
+/** Timers count milliseconds in 31 bits. What answers a call sets the limit that counts. */
+const LONGEST_TIMER_SECONDS = Math.floor((2 ** 31 - 1) / 1_000)
+const secondsOf = new Map([
+  ['H', 3_600],
+  ['M', 60],
+  ['S', 1],
+])
+
 export type GrpcOptions = GateOptions &
   ForwardOptions &
   ToolOptions &
@@ -70,9 +78,17 @@ export function grpcHandler(options: GrpcOptions): GrpcHandler {
       }),
   })
   return (request, response) => {
+    shortenDeadline(request.headers)
     plainMessages(response)
     adapter(request, response)
   }
+}
+
+/** The adapter hands a deadline to a timer as it is, and one that no timer holds would be over at once. */
+function shortenDeadline(headers: IncomingHttpHeaders): void {
+  const [, amount, unit = ''] = /^(\d{1,8})([HMS])$/.exec([headers['grpc-timeout']].join()) ?? []
+  const seconds = Number(amount) * (secondsOf.get(unit) ?? 0)
+  if (seconds > LONGEST_TIMER_SECONDS) headers['grpc-timeout'] = `${LONGEST_TIMER_SECONDS}S`
 }
 
 /**
