@@ -100,6 +100,8 @@ test('a refused request is a failed part of it', async () => {
   })
   const request = spans.find(({ service }) => service === 'bmm-broker')
   expect([request?.failed, request?.attributes['error.type']]).toEqual([true, 'secret_in_answer'])
+  const call = spans.find(({ service }) => service === 'bmm-gateway')
+  expect([call?.failed, call?.attributes['error.type']]).toEqual([true, 'tool_error'])
 }, 60_000)
 
 test('no span holds an argument, a token, a credential or an address with its path', () => {
