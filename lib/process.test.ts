@@ -47,3 +47,33 @@ test('a process of the same user reads another one’s environment, unless that 
   expect(shut).toMatch(/Permission denied/)
   expect(shut).not.toContain('canary-value')
 })
+
+test('a process that something holds leaves after its time, and one that nothing holds at once', async () => {
+  async function stopped(holds: string): Promise<{ code: number; said: string }> {
+    const program = join(folder, 'held.ts')
+    writeFileSync(
+      program,
+      `import { untilStopped } from '${join(import.meta.dir, 'process.ts')}'
+       import { createLog } from '${join(import.meta.dir, 'log.ts')}'
+       const stopping = untilStopped(createLog('test', 'info'), 300)
+       const beat = setInterval(() => {}, 1000)
+       process.stderr.write('ready')
+       await stopping
+       ${holds}`,
+    )
+    const child = Bun.spawn([process.execPath, '--no-install', program], {
+      stdout: 'pipe',
+      stderr: 'pipe',
+      env: {},
+    })
+    await child.stderr.getReader().read()
+    child.kill('SIGTERM')
+    return { said: await new Response(child.stdout).text(), code: await child.exited }
+  }
+  const held = await stopped('await new Promise(() => {})')
+  expect(held.code).toBe(1)
+  expect(held.said).toContain('it leaves all the same')
+  const free = await stopped('clearInterval(beat)')
+  expect(free.code).toBe(0)
+  expect(free.said).not.toContain('leaves')
+})

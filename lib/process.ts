@@ -19,8 +19,14 @@ export function forbidInspection(): void {
   }
 }
 
-/** Resolves at SIGTERM or SIGINT. An uncaught error is logged and ends the process: the supervisor starts a clean one. */
-export function untilStopped(log: Log): Promise<void> {
+/**
+ * Less than the supervisor waits before it kills. A client library that waits for a store which is away
+ * would otherwise hold the process; all state is in the stores, so that nothing is lost by leaving.
+ */
+const LEAVE_MS = 8_000
+
+/** Resolves at SIGTERM or SIGINT; whatever then still holds the process, it ends after 8 s with code 1. An uncaught error is logged and ends the process: the supervisor starts a clean one. */
+export function untilStopped(log: Log, leaveMs = LEAVE_MS): Promise<void> {
   const die = (thrown: unknown) => {
     log.fatal({ err: errorFrom(thrown) }, 'an error that nobody caught')
     process.exit(1)
@@ -31,6 +37,11 @@ export function untilStopped(log: Log): Promise<void> {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) {
       process.once(signal, () => {
         log.info({ signal }, 'stopping')
+        const leave = setTimeout(() => {
+          log.warn({ afterMs: leaveMs }, 'something holds this process: it leaves all the same')
+          process.exit(1)
+        }, leaveMs)
+        leave.unref()
         resolve()
       })
     }
