@@ -6,8 +6,6 @@ import { type Memory, megabytes } from './memory.ts'
 /** What ten minutes must hold. */
 const wanted = { wakes: 5_000, cancelled: 5_000, deployed: 500, deleted: 500 }
 const WANTED_MINUTES = 10
-/** Servers that are woken at the edges of the time, and pauses between rounds. */
-const SHARE = 0.85
 
 export type SoakResult = {
   minutes: number
@@ -28,7 +26,7 @@ export function tooFew({
 }: Pick<SoakResult, 'minutes' | 'totals' | 'wakes'>): string[] {
   const had = { ...totals, wakes }
   return Object.entries(wanted).flatMap(([what, count]) => {
-    const least = Math.floor((count * minutes * SHARE) / WANTED_MINUTES)
+    const least = Math.floor((count * minutes) / WANTED_MINUTES)
     const found = had[what as keyof typeof wanted]
     return found < least ? [`only ${found} ${what}, at least ${least} were meant`] : []
   })
