@@ -1,4 +1,5 @@
 /** Making drafts: hostile documents become shown bytes with notes, and are kept for 24 hours. */
+import type { EgressPolicy } from '@bmm/lib/egress-policy'
 import { errorFrom, invalid, limited } from '@bmm/lib/errors'
 import type { UserClaims } from '@bmm/lib/identity'
 import { newId } from '@bmm/lib/ids'
@@ -71,9 +72,12 @@ export function drafting(options: DraftingOptions): Drafting {
         : fromDocument(wish, user.orgId, signal, options)
     })
     const scanning = { signal, log, start: options.startCodeChild }
-    const scanned = await turn(user.orgId, () => scannedContent(spec, scanning))
+    const [scanned, policy] = await Promise.all([
+      turn(user.orgId, () => scannedContent(spec, scanning)),
+      reachableBy(user.orgId, signal, options),
+    ])
     const { bytes, shown } = scanned
-    const unreachable = await unreachableOrigins(shown, user.orgId, signal, options)
+    const unreachable = policy === undefined ? [] : unreachableOrigins(shown, policy)
     const draft: store.DraftRow = {
       id: newId('dft'),
       orgId: user.orgId,
@@ -173,22 +177,25 @@ function boundedBytes(spec: ServerSpec): Uint8Array {
   throw invalid('document_too_large', 'The draft is too large. Choose a part of the API.')
 }
 
-/** Told here, because the first call is a late moment to learn that the operator has to allow something. */
-async function unreachableOrigins(
-  { egress }: ServerSpec,
+/** Undefined when nobody can say: a draft is made without. */
+async function reachableBy(
   orgId: string,
   signal: AbortSignal,
   { policyOf, log }: DraftingOptions,
-): Promise<store.DraftNote[]> {
+): Promise<EgressPolicy | undefined> {
   try {
-    const policy = await policyOf(orgId, signal)
-    const faults = egress.map(({ origin }) => originFault(origin, policy))
-    return faults.filter((fault) => fault !== undefined).map((fault) => warning('', fault))
+    return await policyOf(orgId, signal)
   } catch (error) {
     signal.throwIfAborted()
     log.warn({ err: errorFrom(error) }, 'a draft was made without asking what may be reached')
-    return []
+    return undefined
   }
+}
+
+/** Told here, because the first call is a late moment to learn that the operator has to allow something. */
+function unreachableOrigins({ egress }: ServerSpec, policy: EgressPolicy): store.DraftNote[] {
+  const faults = egress.map(({ origin }) => originFault(origin, policy))
+  return faults.filter((fault) => fault !== undefined).map((fault) => warning('', fault))
 }
 
 type NoteFinding = Pick<Finding, 'path' | 'message'> & { rule?: Finding['rule'] }
