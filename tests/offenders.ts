@@ -2,7 +2,7 @@
 import type { ServerSpec } from '@bmm/spec/server-spec'
 import type { Person, Platform } from './platform.ts'
 
-/** What one person may have running (services/gateway/in-flight.ts), and ten times that. */
+/** What one person may have running (services/gateway/limits/in-flight.ts), and ten times that. */
 const LIMIT_AT_ONCE = 64
 const FLOOD = 10 * LIMIT_AT_ONCE
 /** A client that is refused comes back after what `Retry-After` says. */

@@ -10,7 +10,7 @@ import {
   tracingEnv,
 } from '@bmm/lib/env'
 import { z } from 'zod'
-import { trustedProxies } from './client-ip.ts'
+import { trustedProxies } from './arrival/client-ip.ts'
 
 const MAX_PORT = 65_535
 const addressPattern = /^(?:(\d{1,3}(?:\.\d{1,3}){3})|\[([0-9a-f:.]+)\]):(\d{1,5})$/i

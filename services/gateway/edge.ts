@@ -2,8 +2,8 @@
 import { errorFrom } from '@bmm/lib/errors'
 import type { Log } from '@bmm/lib/log'
 import { Elysia, ValidationError } from 'elysia'
-import type { Arrivals } from './arrival.ts'
-import { accepts } from './body.ts'
+import type { Arrivals } from './arrival/arrival.ts'
+import { accepts } from './arrival/body.ts'
 import { errorPage } from './pages/layout.ts'
 import { type Problem, problemFrom, problemResponse } from './problem.ts'
 

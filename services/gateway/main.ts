@@ -45,7 +45,7 @@ const server = serveRpc({
 const metrics =
   config.metricsAddress === undefined
     ? undefined
-    : (await import('./metrics-listener.ts')).listenForMetrics({
+    : (await import('./arrival/metrics-listener.ts')).listenForMetrics({
         ...{ address: config.metricsAddress, rpcDir, log },
       })
 

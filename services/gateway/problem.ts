@@ -1,8 +1,8 @@
 /** Errors of the REST API (RFC 9457): sentences and codes, never a piece of what was sent. */
 import { fieldFaultsOf, isDeliberate, reasonOf, retryAfterOf } from '@bmm/lib/errors'
 import { Code, ConnectError } from '@connectrpc/connect'
-import { BodyFault } from './body.ts'
-import { JsonFault } from './json-text.ts'
+import { BodyFault } from './arrival/body.ts'
+import { JsonFault } from './arrival/json-text.ts'
 
 export type Problem = {
   status: number

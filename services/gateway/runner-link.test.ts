@@ -7,7 +7,7 @@ import { CALLS_METHOD, type CallHeader } from '@bmm/lib/call-frames'
 import { type FrameConnection, listenFrames } from '@bmm/lib/frame-connection'
 import { FRAME, type Frame, parseCall } from '@bmm/lib/frames'
 import { testIdentities, testLog } from '@bmm/lib/testing'
-import type { EndReason } from './in-flight.ts'
+import type { EndReason } from './limits/in-flight.ts'
 import { type CallOutcome, openRunnerLink, type RunnerLink } from './runner-link.ts'
 import { eventually } from './testing.ts'
 

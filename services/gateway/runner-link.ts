@@ -21,7 +21,7 @@ import {
 import type { Identity } from '@bmm/lib/identity'
 import type { Log } from '@bmm/lib/log'
 import type { z } from 'zod'
-import type { CallEnd } from './in-flight.ts'
+import type { CallEnd } from './limits/in-flight.ts'
 
 const BACK_OFF_MIN_MS = 50
 const BACK_OFF_MAX_MS = 2_000

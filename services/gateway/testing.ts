@@ -20,9 +20,9 @@ import {
   signStatement,
 } from '@bmm/spec/statement'
 import { calculateJwkThumbprint, exportJWK, SignJWT } from 'jose'
-import { trustedProxies } from './client-ip.ts'
+import { trustedProxies } from './arrival/client-ip.ts'
 import { type Gateway, openGateway } from './gateway.ts'
-import type { RoomLimits } from './room.ts'
+import type { RoomLimits } from './limits/room.ts'
 import {
   listenAsRunner,
   type StandInOptions,

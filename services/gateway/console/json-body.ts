@@ -1,6 +1,6 @@
 /** JSON bodies of REST routes: read, checked and parsed before a schema sees them. */
-import { type BodyRules, readBody } from '../body.ts'
-import { parseJson } from '../json-text.ts'
+import { type BodyRules, readBody } from '../arrival/body.ts'
+import { parseJson } from '../arrival/json-text.ts'
 
 const MAX_BODY_BYTES = 256 * 1024
 

@@ -6,12 +6,12 @@ import type { Session } from '@bmm/proto/auth/v1/user'
 import type { Permission } from '@bmm/proto/v1/options'
 import { type CallOptions, type Client, Code, ConnectError } from '@connectrpc/connect'
 import { decodeJwt } from 'jose'
-import type { Arrivals } from '../arrival.ts'
-import { type Audience, audienceServices } from '../audience.ts'
+import { type Audience, audienceServices } from '../access/audience.ts'
+import type { Program, ServiceTokens } from '../access/service-token.ts'
+import { originFault, type SessionSource, sessionOf } from '../access/session-cookie.ts'
+import type { Arrivals } from '../arrival/arrival.ts'
+import type { RateLimiter } from '../limits/rate-limit.ts'
 import { problem } from '../problem.ts'
-import type { RateLimiter } from '../rate-limit.ts'
-import type { Program, ServiceTokens } from '../service-token.ts'
-import { originFault, type SessionSource, sessionOf } from '../session-cookie.ts'
 
 export type PeopleOptions = {
   sessions: Client<typeof SessionService>

@@ -15,8 +15,8 @@ import type {
 } from '@bufbuild/protobuf'
 import type { ConnectRouter, HandlerContext, Transport } from '@connectrpc/connect'
 import type { UniversalHandlerOptions } from '@connectrpc/connect/protocol'
-import type { ServiceTokens } from '../service-token.ts'
-import type { Servings } from '../serving.ts'
+import type { ServiceTokens } from '../access/service-token.ts'
+import type { Servings } from '../serving/serving.ts'
 import type { Confirmations } from './confirmed.ts'
 import { type Passed, passedOf } from './gate.ts'
 

@@ -1,8 +1,8 @@
 /** Who calls which server over which request, with what it takes to carry the call out. */
 import type { Deadlines } from '@bmm/lib/deadlines'
 import type { TraceSpan } from '@bmm/lib/tracing'
-import type { Arrival } from '../arrival.ts'
-import type { InFlight } from '../in-flight.ts'
+import type { Arrival } from '../arrival/arrival.ts'
+import type { InFlight } from '../limits/in-flight.ts'
 import type { RunnerLink } from '../runner-link.ts'
 
 export type CallContext = {

@@ -1,6 +1,6 @@
 /** The URLs of MCP endpoints, in front of the router: they are most of all requests, and one pattern tells them. */
-import { accepts } from '../body.ts'
-import type { Door } from '../listener.ts'
+import { accepts } from '../arrival/body.ts'
+import type { Door } from '../arrival/listener.ts'
 import { type McpOptions, serveMcp } from './endpoint.ts'
 
 /** The host was checked before; what is no slug is refused by the endpoint. */

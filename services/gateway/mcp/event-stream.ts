@@ -1,6 +1,6 @@
 /** An answer that turned into a stream of events (HTML standard, server-sent events). */
-import type { Arrival } from '../arrival.ts'
-import type { RunningCall } from '../in-flight.ts'
+import type { Arrival } from '../arrival/arrival.ts'
+import type { RunningCall } from '../limits/in-flight.ts'
 import { markStream } from './unread-answers.ts'
 
 const KEEP_ALIVE_MS = 15_000

@@ -1,5 +1,5 @@
 /** JSON-RPC 2.0 as MCP uses it: reading one message, writing answers. */
-import { isObject } from '../json-text.ts'
+import { isObject } from '../arrival/json-text.ts'
 
 export type RequestId = string | number
 

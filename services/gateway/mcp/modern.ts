@@ -1,5 +1,5 @@
 /** MCP 2026-07-28: stateless requests that name their version and capabilities, with headers that repeat the body. */
-import { isObject } from '../json-text.ts'
+import { isObject } from '../arrival/json-text.ts'
 import {
   CODE,
   faultText,

@@ -1,7 +1,7 @@
 /** What an outcome of the runner says to the client; results are rebuilt, failures have a reason and a sentence. */
 import type { Verdict } from '@bmm/lib/call-frames'
 import type { TraceSpan } from '@bmm/lib/tracing'
-import type { CallEnd } from '../in-flight.ts'
+import type { CallEnd } from '../limits/in-flight.ts'
 import type { CallOutcome, RunnerLink } from '../runner-link.ts'
 import type { CallContext } from './call-context.ts'
 import { CODE, faultText, type RpcFault, resultText } from './message.ts'

@@ -1,5 +1,5 @@
 /** `Mcp-Param-*` headers (MCP 2026-07-28): tool arguments that a schema asks clients to repeat in a header. */
-import { isObject } from '../json-text.ts'
+import { isObject } from '../arrival/json-text.ts'
 
 const KEYWORD = 'x-mcp-header'
 const PREFIX = 'mcp-param-'

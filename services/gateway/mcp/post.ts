@@ -1,9 +1,9 @@
 /** Answering what was posted: one message or a batch, of one era or the other. */
 import { errorFrom } from '@bmm/lib/errors'
-import type { AccessClaims } from '../access-token.ts'
-import type { Arrival } from '../arrival.ts'
-import type { Listener } from '../listeners.ts'
-import type { Served } from '../serving.ts'
+import type { AccessClaims } from '../access/access-token.ts'
+import type { Arrival } from '../arrival/arrival.ts'
+import type { Listener } from '../arrival/listeners.ts'
+import type { Served } from '../serving/serving.ts'
 import type { CallContext } from './call-context.ts'
 import { beginCallSpan, type CallTracing } from './call-span.ts'
 import type { McpOptions } from './endpoint.ts'

@@ -1,7 +1,7 @@
 /** HTTP answers: one piece of JSON, or a stream of events once something comes before the answer. */
 import type { Progress } from '@bmm/lib/call-frames'
-import type { Arrival } from '../arrival.ts'
-import type { RunningCall } from '../in-flight.ts'
+import type { Arrival } from '../arrival/arrival.ts'
+import type { RunningCall } from '../limits/in-flight.ts'
 import type { CallContext } from './call-context.ts'
 import { streamed } from './event-stream.ts'
 import type { ToolCall } from './modern.ts'

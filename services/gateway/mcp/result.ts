@@ -1,5 +1,5 @@
 /** Results of tools: opaque bytes from a sandbox, parsed, checked and rebuilt from known fields only (pure). */
-import { isObject, parseJson } from '../json-text.ts'
+import { isObject, parseJson } from '../arrival/json-text.ts'
 
 const MAX_RESULT_DEPTH = 64
 const MAX_BLOCKS = 1_000

@@ -1,6 +1,6 @@
 /** One `tools/call` on its way: to the runner and back, as one JSON answer or as a stream of events. */
-import type { Arrival } from '../arrival.ts'
-import type { RunningCall } from '../in-flight.ts'
+import type { Arrival } from '../arrival/arrival.ts'
+import type { RunningCall } from '../limits/in-flight.ts'
 import type { CallContext } from './call-context.ts'
 import { CODE, faultText, type RpcFault } from './message.ts'
 import type { ToolCall } from './modern.ts'

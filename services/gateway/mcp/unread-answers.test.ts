@@ -1,6 +1,6 @@
 import { expect, test } from 'bun:test'
 import { outcomeOf } from '@bmm/lib/testing-outcome'
-import { openRoom } from '../room.ts'
+import { openRoom } from '../limits/room.ts'
 import { eventually } from '../testing.ts'
 import { markLarge, markStream, type UnreadAnswers, unreadAnswers } from './unread-answers.ts'
 

@@ -1,5 +1,5 @@
 /** Large answers that their clients have not taken yet: bounded for each person and in all, because they lie in memory. */
-import type { Room, RoomLimits } from '../room.ts'
+import type { Room, RoomLimits } from '../limits/room.ts'
 
 /** Smaller answers fit into the buffers of a connection. */
 const LARGE_CHARACTERS = 64 * 1024

@@ -1,5 +1,5 @@
 /** Forms and queries as pairs in their order, so that who decides can refuse a repeated name. */
-import { readBody } from '../body.ts'
+import { readBody } from '../arrival/body.ts'
 import { problem } from '../problem.ts'
 
 export type Pair = { name: string; value: string }

@@ -2,7 +2,7 @@
 import { clientAuthMethods } from '@bmm/spec/client-authentication'
 import { resourceUrl } from '@bmm/spec/resource-url'
 import { CALL_SCOPE } from '@bmm/spec/scope'
-import { NORMAL_SCOPES } from '../access-token.ts'
+import { NORMAL_SCOPES } from '../access/access-token.ts'
 
 const scopes = NORMAL_SCOPES.split(' ')
 

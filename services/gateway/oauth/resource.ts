@@ -4,8 +4,8 @@ import { unavailable } from '@bmm/lib/errors'
 import type { ResourceSchema } from '@bmm/proto/auth/v1/oauth_service'
 import { slugFromResource } from '@bmm/spec/resource-url'
 import type { MessageInitShape } from '@bufbuild/protobuf'
-import type { Listings } from '../listing.ts'
-import type { Served, Servings } from '../serving.ts'
+import type { Listings } from '../serving/listing.ts'
+import type { Served, Servings } from '../serving/serving.ts'
 import { onlyValue, type Pair } from './form.ts'
 
 /** Whoever heard from the generator within this time knows all live servers. */

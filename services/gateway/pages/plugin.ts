@@ -11,11 +11,6 @@ import type {
 import { slugPattern } from '@bmm/spec/resource-url'
 import type { Client } from '@connectrpc/connect'
 import { Elysia } from 'elysia'
-import { type Arrivals, userAgentOf } from '../arrival.ts'
-import { onlyValue, type Pair, queryPairs, readForm } from '../oauth/form.ts'
-import { nameOf, type ResourceOptions, resourceIn } from '../oauth/resource.ts'
-import { problem, problemFrom } from '../problem.ts'
-import { admitVisitor, type RateLimiter } from '../rate-limit.ts'
 import {
   browserCookie,
   browserSecret,
@@ -23,7 +18,12 @@ import {
   expiredSessionCookie,
   originFault,
   sessionCookie,
-} from '../session-cookie.ts'
+} from '../access/session-cookie.ts'
+import { type Arrivals, userAgentOf } from '../arrival/arrival.ts'
+import { admitVisitor, type RateLimiter } from '../limits/rate-limit.ts'
+import { onlyValue, type Pair, queryPairs, readForm } from '../oauth/form.ts'
+import { nameOf, type ResourceOptions, resourceIn } from '../oauth/resource.ts'
+import { problem, problemFrom } from '../problem.ts'
 import { consentPage } from './consent.ts'
 import { displayed } from './html.ts'
 import { errorPage, seeOther } from './layout.ts'

@@ -4,7 +4,7 @@ import type { Log } from '@bmm/lib/log'
 import type { OAuthService } from '@bmm/proto/auth/v1/oauth_service'
 import { timestampMs } from '@bufbuild/protobuf/wkt'
 import type { Client } from '@connectrpc/connect'
-import { FEED_TIMEOUT_MS, type Feed, openFeed } from './feed.ts'
+import { FEED_TIMEOUT_MS, type Feed, openFeed } from '../feed.ts'
 
 /** Past this age of the newest answer no call is let through. */
 const MAX_AGE_MS = 10_000

@@ -4,11 +4,11 @@ import { errorFrom } from '@bmm/lib/errors'
 import { newId } from '@bmm/lib/ids'
 import type { Log } from '@bmm/lib/log'
 import type { Server, ServerWebSocket } from 'bun'
+import { errorPage } from '../pages/layout.ts'
+import { problemResponse } from '../problem.ts'
 import type { Arrival, Arrivals, SocketEvents } from './arrival.ts'
 import { accepts } from './body.ts'
 import { clientIp } from './client-ip.ts'
-import { errorPage } from './pages/layout.ts'
-import { problemResponse } from './problem.ts'
 
 /** A connection that says nothing for this long is closed, unless its answer is under way. */
 const IDLE_SECONDS = 75

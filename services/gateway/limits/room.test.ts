@@ -2,8 +2,8 @@
 import { afterAll, afterEach, beforeAll, expect, test } from 'bun:test'
 import { type ClientHttp2Session, connect } from 'node:http2'
 import { connect as dial, type Socket } from 'node:net'
-import { eventually } from './testing.ts'
-import { type RestWorld, restWorld, session } from './testing-rest.ts'
+import { eventually } from '../testing.ts'
+import { type RestWorld, restWorld, session } from '../testing-rest.ts'
 
 const MEBIBYTE = 1024 * 1024
 /** The largest body of `POST /v1/drafts`. */

@@ -1,7 +1,7 @@
 /** How often a visitor may do a thing: token buckets in bounded memory. */
 import { visitorOf } from '@bmm/lib/visitor'
-import type { Arrival } from './arrival.ts'
-import { problem } from './problem.ts'
+import type { Arrival } from '../arrival/arrival.ts'
+import { problem } from '../problem.ts'
 
 export type RateLimit = {
   /** Bucket size: what is allowed at once. */

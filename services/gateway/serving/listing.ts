@@ -4,8 +4,8 @@ import { digestOf } from '@bmm/spec/digest'
 import { serverSpecSchema } from '@bmm/spec/server-spec'
 import type { ServeStatement } from '@bmm/spec/statement'
 import type { Client } from '@connectrpc/connect'
-import { parseJson } from './json-text.ts'
-import { type ListedServer, listServer } from './mcp/tool-list.ts'
+import { parseJson } from '../arrival/json-text.ts'
+import { type ListedServer, listServer } from '../mcp/tool-list.ts'
 
 const MAX_LISTED = 1_000
 const MAX_WEIGHT = 128 * 1024 * 1024

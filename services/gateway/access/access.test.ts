@@ -3,7 +3,6 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { createHmac, generateKeyPairSync } from 'node:crypto'
 import { newId } from '@bmm/lib/ids'
 import { SignJWT } from 'jose'
-import { NORMAL_SCOPES } from './access-token.ts'
 import {
   eventually,
   flippedStatement,
@@ -13,7 +12,8 @@ import {
   type TestServer,
   testGateway,
   testSpec,
-} from './testing.ts'
+} from '../testing.ts'
+import { NORMAL_SCOPES } from './access-token.ts'
 
 let gw: TestGateway
 let server: TestServer

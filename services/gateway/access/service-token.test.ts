@@ -3,7 +3,7 @@ import { expect, test } from 'bun:test'
 import { reasonOf, retryAfterOf, unauthenticated, unavailable } from '@bmm/lib/errors'
 import { Permission } from '@bmm/proto/v1/options'
 import { timestampFromMs } from '@bufbuild/protobuf/wkt'
-import { rateLimiter } from './rate-limit.ts'
+import { rateLimiter } from '../limits/rate-limit.ts'
 import type { Standing } from './revocation.ts'
 import { type ProgramRequest, serviceTokens } from './service-token.ts'
 

@@ -6,8 +6,8 @@ import type { ServiceTokenService } from '@bmm/proto/auth/v1/service_token_servi
 import type { Permission } from '@bmm/proto/v1/options'
 import { type Timestamp, timestampMs } from '@bufbuild/protobuf/wkt'
 import { type Client, Code, ConnectError } from '@connectrpc/connect'
+import type { RateLimiter } from '../limits/rate-limit.ts'
 import { type Audience, audienceServices } from './audience.ts'
-import type { RateLimiter } from './rate-limit.ts'
 import type { Revocations } from './revocation.ts'
 
 /** How long an answer of `auth` is used again: the role of the person and the membership act within this time. */

@@ -12,7 +12,7 @@ import {
   type RestRequest,
   type RestWorld,
   restWorld,
-} from './testing-rest.ts'
+} from '../testing-rest.ts'
 
 let world: RestWorld
 

@@ -18,7 +18,7 @@ import {
   type StopStatement,
 } from '@bmm/spec/statement'
 import type { Client } from '@connectrpc/connect'
-import { FEED_TIMEOUT_MS, type Feed, openFeed } from './feed.ts'
+import { FEED_TIMEOUT_MS, type Feed, openFeed } from '../feed.ts'
 
 const PAGE = 500
 /** Questions overlap by this many changes, in case two of them became visible out of order. */
