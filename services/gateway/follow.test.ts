@@ -4,9 +4,12 @@ import { newId } from '@bmm/lib/ids'
 import { eventually } from './testing.ts'
 import {
   atText,
+  BUSY_LOG,
+  FOREIGN_LOG,
   ids,
   LONG_LOG,
   LONG_LOG_LINES,
+  QUIET_LOG,
   type RestRequest,
   type RestWorld,
   restWorld,
@@ -138,6 +141,19 @@ describe('logs', () => {
     while (!text.includes('data:')) text += (await reader?.read())?.value ?? ''
     expect(text).toContain('id: 9\ndata: {"seq":9,')
     await reader?.cancel()
+    await eventually(() => world.asked.watches.includes('log ended'))
+  })
+
+  test('of a foreign server, or that too many follow, are refused before an answer begins', async () => {
+    const follow = (cursor: bigint) => answer(`/v1/servers/pets/logs/follow?cursor=${cursor}`)
+    expect(await follow(FOREIGN_LOG)).toMatchObject({ status: 404, code: 'server_not_found' })
+    expect(await follow(BUSY_LOG)).toMatchObject({ status: 429, code: 'too_many_followers' })
+  })
+
+  test('are followed while they say nothing, until the reader goes away', async () => {
+    const response = await call(`/v1/servers/pets/logs/follow?cursor=${QUIET_LOG}`)
+    expect(response.status).toBe(200)
+    await response.body?.cancel()
     await eventually(() => world.asked.watches.includes('log ended'))
   })
 

@@ -1,5 +1,13 @@
 /** A gateway whose services answer what a test of the REST API tells them. */
-import { conflict, denied, invalid, notFound, unauthenticated, unavailable } from '@bmm/lib/errors'
+import {
+  conflict,
+  denied,
+  invalid,
+  limited,
+  notFound,
+  unauthenticated,
+  unavailable,
+} from '@bmm/lib/errors'
 import { userOf } from '@bmm/lib/identity'
 import { newId } from '@bmm/lib/ids'
 import { testIdentities } from '@bmm/lib/testing'
@@ -310,13 +318,23 @@ function secrets(
 /** The cursor after which the log has more than any buffer on the way takes. */
 export const LONG_LOG = 1_000_000n
 export const LONG_LOG_LINES = 4_000
+/** Cursors of logs that are somebody else's, that too many follow, and that say nothing. */
+export const FOREIGN_LOG = 1_000_001n
+export const BUSY_LOG = 1_000_002n
+export const QUIET_LOG = 1_000_003n
 
 function logs(router: ConnectRouter, asked: AskedOfServices): void {
   const line = (seq: bigint) => ({ seq, at, level: 'info', tool: 'echo', message: 'hello' })
   router.service(LogService, {
     listLogs: ({ afterSeq }) => ({ lines: [line(afterSeq + 1n)] }),
-    async *watchLogs({ afterSeq }, context) {
+    async *watchLogs({ afterSeq, announce }, context) {
+      if (afterSeq === FOREIGN_LOG) throw notFound('server_not_found', 'There is no such server.')
+      if (afterSeq === BUSY_LOG) throw limited('too_many_followers', 'Too many people follow.')
       try {
+        if (announce) yield {}
+        if (afterSeq === QUIET_LOG) {
+          await new Promise((resolve) => context.signal.addEventListener('abort', resolve))
+        }
         yield { line: line(afterSeq + 1n) }
         const message = 'x'.repeat(8_192)
         while (afterSeq === LONG_LOG && asked.logLines < LONG_LOG_LINES) {

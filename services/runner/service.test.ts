@@ -265,6 +265,15 @@ describe('the run log', () => {
     expect(seen).toEqual(['before', 'while following'])
   })
 
+  test('says that it is followed, to who asks for it, before there is a line', async () => {
+    await deploy(serve(1))
+    const asked = { ...server, afterSeq: 1_000_000n, announce: true }
+    const watching = watch(logs().watchLogs, asked, await asMember())
+    const first = await watching.next()
+    await watching.return(undefined)
+    expect([first.done, first.value?.line]).toEqual([false, undefined])
+  })
+
   test('is followed by twenty of an organisation at a time, and by another beside them', async () => {
     await deploy(serve(1))
     const runLines = createRunLines({ sql: database.sql, runLog })
@@ -274,11 +283,13 @@ describe('the run log', () => {
     const place = { serverId: server.serverId, orgId: server.orgId }
     const follow = async (orgId = place.orgId) => {
       const lines = runLines.follow({ ...place, orgId }, 0n, gone.signal)
+      expect((await lines.next()).value).toBe('following')
       return { lines, first: await lines.next() }
     }
     const [first] = await Promise.all(Array.from({ length: 20 }, () => follow()))
     expect(await refusal(follow())).toBe('too_many_followers')
     const stranger = runLines.follow({ ...place, orgId: newId('org') }, 0n, gone.signal)
+    expect((await stranger.next()).value).toBe('following')
     const empty = stranger.next()
     await first?.lines.return(undefined)
     expect((await follow()).first.value?.message).toBe('one')

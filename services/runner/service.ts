@@ -71,11 +71,12 @@ function logService(
       const lines = await runLines.list({ serverId, orgId }, afterSeq, limit)
       return { lines: lines.map(lineMessage) }
     },
-    async *watchLogs({ serverId, afterSeq }, context) {
+    async *watchLogs({ serverId, afterSeq, announce }, context) {
       const { orgId } = userOf(context)
       requireServer(serverId, orgId)
       for await (const line of runLines.follow({ serverId, orgId }, afterSeq, context.signal)) {
-        yield { line: lineMessage(line) }
+        if (line !== 'following') yield { line: lineMessage(line) }
+        else if (announce) yield {}
       }
     },
   }

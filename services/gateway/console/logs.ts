@@ -1,9 +1,9 @@
 /** REST: what the tools of a server logged, by page and as it happens. */
 import { watch } from '@bmm/lib/client'
-import { errorFrom } from '@bmm/lib/errors'
+import { errorFrom, unavailable } from '@bmm/lib/errors'
 import type { Log } from '@bmm/lib/log'
 import type { ServerService } from '@bmm/proto/generator/v1/generator_service'
-import type { LogService } from '@bmm/proto/runner/v1/runner_service'
+import type { LogService, WatchLogsResponse } from '@bmm/proto/runner/v1/runner_service'
 import { Permission } from '@bmm/proto/v1/options'
 import type { CallOptions, Client } from '@connectrpc/connect'
 import { Elysia } from 'elysia'
@@ -14,6 +14,8 @@ import type { People } from './person.ts'
 import { serverIdOf } from './server-reference.ts'
 
 const KEEP_ALIVE_MS = 15_000
+/** Until the runner says that it follows. */
+const FOLLOWED_WITHIN_MS = 10_000
 /** A follower signs in anew after this, so that an ended session does not read on for ever. */
 const MAX_FOLLOW_MS = 15 * 60_000
 
@@ -62,8 +64,9 @@ export function logRoutes(options: LogRoutesOptions) {
         const serverId = await serverIdOf(params.server, servers, person)
         const last = Number(request.headers.get('last-event-id') ?? Number.NaN)
         const after = Number.isSafeInteger(last) && last >= 0 ? last : (query.cursor ?? 0)
+        const following = await follow(serverId, BigInt(after), person, options)
         const release = options.arrivals.of(request).stayOpen()
-        return new Response(followed(serverId, BigInt(after), person, options, release), {
+        return new Response(eventsOf(following, options.log, release), {
           headers: {
             'content-type': 'text/event-stream',
             'cache-control': 'no-store',
@@ -82,18 +85,41 @@ export function logRoutes(options: LogRoutesOptions) {
     )
 }
 
-/** Only as fast as it is read: what a slow reader leaves waits in Postgres, not in memory here or in the runner. */
-function followed(
+type Following = {
+  serverId: string
+  lines: AsyncGenerator<WatchLogsResponse>
+  /** Aborted when the reader has gone or it is time to sign in anew. */
+  signal: AbortSignal
+  gone: AbortController
+}
+
+/** Resolves when the log is followed; throws what the runner refuses it for, while an answer can still say so. */
+async function follow(
   serverId: string,
   afterSeq: bigint,
   person: CallOptions,
-  options: LogRoutesOptions,
+  { logs }: LogRoutesOptions,
+): Promise<Following> {
+  const gone = new AbortController()
+  const signal = AbortSignal.any([gone.signal, AbortSignal.timeout(MAX_FOLLOW_MS)])
+  const asked = { serverId, afterSeq, announce: true }
+  const lines = watch(logs.watchLogs, asked, { ...person, signal })
+  const late = setTimeout(() => gone.abort(silent()), FOLLOWED_WITHIN_MS)
+  await lines.next().finally(() => clearTimeout(late))
+  return { serverId, lines, signal, gone }
+}
+
+function silent() {
+  return unavailable('runner_silent', 'The runner does not say that it follows. Try again.')
+}
+
+/** Only as fast as it is read: what a slow reader leaves waits in Postgres, not in memory here or in the runner. */
+function eventsOf(
+  { serverId, lines, signal, gone }: Following,
+  log: Log,
   release: () => void,
 ): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder()
-  const gone = new AbortController()
-  const signal = AbortSignal.any([gone.signal, AbortSignal.timeout(MAX_FOLLOW_MS)])
-  const lines = watch(options.logs.watchLogs, { serverId, afterSeq }, { ...person, signal })
   let keepAlive: ReturnType<typeof setInterval> | undefined
   const end = () => {
     clearInterval(keepAlive)
@@ -116,7 +142,7 @@ function followed(
         }
       } catch (thrown) {
         if (!signal.aborted) {
-          options.log.warn({ fault: errorFrom(thrown).message, serverId }, 'a log broke off')
+          log.warn({ fault: errorFrom(thrown).message, serverId }, 'a log broke off')
         }
       }
       end()

@@ -21,8 +21,12 @@ export type RunLinesPlace = {
 export type RunLines = {
   /** Lines after the cursor, or the newest ones when it is 0; newest last. */
   list(place: RunLinesPlace, afterSeq: bigint, limit: number): Promise<StoredRunLine[]>
-  /** Lines after the cursor until the signal aborts. Throws `too_many_followers`. */
-  follow(place: RunLinesPlace, afterSeq: bigint, signal: AbortSignal): AsyncGenerator<StoredRunLine>
+  /** Lines after the cursor until the signal aborts; `following` first. Throws `too_many_followers`. */
+  follow(
+    place: RunLinesPlace,
+    afterSeq: bigint,
+    signal: AbortSignal,
+  ): AsyncGenerator<'following' | StoredRunLine>
 }
 
 export function createRunLines({ sql, runLog }: { sql: Sql; runLog: RunLog }): RunLines {
@@ -70,6 +74,7 @@ export function createRunLines({ sql, runLog }: { sql: Sql; runLog: RunLog }): R
     async *follow(place, afterSeq, signal) {
       enter(place.orgId)
       try {
+        yield 'following'
         yield* pages(place, afterSeq, signal)
       } finally {
         leave(place.orgId)
