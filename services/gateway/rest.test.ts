@@ -1,5 +1,6 @@
 /** The REST API: sessions, drafts, its description, and bad input that is never repeated. */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
+import { newId } from '@bmm/lib/ids'
 import { Service } from '@bmm/proto/v1/options'
 import { eventually } from './testing.ts'
 import {
@@ -242,6 +243,13 @@ describe('bad input', () => {
     }
     const name = await answer('/v1/servers/pets/credentials/lower', { method: 'DELETE' })
     expect(name).toMatchObject({ status: 400, detail: expect.stringContaining('UPPER_SNAKE_CASE') })
+  })
+
+  test('refusals of a server of somebody else are 404, as is the server', async () => {
+    for (const part of ['', '/refusals']) {
+      const foreign = await answer(`/v1/servers/${newId('srv')}${part}`)
+      expect(foreign).toMatchObject({ status: 404, code: 'server_not_found' })
+    }
   })
 
   test('an unknown address is a problem too', async () => {

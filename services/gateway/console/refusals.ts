@@ -6,9 +6,8 @@ import { Permission } from '@bmm/proto/v1/options'
 import type { Client } from '@connectrpc/connect'
 import { Elysia } from 'elysia'
 import { z } from 'zod'
-import { timeText } from './answer.ts'
+import { present, timeText } from './answer.ts'
 import type { People } from './person.ts'
-import { serverIdOf } from './server-reference.ts'
 
 export type RefusalRoutesOptions = {
   refusals: Client<typeof RefusalService>
@@ -31,8 +30,9 @@ export function refusalRoutes({ refusals, servers, people }: RefusalRoutesOption
       const person = await people.as(request, ['generator', 'broker'], {
         permissions: [Permission.LOGS_READ],
       })
-      const serverId = await serverIdOf(params.server, servers, person)
-      const found = await refusals.listRefusals({ serverId }, person)
+      // By an id, too: the broker knows no servers, and would tell a foreign one as one without refusals.
+      const { server } = await servers.getServer({ server: params.server }, person)
+      const found = await refusals.listRefusals({ serverId: present(server).id }, person)
       return {
         refusals: found.refusals.map(({ at, reason, method, host, message }) => ({
           ...{ at: timeText(at), reason, method, host, message },
