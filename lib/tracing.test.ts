@@ -106,6 +106,21 @@ test('a trace of the client is pointed at, or gone on with where the operator wa
   expect([bogus?.parentSpanId, bogus?.links]).toEqual([undefined, []])
 })
 
+test('a trace that is gone on with says whether it is recorded, whatever the share', async () => {
+  const { url } = collector(() => Response.json({}))
+  const [all, none] = [await open(url), await open(url, 0)]
+  const unrecorded = foreign.replace(/01$/, '00')
+  const asked = (traceparent: string, as: 'link' | 'parent') => ({
+    ...server,
+    client: { traceparent, as },
+  })
+  expect(all.start('call', asked(unrecorded, 'parent'))).toBeUndefined()
+  expect(none.start('call', asked(foreign, 'parent'))).toBeDefined()
+  expect(all.start('call', asked(unrecorded, 'link'))).toBeDefined()
+  expect(none.start('call', asked(foreign, 'link'))).toBeUndefined()
+  expect(none.start('call', asked('00-zz', 'parent'))).toBeUndefined()
+})
+
 test('only the share that was asked for is traced', async () => {
   const { url } = collector(() => Response.json({}))
   const tracing = await open(url, 0.25)

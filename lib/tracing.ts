@@ -28,7 +28,10 @@ export type TraceSpan = {
 }
 
 export type Tracing = AsyncDisposable & {
-  /** A new trace, for a share of the calls. `client` is a traceparent from outside, to be pointed at or gone on with. */
+  /**
+   * A new trace, for a share of the calls. `client` is a traceparent from outside, to be pointed at or gone on
+   * with; one that is gone on with says itself whether it is recorded (W3C Trace Context section 3.2.2.5.1).
+   */
   start(
     name: string,
     options: SpanOptions & { client?: { traceparent: string; as: 'link' | 'parent' } },
@@ -58,7 +61,9 @@ export async function openTracing(options: {
 }): Promise<Tracing | undefined> {
   const { service, config, log } = options
   if (config === undefined) return undefined
-  const { ROOT_CONTEXT, SpanKind, SpanStatusCode, trace } = await import('@opentelemetry/api')
+  const { ROOT_CONTEXT, SpanKind, SpanStatusCode, TraceFlags, trace } = await import(
+    '@opentelemetry/api'
+  )
   const { BatchSpanProcessor, TracerProvider } = await import('@opentelemetry/sdk-trace')
   const { resourceFromAttributes } = await import('@opentelemetry/resources')
   const { OTLPTraceExporter } = await import('@opentelemetry/exporter-trace-otlp-http')
@@ -106,13 +111,14 @@ export async function openTracing(options: {
 
   return {
     start(name, asked) {
-      if (Math.random() >= config.ratio) return undefined
       const context = contextFrom(asked.client?.traceparent)
-      return begun(
-        name,
-        asked,
-        asked.client?.as === 'parent' ? { parent: context } : { link: context },
-      )
+      const parent = asked.client?.as === 'parent' ? context : undefined
+      const isRecorded =
+        parent === undefined
+          ? Math.random() < config.ratio
+          : (parent.traceFlags & TraceFlags.SAMPLED) !== 0
+      if (!isRecorded) return undefined
+      return begun(name, asked, parent === undefined ? { link: context } : { parent })
     },
     continue: (name, parent, asked) => begun(name, asked, { parent: contextFrom(parent) }),
     async [Symbol.asyncDispose]() {
@@ -142,7 +148,7 @@ function telling(exporter: SpanExporter, log: Log): SpanExporter {
 
 function contextFrom(traceparent: unknown): SpanContext | undefined {
   if (typeof traceparent !== 'string') return undefined
-  const [, traceId = '', spanId = ''] = traceparentPattern.exec(traceparent) ?? []
+  const [, traceId = '', spanId = '', flags = ''] = traceparentPattern.exec(traceparent) ?? []
   if (/^0*$/.test(traceId) || /^0*$/.test(spanId)) return undefined
-  return { traceId, spanId, traceFlags: 1, isRemote: true }
+  return { traceId, spanId, traceFlags: Number.parseInt(flags, 16), isRemote: true }
 }

@@ -53,12 +53,15 @@ test('a call is one trace from its message to the request that it sent', async (
   const answer = await ask(server.url, 'POST', {
     body: {
       ...{ jsonrpc: '2.0', id: 1, method: 'tools/call' },
-      params: { name: 'getItem', arguments: { id: argument } },
+      params: {
+        ...{ name: 'getItem', arguments: { id: argument } },
+        _meta: { traceparent: `00-${client.traceId}-${client.spanId}-01` },
+      },
     },
     headers: {
       authorization: `Bearer ${bearer}`,
       'mcp-protocol-version': '2025-11-25',
-      traceparent: `00-${client.traceId}-${client.spanId}-01`,
+      traceparent: '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01',
     },
   })
   expect([answer.status, answer.text.includes(argument)]).toEqual([200, true])

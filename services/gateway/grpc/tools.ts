@@ -9,6 +9,7 @@ import { z } from 'zod'
 import { isObject, JsonFault, parseJson } from '../arrival/json-text.ts'
 import type { InFlight } from '../limits/in-flight.ts'
 import type { Room } from '../limits/room.ts'
+import type { TracedCall } from '../mcp/call-context.ts'
 import { beginCallSpan, type CallTracing } from '../mcp/call-span.ts'
 import type { ToolCall } from '../mcp/modern.ts'
 import { answerCall } from '../mcp/tool-call.ts'
@@ -86,7 +87,7 @@ function spanOf({ tracing }: ToolOptions, passed: Passed, served: Live, context:
   const request = { headers: context.requestHeader }
   const { serverId } = served
   return {
-    beginSpan: (tool: string) => beginCallSpan(tracing, { tool, serverId, requestId, request }),
+    beginSpan: (call: TracedCall) => beginCallSpan(tracing, call, { serverId, requestId, request }),
   }
 }
 

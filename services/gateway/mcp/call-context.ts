@@ -5,6 +5,9 @@ import type { Arrival } from '../arrival/arrival.ts'
 import type { InFlight } from '../limits/in-flight.ts'
 import type { RunnerLink } from '../runner-link.ts'
 
+/** What a span is named by, and the trace that the call's own message names. */
+export type TracedCall = { tool: string; traceparent?: string }
+
 export type CallContext = {
   runner: RunnerLink
   inFlight: InFlight
@@ -21,6 +24,6 @@ export type CallContext = {
   /** What a later `notifications/cancelled` of the same client names. */
   cancelKey?: string | undefined
   /** Absent where calls are not traced. */
-  beginSpan?: ((tool: string) => TraceSpan | undefined) | undefined
+  beginSpan?: ((call: TracedCall) => TraceSpan | undefined) | undefined
   timeoutMs?: number | undefined
 }

@@ -66,11 +66,14 @@ describe('the modern era', () => {
     const params = {
       name: 'echo',
       arguments: { a: 1 },
-      _meta: { ...envelope, progressToken: 'p1' },
+      _meta: { ...envelope, progressToken: 'p1', traceparent: '00-a-b-01' },
     }
     expect(modern('tools/call', params, headers)).toEqual({
       kind: 'call',
-      call: { era: 'modern', id: 7, tool: 'echo', args: { a: 1 }, progressToken: 'p1' },
+      call: {
+        ...{ era: 'modern', id: 7, tool: 'echo', args: { a: 1 } },
+        ...{ progressToken: 'p1', traceparent: '00-a-b-01' },
+      },
     })
   })
 

@@ -29,6 +29,8 @@ export type ToolCall = {
   args: Record<string, unknown>
   /** Present when the client asked for progress. */
   progressToken?: RequestId
+  /** The client's own trace, as `_meta` carries it (SEP-414): text that nobody has looked at. */
+  traceparent?: string
 }
 
 /** What to do with a message: answer at once, or call a tool. */
@@ -102,7 +104,7 @@ function dispatch(message: RequestMessage, headers: Headers, server: ListedServe
 export function readCall(
   message: RequestMessage,
   server: ListedServer,
-): Pick<ToolCall, 'tool' | 'args' | 'progressToken'> | RpcFault {
+): Pick<ToolCall, 'tool' | 'args' | 'progressToken' | 'traceparent'> | RpcFault {
   const { name, arguments: args = {} } = message.params
   if (typeof name !== 'string') {
     return { code: CODE.INVALID_PARAMS, message: 'params.name must be the name of a tool.' }
@@ -113,9 +115,13 @@ export function readCall(
   if (!isObject(args)) {
     return { code: CODE.INVALID_PARAMS, message: 'params.arguments must be an object.' }
   }
-  const token = metaOf(message.params).progressToken
+  const { progressToken: token, traceparent } = metaOf(message.params)
   const usable = typeof token === 'string' || Number.isSafeInteger(token)
-  return { tool: name, args, ...(usable ? { progressToken: token as RequestId } : {}) }
+  return {
+    ...{ tool: name, args },
+    ...(usable ? { progressToken: token as RequestId } : {}),
+    ...(typeof traceparent === 'string' ? { traceparent } : {}),
+  }
 }
 
 /** The checks in the order in which the official server makes them, so that clients see the same first fault. */

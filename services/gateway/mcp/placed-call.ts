@@ -62,7 +62,7 @@ export class PlacedCall implements CallWaiter, Expiring {
       requestId: arrival.requestId,
       progress: call.progressToken !== undefined || context.isListening !== undefined,
     }
-    this.#span = context.beginSpan?.(call.tool)
+    this.#span = context.beginSpan?.(call)
     if (this.#span !== undefined) this.#header.trace = this.#span.traceparent
   }
 

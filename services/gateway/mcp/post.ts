@@ -4,7 +4,7 @@ import type { AccessClaims } from '../access/access-token.ts'
 import type { Arrival } from '../arrival/arrival.ts'
 import type { Listener } from '../arrival/listeners.ts'
 import type { Served } from '../serving/serving.ts'
-import type { CallContext } from './call-context.ts'
+import type { CallContext, TracedCall } from './call-context.ts'
 import { beginCallSpan, type CallTracing } from './call-span.ts'
 import type { McpOptions } from './endpoint.ts'
 import { batchFault, cancelledRequest, decideLegacy, legacyHeaderFault } from './legacy.ts'
@@ -155,7 +155,7 @@ function listenerOf({ claims }: Post): Listener {
 function spanOf(tracing: CallTracing, { request, served, arrival }: Post) {
   const { serverId } = served
   const { requestId } = arrival
-  return (tool: string) => beginCallSpan(tracing, { tool, serverId, requestId, request })
+  return (call: TracedCall) => beginCallSpan(tracing, call, { serverId, requestId, request })
 }
 
 function callContext(
