@@ -99,6 +99,21 @@ async function endContainer(engine: DockerEngine, id: string): Promise<void> {
   await engine.remove(id)
 }
 
+/** Ends a sandbox of this stack that could not be removed while the engine was away; never what else has its name. */
+async function endOwn(engine: DockerEngine, name: string, stack: string): Promise<void> {
+  try {
+    const { id, labels } = await engine.inspect(name)
+    if (labels[STACK_LABEL] === stack) return await endContainer(engine, id)
+  } catch (error) {
+    if (error instanceof EngineFault && error.status === NOT_FOUND) return
+    throw error
+  }
+  throw new EngineFault(
+    `The container ${name} is not a sandbox of this stack and has the name of one: remove or rename it, then try again.`,
+    CONFLICT,
+  )
+}
+
 /**
  * The engine does not end containers with their keeper. So a shell waits for the end of a pipe, which comes however
  * the keeper dies, then sweeps what this keeper has started.
@@ -130,8 +145,7 @@ async function create(
     return await engine.create(name, spec)
   } catch (error) {
     if (!(error instanceof EngineFault) || error.status !== CONFLICT) throw error
-    // Of a sandbox that could not be removed while the engine was away.
-    await endContainer(engine, name)
+    await endOwn(engine, name, stack)
     return await engine.create(name, spec)
   }
 }

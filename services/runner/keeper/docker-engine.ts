@@ -13,6 +13,8 @@ export type EngineInfo = {
 }
 
 export type ContainerState = {
+  id: string
+  labels: Readonly<Record<string, string>>
   running: boolean
   /** 0 once it has ended. */
   pid: number
@@ -37,13 +39,14 @@ export type DockerEngine = {
   /** Answers its id. */
   create(name: string, spec: ContainerSpec): Promise<string>
   start(id: string): Promise<void>
+  /** Takes its name, too. */
   inspect(id: string): Promise<ContainerState>
   /** Resolves when it does not run any more; rejects when the engine goes away meanwhile. */
   ended(id: string): Promise<void>
   kill(id: string): Promise<void>
   /** Of a running container; one that has ended needs no limit. */
   limitCpu(id: string, cpuQuotaUs: number): Promise<void>
-  /** Ends it and removes it; it need not be there. Takes its name, too. */
+  /** Ends it and removes it; it need not be there. */
   remove(id: string): Promise<void>
   /** Containers with all of these `name=value` labels, running or not. */
   list(labels: readonly string[]): Promise<{ id: string; name: string }[]>
@@ -75,7 +78,8 @@ const createdSchema = z.object({ Id: z.string() })
 const listSchema = z.array(z.object({ Id: z.string(), Names: z.array(z.string()) }))
 const imagesSchema = z.array(z.object({ RepoTags: z.array(z.string()).nullable() }))
 const inspectSchema = z.object({
-  Config: z.object({ User: z.string() }),
+  Id: z.string(),
+  Config: z.object({ User: z.string(), Labels: z.record(z.string(), z.string()).nullable() }),
   State: z.object({
     Running: z.boolean(),
     Pid: z.number(),
@@ -140,11 +144,11 @@ export function dockerEngine(socket: string): DockerEngine {
       await send({ method: 'POST', path: at(id, '/start') })
     },
     async inspect(id) {
-      const { Config, State } = inspectSchema.parse(
+      const { Id, Config, State } = inspectSchema.parse(
         await send({ method: 'GET', path: at(id, '/json') }),
       )
       return {
-        uid: Number.parseInt(Config.User, 10),
+        ...{ id: Id, labels: Config.Labels ?? {}, uid: Number.parseInt(Config.User, 10) },
         ...{ running: State.Running, pid: State.Pid, error: State.Error },
         ...{ exitCode: State.ExitCode, oomKilled: State.OOMKilled },
       }

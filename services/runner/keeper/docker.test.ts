@@ -149,6 +149,24 @@ describe('two stacks on one engine', () => {
     await theirs.gone
   })
 
+  test('a container of somebody else that has a slot’s name is left alone, and named', async () => {
+    const sandbox = await second.sandbox(6)
+    const [name = ''] = await second.leftOf(6)
+    sandbox.stop()
+    await sandbox.gone
+    const engine = dockerEngine(socket)
+    const [Image] = await engine.listImages(name.slice(0, -'-6'.length))
+    for (const Labels of [{}, { [STACK_LABEL]: 'another' }]) {
+      const id = await engine.create(name, { Image, Labels, Cmd: ['none'], User: '1' })
+      expect(await outcomeOf(second.sandbox(6))).toThrow(
+        `The container ${name} is not a sandbox of this stack and has the name of one: remove or rename it, then try again.`,
+      )
+      expect((await engine.inspect(name)).id).toBe(id)
+      await engine.remove(id)
+    }
+    await works(second, 6)
+  })
+
   test('without keeper and reaper a guest ends with its connections; one that spins is swept by the next keeper', async () => {
     const [sandbox, idle] = await Promise.all([first.sandbox(4), first.sandbox(5)])
     const idleGuests = first.processesOf(5)
