@@ -155,7 +155,7 @@ describe('rows of an earlier version', () => {
   async function withoutMarks(sql: Sql) {
     await sql`alter table servers drop column mac`
     await sql`alter table confirmations drop column mac`
-    const steps = ['0002-row-macs.sql', '0003-marked-keys.sql']
+    const steps = ['0002-row-macs.sql', '0004-marked-keys.sql']
     await sql`delete from schema_migrations where name = any(${steps})`
   }
 
@@ -225,7 +225,7 @@ describe('rows of an earlier version', () => {
     await start(sql)
     await sealAsBefore(sql)
     expect(await outcomeOf(openKeyring(sql, kek))).toThrow('before rows were marked')
-    await sql`delete from schema_migrations where name = '0003-marked-keys.sql'`
+    await sql`delete from schema_migrations where name = '0004-marked-keys.sql'`
     await sql`update confirmations set mac = ''`
     await start(sql)
     await openKeyring(sql, kek)
@@ -241,7 +241,7 @@ describe('rows of an earlier version', () => {
       ...migration,
       async after(transaction: Transaction) {
         await migration.after?.(transaction)
-        if (migration.name.startsWith('0003')) throw new Error('the process is killed')
+        if (migration.name.startsWith('0004')) throw new Error('the process is killed')
       },
     }))
     expect(await outcomeOf(migrate(sql, 'secrets', breaking))).toThrow('killed')

@@ -11,7 +11,7 @@ type Step = (transaction: Querying, kek: Uint8Array) => Promise<void>
 /** All that is to be done is done in one transaction: who finds rows marked finds keys that say so. */
 const steps = new Map<string, Step>([
   ['0002-row-macs.sql', markRows],
-  ['0003-marked-keys.sql', sealKeysAnew],
+  ['0004-marked-keys.sql', sealKeysAnew],
 ])
 
 /** Throws ConfigError inside of a step, which undoes it, when the key is not the one of the stored keys. */
