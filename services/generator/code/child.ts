@@ -82,7 +82,9 @@ function read(input: Uint8Array) {
     if (error instanceof ZodError) {
       const issue = error.issues[0]
       const path = (issue?.path ?? []).map((part) => `/${String(part)}`).join('')
-      throw new Refusal(path, `${path === '' ? 'The spec' : path}: ${issue?.message ?? 'invalid'}`)
+      const absent = issue?.message.endsWith('received undefined') === true
+      const what = absent ? 'It is missing.' : (issue?.message ?? 'invalid')
+      throw new Refusal(path, `${path === '' ? 'The spec' : path}: ${what}`)
     }
     // TextDecoder and JSON.parse: their messages may quote the input.
     throw new Refusal('', 'The spec is not JSON in UTF-8.')

@@ -15,6 +15,9 @@ const wrappers: ReadonlySet<string> = new Set([
   '$ref',
 ])
 
+/** How the validator words a property that is not there. */
+const missingPattern = /required property "(.*)"\.$/s
+
 /** Answers the problems as lines `path: what`; none means that the input fits. */
 export type InputCheck = (input: unknown) => string[]
 
@@ -34,18 +37,22 @@ export function inputCheck(schema: Record<string, unknown>): InputCheck {
         !wrappers.has(keyword) &&
         !errors.some((other) => other.keywordLocation.startsWith(`${keywordLocation}/`)),
     )
-    const lines = leaves.map((error) => {
-      const problem = error.keyword === 'false' ? 'There is no such property.' : error.error
-      return `${pathOf(error.instanceLocation)}: ${problem}`
+    const lines = leaves.map(({ keyword, instanceLocation, error }) => {
+      const missing = keyword === 'required' ? missingPattern.exec(error)?.[1] : undefined
+      if (missing !== undefined) return `${placeIn(instanceLocation, missing)}: It is missing.`
+      const problem = keyword === 'false' ? 'There is no such property.' : error
+      return `${placeIn(instanceLocation)}: ${problem}`
     })
     return [...new Set(lines)].slice(0, MAX_PROBLEMS)
   }
 }
 
-/** `#/filter/name` → `filter.name` */
-function pathOf(location: string): string {
-  const path = location.replace(/^#\/?/, '')
-  if (path === '') return 'arguments'
-  const parts = path.split('/').map((part) => decodeURIComponent(part))
-  return parts.map((part) => part.replaceAll('~1', '/').replaceAll('~0', '~')).join('.')
+/** `#/filter` and `name` → `filter.name` */
+function placeIn(location: string, missing?: string): string {
+  const parts = location.replace(/^#\/?/, '').split('/').filter(Boolean)
+  const names = parts.map((part) =>
+    decodeURIComponent(part).replaceAll('~1', '/').replaceAll('~0', '~'),
+  )
+  if (missing !== undefined) names.push(missing)
+  return names.length === 0 ? 'arguments' : names.join('.')
 }
