@@ -1,4 +1,5 @@
 /** What `up` was asked for: arguments and the variables of the operator's environment, as the supervisor gets them. */
+import { isIP } from 'node:net'
 import { z } from 'zod'
 import type { CliEnv } from '../config.ts'
 import { misused } from '../fault.ts'
@@ -53,6 +54,15 @@ export function stackOptions(
       'BMM_PUBLIC_URL must be an https:// origin without a path, such as https://mcp.example.com.',
     )
   }
+  const metrics = present(env.BMM_METRICS_ADDRESS)
+  if (metrics !== undefined && !isAddressWithPort(metrics)) {
+    throw misused('BMM_METRICS_ADDRESS must be one address and port, such as 127.0.0.1:9464.')
+  }
+  if (mode === 'production' && !(present(env.BMM_SMTP_URL) && present(env.BMM_MAIL_FROM))) {
+    throw misused(
+      'BMM_ENV=production needs BMM_SMTP_URL and BMM_MAIL_FROM: it mails sign-in links.',
+    )
+  }
   const passed = passedVariables.flatMap((name) => {
     const value = present(env[name])
     return value === undefined ? [] : [[name, value]]
@@ -70,6 +80,12 @@ export function stackOptions(
 
 function isOrigin(text: string): boolean {
   return URL.canParse(text) && new URL(text).protocol === 'https:' && new URL(text).origin === text
+}
+
+/** What the broker can keep its servers away from; the gateway reads it closely. */
+function isAddressWithPort(text: string): boolean {
+  const [, v4, v6] = /^(?:([\d.]+)|\[([\da-f:.]+)\]):\d{1,5}$/i.exec(text) ?? []
+  return isIP(v4 ?? v6 ?? '') !== 0
 }
 
 function present(value: string | undefined): string | undefined {

@@ -93,6 +93,9 @@ test.each([
   [{ BMM_DOCKER_RUNTIME: 'runsc --debug' }, /name of a runtime/],
   [{ BMM_PUBLIC_URL: 'http://example.com' }, /https/],
   [{ BMM_PUBLIC_URL: 'https://example.com/path' }, /without a path/],
+  [{ BMM_METRICS_ADDRESS: '9464' }, /BMM_METRICS_ADDRESS must be one address/],
+  [{ BMM_METRICS_ADDRESS: 'localhost:9464' }, /such as 127.0.0.1:9464/],
+  [{ BMM_ENV: 'production', BMM_SMTP_URL: 'smtp://a' }, /needs BMM_SMTP_URL and BMM_MAIL_FROM/],
 ])('an environment that cannot be meant is refused: %p', (env, sentence) => {
   const fault = faultOf(() => stackOptions({ data: folder, port: undefined }, env))
   expect(fault.exitCode).toBe(2)
@@ -102,9 +105,12 @@ test.each([
 test('only the named variables of the operator reach a service', () => {
   const options = stackOptions(
     { data: folder, port: undefined },
-    { BMM_LOG_LEVEL: 'debug', AWS_SECRET_ACCESS_KEY: 'x', DATABASE_URL: '' },
+    {
+      ...{ BMM_LOG_LEVEL: 'debug', AWS_SECRET_ACCESS_KEY: 'x', DATABASE_URL: '' },
+      BMM_METRICS_ADDRESS: '[::1]:9464',
+    },
   )
-  expect(options.passed).toEqual({ BMM_LOG_LEVEL: 'debug' })
+  expect(options.passed).toEqual({ BMM_LOG_LEVEL: 'debug', BMM_METRICS_ADDRESS: '[::1]:9464' })
   expect(options.databaseUrl).toBeUndefined()
 })
 
