@@ -160,7 +160,13 @@ async function ensureServer(shop: Shop, access: SignedIn): Promise<string> {
   const slug = mine.length === 0 ? SLUG : `${SLUG}-${randomBytes(3).toString('hex')}`
   const credentials = [{ name: CREDENTIAL, value: readFileSync(shop.keyFile, 'utf8') }]
   const indented = (line: string) => note(`           ${line}`)
-  const creation = { openapi: shop.documentFile, slug, access: 'org' as const, credentials }
+  const creation = {
+    data: access.paths.data,
+    openapi: shop.documentFile,
+    slug,
+    access: 'org' as const,
+    credentials,
+  }
   return (await createServer(creation, access, indented)).url
 }
 

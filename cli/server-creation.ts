@@ -6,11 +6,14 @@ import type { CredentialValue } from './credential-value.ts'
 import { isAddress, readDocument } from './document.ts'
 import type { DocumentOptions } from './draft.ts'
 import { misused } from './fault.ts'
+import { bmm } from './hint.ts'
 
 /** Where a server comes from: exactly one of a document and a spec written by hand. */
 export type SourceOptions = Omit<DocumentOptions, 'openapi'> & { openapi?: string; spec?: string }
 
 export type Creation = SourceOptions & {
+  /** The data directory, for commands that are named. */
+  data: string
   slug: string
   access: 'org' | 'anyone'
   credentials: CredentialValue[]
@@ -58,7 +61,11 @@ export async function createServer(
     headers: { 'idempotency-key': crypto.randomUUID() },
   })
   const finished = await followBuild(build.id, access, note)
-  if (finished.state !== 'succeeded') throw buildFault(finished)
+  if (finished.state !== 'succeeded') {
+    const free = bmm(`servers delete ${slug} --yes`, creation.data)
+    note(`${slug} never served, so its slug is free again after: ${free}`)
+    throw buildFault(finished)
+  }
   return {
     id: server.id,
     slug: server.slug,
@@ -89,7 +96,7 @@ function readSpec(path: string): unknown {
     return JSON.parse(readDocument(path))
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error
-    throw misused(`${path} is not JSON.`)
+    throw misused(`${path} is not JSON, as a spec is. An OpenAPI document is given by --openapi.`)
   }
 }
 

@@ -113,7 +113,9 @@ test('a slug whose first build failed is free again once its server is deleted',
   writeFileSync(file, JSON.stringify(spec))
   await stack.run('login', '--email', 'second-try@example.com')
   const create = ['servers', 'create', '--spec', file, '--slug', 'second-try', '--access', 'anyone']
-  expect((await stack.attempt(...create)).code).toBe(1)
+  const failed = await stack.attempt(...create)
+  expect(failed.code).toBe(1)
+  expect(failed.stderr).toContain('free again after: ./bmm servers delete second-try --yes')
   expect((await stack.attempt(...create)).stderr).toContain('taken')
   await stack.run('servers', 'delete', 'second-try', '--yes')
   writeFileSync(file, JSON.stringify(broken.source.spec))

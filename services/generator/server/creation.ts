@@ -219,6 +219,6 @@ async function insertAll(
 function slugTaken(slug: string) {
   return conflict(
     'slug_taken',
-    `The slug "${slug}" is taken, or was once: slugs are never given away again.`,
+    `The slug "${slug}" is taken, or was once: slugs are never given away again. Choose another.`,
   )
 }

@@ -109,7 +109,7 @@ function checkContract(ask: Ask, { rules }: Contract): void {
   if (rule === undefined) {
     throw new FetchFailure(
       'origin_not_allowed',
-      `This server may not talk to ${url.origin}. Allowing it makes a new version of the server.`,
+      `This server may not talk to ${url.origin}: its spec does not list it under egress. Only a new server, of a spec that does, may.`,
       url.hostname,
       true,
     )
