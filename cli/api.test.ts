@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
+import { basename } from 'node:path'
 import { send } from './api.ts'
 
 let gateway: Bun.Server<undefined>
@@ -8,7 +9,7 @@ beforeAll(() => {
     port: 0,
     fetch: (request) =>
       Response.json(
-        { detail: 'It is not there.', code: new URL(request.url).pathname.slice(1) },
+        { detail: 'It is not there.', code: basename(new URL(request.url).pathname) },
         { status: 404 },
       ),
   })
@@ -17,10 +18,12 @@ afterAll(() => gateway.stop(true))
 
 test.each([
   ['server_not_found', 'servers list'],
-  ['credential_unknown', 'credentials list SERVER'],
+  ['v1/servers/pets/credentials/credential_unknown', 'credentials list pets'],
+  // Creating a server: there is none to look at.
+  ['v1/servers/credential_unknown', undefined],
   ['session_missing', 'login --email YOU@EXAMPLE.COM'],
   ['build_not_found', undefined],
-])('%s names the command that helps, where there is one', async (code, next) => {
-  const fault = await send(String(gateway.url), `/${code}`, {}).catch((error: unknown) => error)
-  expect(fault).toMatchObject({ code, message: 'It is not there.', next })
+])('%s names the command that helps, where there is one', async (path, next) => {
+  const fault = await send(String(gateway.url), `/${path}`, {}).catch((error: unknown) => error)
+  expect(fault).toMatchObject({ code: basename(path), message: 'It is not there.', next })
 })

@@ -8,8 +8,6 @@ const TIMEOUT_MS = 90_000
 /** The command that shows what there is, where a name was wrong. */
 const NEXT: Record<string, string> = {
   server_not_found: 'servers list',
-  credential_unknown: 'credentials list SERVER',
-  secret_not_found: 'credentials list SERVER',
   token_not_found: 'tokens list',
   no_such_session: 'sessions list',
 }
@@ -131,7 +129,7 @@ export async function send(gateway: string, path: string, request: ApiRequest): 
     )
   })
   if (response.ok) return response
-  throw await problemOf(response)
+  throw await problemOf(response, path)
 }
 
 /** As `send`, with the answer parsed by the schema. */
@@ -150,7 +148,7 @@ export async function ask<Schema extends z.ZodType>(
   )
 }
 
-async function problemOf(response: Response) {
+async function problemOf(response: Response, asked: string) {
   const text = await response.text()
   const parsed = problemSchema.safeParse(parseJson(text))
   if (!parsed.success) {
@@ -159,9 +157,19 @@ async function problemOf(response: Response) {
   const { detail, code, requestId, errors = [] } = parsed.data
   const where = errors
     .map(({ path, message }) =>
-      detail.includes(message) ? `\n  at ${path}` : `\n  ${path}: ${message}`,
+      detail.includes(message)
+        ? detail.includes(path)
+          ? ''
+          : `\n  at ${path}`
+        : `\n  ${path}: ${message}`,
     )
     .join('')
-  const next = code.startsWith('session_') ? 'login --email YOU@EXAMPLE.COM' : NEXT[code]
-  return failed(code, `${detail}${where}`, { requestId, next })
+  return failed(code, `${detail}${where}`, { requestId, next: nextOf(code, asked) })
+}
+
+function nextOf(code: string, asked: string): string | undefined {
+  if (code.startsWith('session_')) return 'login --email YOU@EXAMPLE.COM'
+  if (code !== 'credential_unknown' && code !== 'secret_not_found') return NEXT[code]
+  const server = /^\/v1\/servers\/([^/]+)\/credentials/.exec(asked)?.[1]
+  return server === undefined ? undefined : `credentials list ${decodeURIComponent(server)}`
 }

@@ -112,7 +112,11 @@ export async function callTool(
     }),
     signal: AbortSignal.timeout(CALL_TIMEOUT_MS),
   }).catch(() => {
-    throw failed('gateway_down', 'The server could not be reached, or did not answer in time.')
+    throw failed(
+      'gateway_down',
+      `${url} could not be reached, ended during the call, or did not answer in time: is the stack up?`,
+      { next: 'up --detach' },
+    )
   })
   const text = await response.text()
   const events = response.headers.get('content-type')?.startsWith('text/event-stream') === true

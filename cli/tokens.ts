@@ -78,7 +78,7 @@ async function list(options: Common): Promise<void> {
   const schema = z.object({ tokens: z.array(tokenSchema) })
   const { tokens } = await ask(gateway, '/v1/tokens', schema, { session })
   if (options.json === true) printJson({ tokens })
-  else if (tokens.length === 0) print('there are none')
+  else if (tokens.length === 0) print('no service tokens yet: ./bmm tokens create --help')
   else {
     print(
       table(
