@@ -27,7 +27,7 @@ const call = (client, method, request) =>
   new Promise((resolve, reject) => {
     const deadline = Date.now() + 60_000
     client[method](request, token, { deadline }, (error, answer) =>
-      error === null ? resolve(answer) : reject(error),
+      error === null ? resolve(answer) : reject(new Error(`${method}: ${error.message}`)),
     )
   })
 
