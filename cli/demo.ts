@@ -10,7 +10,7 @@ import { ask, serverSchema } from './api.ts'
 import { callTool } from './call.ts'
 import { checkout } from './config.ts'
 import { CREDENTIAL, teaShopDocument } from './demo/tea-shop.ts'
-import { failed } from './fault.ts'
+import { CommandFault, failed } from './fault.ts'
 import { bmm } from './hint.ts'
 import { parseJson } from './json.ts'
 import { signIn } from './login.ts'
@@ -157,17 +157,25 @@ async function ensureServer(shop: Shop, access: SignedIn): Promise<string> {
   const mine = servers.filter((server) => server.slug.startsWith(SLUG))
   const live = mine.find((server) => server.state === 'live')
   if (live !== undefined) return live.url
-  const slug = mine.length === 0 ? SLUG : `${SLUG}-${randomBytes(3).toString('hex')}`
   const credentials = [{ name: CREDENTIAL, value: readFileSync(shop.keyFile, 'utf8') }]
   const indented = (line: string) => note(`           ${line}`)
   const creation = {
     data: access.paths.data,
     openapi: shop.documentFile,
-    slug,
     access: 'org' as const,
     credentials,
   }
-  return (await createServer(creation, access, indented)).url
+  const create = async (slug: string) =>
+    (await createServer({ ...creation, slug }, access, indented)).url
+  const another = `${SLUG}-${randomBytes(3).toString('hex')}`
+  if (mine.length > 0) return create(another)
+  try {
+    return await create(SLUG)
+  } catch (error) {
+    if (!(error instanceof CommandFault) || error.code !== 'slug_taken') throw error
+    note(`           ${SLUG} was given away before: it becomes ${another}`)
+    return create(another)
+  }
 }
 
 function nextSteps(url: string, { paths, report }: LocalStack, email: string): string {

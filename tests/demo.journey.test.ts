@@ -152,6 +152,12 @@ describe('afterwards', () => {
     expect((await stack.attempt('servers', 'show', slug)).code).toBe(1)
   })
 
+  test('the demo works for someone else, whose slug it can not have', async () => {
+    await stack.run('login', '--email', 'someone-else@example.com')
+    const { code, stderr } = await stack.attempt('demo')
+    expect([code, stderr]).toEqual([0, expect.stringMatching(/it becomes tea-shop-[0-9a-f]{6}/)])
+  }, 60_000)
+
   test('the key stands in no log and no file but its own', async () => {
     for (const name of readdirSync(join(stack.data, 'logs'))) {
       expect([name, readFileSync(join(stack.data, 'logs', name), 'utf8').includes(key)]).toEqual([
