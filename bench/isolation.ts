@@ -1,4 +1,6 @@
 /** Isolation: how much longer the slowest calls of one tenant take while others take whatever they are not refused. */
+import { existsSync, writeFileSync } from 'node:fs'
+import { setPriority } from 'node:os'
 import { openOffenders } from '@bmm/tests/offenders'
 import { openPlatform, type Platform } from '@bmm/tests/platform'
 import { echoSpec } from './echo.ts'
@@ -11,6 +13,9 @@ const WINDOW_MS = 6_000
 const SETTLE_MS = 2_500
 const CALLS_PER_SECOND = 40
 
+/** Clients are on other machines: the one that measures waits for no processor, and offenders' stand last (offenders.ts). */
+const AHEAD = -15
+
 const echo = { tool: 'echo', input: { text: 'undisturbed' }, expected: 'undisturbed' }
 
 /** Both sides of a round run one after the other, in turns that change. */
@@ -20,6 +25,7 @@ export async function measureIsolation(platform: Platform): Promise<Figure[]> {
   const others = await openPlatform(platform.stack, 'offenders@example.com')
   const offenders = await openOffenders(others)
   await timedCall(url, token, echo)
+  standAhead()
   const without: number[][] = []
   const beside: number[][] = []
   for (let round = 0; round < ROUNDS; round++) {
@@ -45,6 +51,11 @@ export async function measureIsolation(platform: Platform): Promise<Figure[]> {
       target: '≤ 1.25 ×',
     },
   ]
+}
+
+function standAhead(): void {
+  setPriority(AHEAD)
+  if (existsSync('/proc/self/autogroup')) writeFileSync('/proc/self/autogroup', String(AHEAD))
 }
 
 /** Calls at fixed moments, whatever becomes of the earlier ones; all must be answered. */

@@ -1,10 +1,12 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { type Account, callTool, obtainTokens, serve, signUp, textOf } from './account.ts'
 import { auditLogs, auditProcesses } from './audit.ts'
 import { children, runningChild, until } from './children.ts'
 import { type Offenders, openOffenders } from './offenders.ts'
 import { openPlatform } from './platform.ts'
+import { stackGroup } from './processes.ts'
 import { type Stack, startStack } from './stack.ts'
 import { startWitness, type Witness, witnessSpec } from './storm.ts'
 
@@ -34,6 +36,20 @@ function residentBytes(name: string): number {
   const status = readFileSync(`/proc/${runningChild(stack, name)}/status`, 'utf8')
   return Number(/^VmHWM:\s+(\d+)/m.exec(status)?.[1]) * 1024
 }
+
+test('gateway and runner get a processor before all sandboxes together', () => {
+  for (const name of ['gateway', 'runner']) {
+    const fields = readFileSync(`/proc/${runningChild(stack, name)}/stat`, 'utf8').split(') ')
+    // Niceness: the 19th field of proc(5), of which the first two end with the name.
+    expect([name, fields.at(-1)?.split(' ')[16]]).toEqual([name, '-10'])
+  }
+  const weights = ['cpu/NAME/cpu.shares', 'cpu,cpuacct/NAME/cpu.shares', 'NAME/cpu.weight']
+    .map((path) => join('/sys/fs/cgroup', path.replace('NAME', stackGroup(stack))))
+    .filter((path) => existsSync(path))
+    .map((path) => readFileSync(path, 'utf8').trim())
+  expect(weights.length).toBeGreaterThan(0)
+  expect(weights.every((weight) => weight === '102' || weight === '10')).toBe(true)
+})
 
 test('five tenants that take all they can get change no answer of a sixth, and no memory grows', async () => {
   const server = await serve(account, {

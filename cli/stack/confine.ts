@@ -38,6 +38,19 @@ export function confined(command: string[], { user, group, binds }: Confinement)
   ]
 }
 
+/**
+ * For those that every call waits for: they get a processor before sandboxes and strangers. A kernel that groups by
+ * session compares sessions by a file of its own. Where neither is permitted the command runs as any other.
+ */
+const aheadAndExec = `
+if [ -e /proc/self/autogroup ]; then echo -10 > /proc/self/autogroup; fi
+exec nice -n -10 "$@"`
+
+/** Runs the command, still as root, ahead of others that want a processor. */
+export function ahead(command: string[]): string[] {
+  return ['sh', '-c', aheadAndExec, 'bmm', ...command]
+}
+
 /** Runs the command as root, to be killed when its parent dies. */
 export function dyingWithParent(command: string[]): string[] {
   return ['setpriv', '--pdeathsig', 'SIGKILL', ...command]

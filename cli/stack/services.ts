@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { z } from 'zod'
 import { checkout } from '../config.ts'
 import type { ChildSpec } from './child.ts'
-import { confined, dyingWithParent } from './confine.ts'
+import { ahead, confined, dyingWithParent } from './confine.ts'
 import type { ChosenDriver, DriverWish } from './driver.ts'
 import { kekFile, keyFile } from './keys.ts'
 import type { StackPaths } from './paths.ts'
@@ -54,6 +54,8 @@ type Service = {
   /** What it reads from descriptors 4 and up; descriptor 3 is its service key. */
   files?: (paths: StackPaths) => string[]
   env?: (facts: StackFacts) => Record<string, string>
+  /** Whether every call waits for it. */
+  ahead?: boolean
   /** Variables of the operator that are meant for it. */
   passes?: string[]
 }
@@ -123,6 +125,7 @@ export const services: readonly Service[] = [
   },
   {
     name: 'runner',
+    ahead: true,
     main: 'services/runner/main.ts',
     after: ['keeper', 'secrets'],
     schema: 'runner',
@@ -149,6 +152,7 @@ export const services: readonly Service[] = [
   },
   {
     name: 'gateway',
+    ahead: true,
     main: 'services/gateway/main.ts',
     after: ['auth', 'generator', 'runner', 'broker'],
     redis: true,
@@ -190,16 +194,17 @@ export function serviceSpec(service: Service, facts: StackFacts): ChildSpec {
   const socket = join(paths.rpc, service.name, 'rpc.sock')
   const app = seenCheckout(paths)
   const program = join(paths.run, 'bun')
+  const command = confined(bun(program, join(app, service.main)), {
+    user: users.of(service.name satisfies ProcessUser),
+    group: users.group,
+    binds: [
+      { from: checkout, to: app },
+      { from: process.execPath, to: program },
+    ],
+  })
   return {
     ...shared,
-    command: confined(bun(program, join(app, service.main)), {
-      user: users.of(service.name satisfies ProcessUser),
-      group: users.group,
-      binds: [
-        { from: checkout, to: app },
-        { from: process.execPath, to: program },
-      ],
-    }),
+    command: service.ahead === true ? ahead(command) : command,
     // The mount happens after the start: its mount point is no place to be yet.
     cwd: '/',
     fault: () => healthFault(socket),

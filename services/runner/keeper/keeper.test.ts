@@ -360,6 +360,7 @@ test('control groups of version 2 get the same limits (on a folder that looks li
   expect(read('memory.max')).toBe('134217728')
   expect(read('pids.max')).toBe('100')
   expect(read('cpu.max')).toBe('50000 100000')
+  expect(read('../cpu.weight')).toBe('10')
   expect(readFileSync(join(root, 'cgroup.subtree_control'), 'utf8')).toBe('+memory +pids +cpu')
   expect(groups.joinFiles(7)).toEqual([join(root, 'bmm-v2/7/cgroup.procs')])
   groups.limitCpu(7, 20_000)
