@@ -33,3 +33,8 @@ test('two run and fifty wait; the next one is refused, and each gets its turn', 
   expect(new Set(await Promise.all(trials))).toEqual(new Set(['no_sandbox']))
   expect(started).toBe(52)
 })
+
+test('a sandbox that ends before it is taken is no fault of the trial: it can be asked for again', async () => {
+  const trial = createTrials(poolThat(() => Promise.reject(new Error('SIGKILL'))))
+  expect(await reason(trial(artefacts, signal))).toBe('no_sandbox')
+})

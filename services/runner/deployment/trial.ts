@@ -51,6 +51,8 @@ export function createTrials(pool: Pool) {
       }
     } catch (error) {
       if (error instanceof CallFailure) throw unavailable('no_sandbox', error.message)
+      // The pool has logged why none could be started.
+      if (sandbox === undefined) throw unavailable('no_sandbox', 'No sandbox could be started.')
       if (!(error instanceof LoadFailed)) throw error
       const message = `The code could not be loaded: ${error.message}`.slice(0, MAX_MESSAGE)
       return { message, elapsedMs: performance.now() - startedAt }
