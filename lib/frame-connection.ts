@@ -39,7 +39,15 @@ export type FrameHandlers = {
   queueLimitBytes?: number
   /** How long an unfinished frame may stay unfinished. */
   frameDeadlineMs?: number
+  /** For a peer that is not trusted with all of this process's time. */
+  pace?: FramePace
 }
+
+/**
+ * What handling a peer's frames may take of this process's time, as `onFrame` takes it: this share of every moment, and this
+ * much at once. Past that the peer is read later, so that it waits and not its neighbours.
+ */
+export type FramePace = { share: number; burstMs: number }
 
 /** One end of a frame connection. Made by `connectFrames` and `listenFrames` only. */
 export class FrameConnection {
@@ -60,6 +68,10 @@ export class FrameConnection {
   #partialBytes = 0
   #partialSince = 0
   #deadline: ReturnType<typeof setTimeout> | undefined
+  /** What of the pace's burst is left, and since when; below zero the peer is not read. */
+  #creditMs: number
+  #creditAt = performance.now()
+  #pause: ReturnType<typeof setTimeout> | undefined
 
   constructor(socket: Socket<ConnectionSlot>, handlers: FrameHandlers) {
     const { promise, resolve } = Promise.withResolvers<string>()
@@ -68,6 +80,7 @@ export class FrameConnection {
     this.#socket = socket
     this.#handlers = handlers
     this.#accept = new Set(handlers.accept)
+    this.#creditMs = handlers.pace?.burstMs ?? 0
     handlers.onOpen?.(this)
   }
 
@@ -140,7 +153,11 @@ export class FrameConnection {
 
   /** Socket events; called by the listener below only. */
   readonly events = {
-    data: (chunk: Uint8Array) => this.#receive(chunk),
+    data: (chunk: Uint8Array) => {
+      const { pace } = this.#handlers
+      if (pace === undefined) this.#receive(chunk)
+      else this.#receivePaced(chunk, pace)
+    },
     drain: () => {
       this.#blocked = false
       this.#flush()
@@ -216,6 +233,7 @@ export class FrameConnection {
     if (this.#ended !== undefined) return
     this.#ended = reason
     clearTimeout(this.#deadline)
+    clearTimeout(this.#pause)
     this.#partial = undefined
     this.#out = Buffer.alloc(0)
     this.#head = this.#tail = 0
@@ -233,6 +251,21 @@ export class FrameConnection {
       const text = error instanceof Error ? error.message : String(error)
       this.end(error instanceof FrameFault ? text : `a frame could not be handled: ${text}`)
     }
+  }
+
+  #receivePaced(chunk: Uint8Array, { share, burstMs }: FramePace): void {
+    const begunAt = performance.now()
+    this.#receive(chunk)
+    const now = performance.now()
+    const earned = this.#creditMs + (begunAt - this.#creditAt) * share
+    this.#creditMs = Math.min(burstMs, earned) - (now - begunAt)
+    this.#creditAt = now
+    if (this.#creditMs >= 0 || this.#ended !== undefined || this.#pause !== undefined) return
+    this.#socket.pause()
+    this.#pause = setTimeout(() => {
+      this.#pause = undefined
+      this.#socket.resume()
+    }, -this.#creditMs / share)
   }
 
   #readWhole(chunk: Uint8Array, at: number): number {

@@ -322,6 +322,45 @@ describe('a frame connection', () => {
     expect(await (await connected).closed).toBe('the peer ended the connection')
   })
 
+  test('a peer that costs more time than its pace allows is read later, and loses nothing', async () => {
+    const frames: number[] = []
+    const handleMs = 2
+    const { unix } = server({
+      pace: { share: 0.1, burstMs: 10 },
+      onFrame({ call }) {
+        const until = performance.now() + handleMs
+        while (performance.now() < until);
+        frames.push(call)
+      },
+    })
+    const client = await connectFrames({ unix, accept: [], onFrame() {} })
+    cleanups.push(() => client.end('over'))
+    const begun = performance.now()
+    const payload = new Uint8Array(MAX_PART_BYTES / 8)
+    for (let call = 1; call <= 60; call++) client.send(FRAME.LOG, call, payload)
+    await until(() => frames.length === 60)
+    expect(frames).toEqual(Array.from({ length: 60 }, (_, at) => at + 1))
+    // 120 ms of handling, of which the burst and one read are free: the rest takes ten times as long.
+    expect(performance.now() - begun).toBeGreaterThan(500)
+  })
+
+  test('a peer that ends while it is not read ends the connection', async () => {
+    let handled = 0
+    const { unix, connected } = server({
+      pace: { share: 0.1, burstMs: 0 },
+      onFrame() {
+        handled++
+        const until = performance.now() + 10
+        while (performance.now() < until);
+      },
+    })
+    const client = await connectFrames({ unix, accept: [], onFrame() {} })
+    client.send(FRAME.PING, 1)
+    await until(() => handled === 1)
+    client.end('done')
+    expect(await (await connected).closed).toBe('the peer ended the connection')
+  })
+
   test('ends with the reason of a fault that a handler throws, and handles nothing after it', async () => {
     let handled = 0
     const { unix, connected } = server({

@@ -62,6 +62,26 @@ describe('a request of a sandbox', () => {
     expect(server.connections + other.connections).toBe(0)
   })
 
+  test('that is refused again and again waits for its answers, and for nothing else', async () => {
+    const server = await broker.upstream()
+    const { fetch } = await sandbox([server.origin])
+    const refusedIn = async (times: number) => {
+      const begun = performance.now()
+      for (let time = 0; time < times; time++) {
+        expect(await fetch('https://other.example/')).toMatchObject({
+          failed: 'origin_not_allowed',
+        })
+      }
+      return performance.now() - begun
+    }
+    await refusedIn(50)
+    // Twenty a second from now on.
+    expect(await refusedIn(8)).toBeGreaterThan(300)
+    const begun = performance.now()
+    expect(await fetch(`${server.origin}/`)).toMatchObject({ status: 200 })
+    expect(performance.now() - begun).toBeLessThan(300)
+  })
+
   test('to a private origin of its contract is refused unless the operator allows it', async () => {
     const { fetch } = await sandbox([
       'http://localhost:1',

@@ -1,7 +1,7 @@
 /** The broker's end of one sandbox's connection: frames become requests, answers become frames. All it sends is hostile. */
 import { timingSafeEqual } from 'node:crypto'
 import type { EgressAnswer } from '@bmm/lib/egress'
-import type { FrameConnection, FrameHandlers } from '@bmm/lib/frame-connection'
+import type { FrameConnection, FrameHandlers, FramePace } from '@bmm/lib/frame-connection'
 import { callIds, FRAME, type Frame, FrameFault, parseControl } from '@bmm/lib/frames'
 import { z } from 'zod'
 import { type Ask, FetchFailure } from './outgoing.ts'
@@ -19,6 +19,11 @@ const MAX_KNOWN = 4 * MAX_OPEN
 /** Frames that lead to nothing cost more here than there: so many at once, and so many again each second. */
 const MAX_IDLE_FRAMES = 10_000
 const IDLE_FRAMES_PER_SECOND = 500
+/** Of the broker's time, which all sandboxes share. */
+const PACE: FramePace = { share: 0.1, burstMs: 20 }
+/** Who asks for what the contract refuses, again and again, waits for the answer: so many are told at once. */
+const REFUSALS_AT_ONCE = 50
+const REFUSALS_PER_SECOND = 20
 /** URL and headers have limits of their own; this bounds what is parsed at all. */
 const MAX_FETCH_BYTES = 256 * 1024
 const HELLO_DEADLINE_MS = 5_000
@@ -97,12 +102,21 @@ export function sandboxLeg(options: SandboxLegOptions): FrameHandlers {
   let helloDeadline: ReturnType<typeof setTimeout> | undefined
   let idleFrames = 0
   let idleSince = performance.now()
+  let nextRefusalAt = 0
 
   function countIdleFrame(): void {
     const now = performance.now()
     idleFrames = Math.max(0, idleFrames - ((now - idleSince) / 1_000) * IDLE_FRAMES_PER_SECOND) + 1
     idleSince = now
     if (idleFrames > MAX_IDLE_FRAMES) throw new FrameFault('too many frames led to nothing')
+  }
+
+  /** Resolves when the next refusal may be told: each has a moment of its own, the first ones all the same. */
+  async function refusalTurn(): Promise<void> {
+    const now = performance.now()
+    const between = 1_000 / REFUSALS_PER_SECOND
+    nextRefusalAt = Math.max(nextRefusalAt, now - REFUSALS_AT_ONCE * between) + between
+    if (nextRefusalAt > now) await Bun.sleep(nextRefusalAt - now)
   }
 
   function greet(frame: Frame): void {
@@ -209,6 +223,7 @@ export function sandboxLeg(options: SandboxLegOptions): FrameHandlers {
         },
       })
     } catch (error) {
+      if (error instanceof FetchFailure && error.isRefusal) await refusalTurn()
       const { code, message } =
         error instanceof FetchFailure
           ? error
@@ -234,6 +249,7 @@ export function sandboxLeg(options: SandboxLegOptions): FrameHandlers {
   return {
     accept: [FRAME.HELLO, FRAME.FETCH, FRAME.FETCH_BODY, FRAME.FETCH_END, FRAME.CANCEL],
     queueLimitBytes: QUEUE_BYTES,
+    pace: PACE,
     onOpen(connection) {
       helloDeadline = setTimeout(() => connection.end('no hello came in time'), HELLO_DEADLINE_MS)
     },
