@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
-import { existsSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { basename, join } from 'node:path'
 import { type Account, callTool, obtainTokens, serve, signUp, textOf } from './account.ts'
 import { auditLogs, auditProcesses } from './audit.ts'
 import { children, runningChild, until } from './children.ts'
@@ -37,14 +37,20 @@ function residentBytes(name: string): number {
   return Number(/^VmHWM:\s+(\d+)/m.exec(status)?.[1]) * 1024
 }
 
-test('gateway and runner get a processor before all sandboxes together', () => {
+test('gateway and runner get a processor before sandboxes', () => {
   for (const name of ['gateway', 'runner']) {
     const fields = readFileSync(`/proc/${runningChild(stack, name)}/stat`, 'utf8').split(') ')
     // Niceness: the 19th field of proc(5), of which the first two end with the name.
     expect([name, fields.at(-1)?.split(' ')[16]]).toEqual([name, '-10'])
   }
-  const weights = ['cpu/NAME/cpu.shares', 'cpu,cpuacct/NAME/cpu.shares', 'NAME/cpu.weight']
-    .map((path) => join('/sys/fs/cgroup', path.replace('NAME', stackGroup(stack))))
+  const group = stackGroup(stack)
+  const weights = ['cpu', 'cpu,cpuacct', '.']
+    .map((controller) => join('/sys/fs/cgroup', controller))
+    .flatMap((mount) =>
+      existsSync(mount) ? readdirSync(mount).map((name) => join(mount, name)) : [],
+    )
+    .filter((path) => basename(path) === group || basename(path).startsWith(`${group}.`))
+    .flatMap((path) => [join(path, 'cpu.shares'), join(path, 'cpu.weight')])
     .filter((path) => existsSync(path))
     .map((path) => readFileSync(path, 'utf8').trim())
   expect(weights.length).toBeGreaterThan(0)

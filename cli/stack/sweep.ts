@@ -71,7 +71,11 @@ async function removeCgroups(name: string): Promise<void> {
     .split('\n')
     .flatMap((line) => {
       const [, target = '', type = ''] = line.split(' ')
-      return type === 'cgroup' || type === 'cgroup2' ? [join(target, name)] : []
+      if (type !== 'cgroup' && type !== 'cgroup2') return []
+      const isOurs = (entry: string) => entry === name || entry.startsWith(`${name}.`)
+      return readdirSync(target)
+        .filter(isOurs)
+        .map((entry) => join(target, entry))
     })
   const deadline = Date.now() + KILL_WAIT_MS
   for (;;) {

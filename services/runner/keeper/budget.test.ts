@@ -1,6 +1,7 @@
 /** Shares of a budget by themselves; what the kernel makes of them is tried in keeper.test.ts. */
 import { expect, test } from 'bun:test'
 import { testLog } from '@bmm/lib/testing'
+import { until } from '@bmm/lib/testing-until'
 import { createBudgets, shareOut } from './budget.ts'
 
 test.each([
@@ -11,6 +12,8 @@ test.each([
 ])('%s', (_, wishes, budget, limit) => {
   expect(shareOut(wishes, budget)).toBeCloseTo(limit, 9)
 })
+
+const idle = { usedMs: () => 0, stand: () => {}, kill: () => {} }
 
 test('an even share is given, taken back when there is room, and what takes no limit is ended', async () => {
   const budgets = createBudgets(0.5, testLog)
@@ -24,18 +27,19 @@ test('an even share is given, taken back when there is room, and what takes no l
       seen.push(quota)
       if (at === 2) throw new Error('the file does not take it')
     },
+    stand: () => {},
     kill: () => void killed++,
   }))
   try {
     const [first, second, third] = sandboxes.map((sandbox) => budgets.join('org_a', sandbox))
     const other: number[] = []
-    budgets.join('org_b', { usedMs: () => 0, limit: (q) => void other.push(q), kill: () => {} })
+    budgets.join('org_b', { ...idle, limit: (q) => void other.push(q) })
     await Bun.sleep(300)
     expect(quotas).toEqual([[16_667], [16_667], [16_667]])
     expect([killed, other]).toEqual([1, []])
     third?.()
     const late: number[] = []
-    const sandbox = { usedMs: () => 0, limit: (q: number) => void late.push(q), kill: () => {} }
+    const sandbox = { ...idle, limit: (q: number) => void late.push(q) }
     budgets.join('org_a', sandbox)()
     expect(late).toEqual([16_667])
     used = () => 0
@@ -47,6 +51,34 @@ test('an even share is given, taken back when there is room, and what takes no l
     expect(quotas.slice(0, 2).map((seen) => seen.at(-1))).toEqual([25_000, 25_000])
     first?.()
     second?.()
+  } finally {
+    budgets.stop()
+  }
+})
+
+test('who takes a processor for long stands behind, and comes forward when it has been quiet for a while', async () => {
+  const budgets = createBudgets(10, testLog)
+  const ranks: Record<string, boolean[]> = { long: [], brief: [], unknown: [] }
+  const begun = performance.now()
+  let isOver = false
+  const used = (share: number) => () => (isOver ? 0 : (performance.now() - begun) * share)
+  const sandbox = (name: string, usedMs: () => number | undefined) => ({
+    ...{ usedMs, limit: () => {}, kill: () => {} },
+    stand: (isBehind: boolean) => void ranks[name]?.push(isBehind),
+  })
+  try {
+    budgets.join('org_a', sandbox('long', used(0.4)))
+    budgets.join('org_b', sandbox('brief', used(0.1)))
+    budgets.join(
+      'org_c',
+      sandbox('unknown', () => undefined),
+    )
+    await until(() => ranks.long?.length === 1)
+    isOver = true
+    const quietAt = performance.now()
+    await until(() => ranks.long?.length === 2)
+    expect(performance.now() - quietAt).toBeGreaterThan(500)
+    expect(ranks).toEqual({ long: [true, false], brief: [], unknown: [] })
   } finally {
     budgets.stop()
   }

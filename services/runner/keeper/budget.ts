@@ -1,10 +1,15 @@
-/** Processor time of each organisation's sandboxes together: what each used is read, and who wants more than the budget shares it. */
+/**
+ * Processor time of sandboxes: what each used is read; who wants more than its organisation's budget shares that, and who
+ * takes a processor for long stands behind all that need one for a moment.
+ */
 import { errorFrom } from '@bmm/lib/errors'
 import type { Log } from '@bmm/lib/log'
 import { sandboxCores, sandboxLimits } from '../sandbox/sandbox-limits.ts'
 import type { StartedSandbox } from './driver.ts'
 
-const PERIOD_MS = 200
+const PERIOD_MS = 100
+/** Of the keeper's time: with more sandboxes than that is enough for, each is looked at less often. */
+const LOOKING_SHARE = 0.05
 /** The kernel counts in ticks of 10 ms, so that a small limit is compared with what was used in a longer time. */
 const COMPARED_MS = 100
 /** Who used this share of the own limit would have used more. */
@@ -14,13 +19,21 @@ const NOTABLE = 0.1
 /** The kernel takes no less. */
 const LEAST_QUOTA_US = 1_000
 
-type Limited = Pick<StartedSandbox, 'usedMs' | 'limit' | 'kill'>
+/** Of a core, over a period: more is a computation, not an answer on its way. */
+const LONG_CORES = 0.25
+/** Who stands behind may be quiet because nobody lets it run: so many quiet periods bring it forward. */
+const QUIET_PERIODS = 10
+
+type Limited = Pick<StartedSandbox, 'usedMs' | 'limit' | 'stand' | 'kill'>
 
 type Member = {
   sandbox: Limited
   usedMs: number | undefined
   readAt: number
   limitCores: number
+  period: { usedMs: number | undefined; at: number }
+  /** Since it stands behind; undefined where it does not. */
+  quietPeriods: number | undefined
 }
 
 type Organisation = {
@@ -46,19 +59,23 @@ export function shareOut(wishes: readonly number[], budgetCores: number): number
   return sandboxCores
 }
 
-/** An organisation whose sandboxes could not exceed the budget anyway costs nothing. */
+/** Shared out are the budgets of those organisations only whose sandboxes could exceed it. */
 export function createBudgets(budgetCores: number, log: Log): Budgets {
   const organisations = new Map<string, Organisation>()
-  const timer = setInterval(look, PERIOD_MS)
+  let timer = setTimeout(look, PERIOD_MS)
 
   function look() {
+    const begunAt = performance.now()
     for (const organisation of organisations.values()) {
-      if (performance.now() < organisation.nextAt) continue
       const members = [...organisation.members]
+      for (const member of members) stand(member)
+      if (performance.now() < organisation.nextAt) continue
       const isLimited = members.some(({ limitCores }) => limitCores < sandboxCores)
       if (!isLimited && members.length * sandboxCores <= budgetCores) continue
       organisation.nextAt = performance.now() + COMPARED_MS / share(members)
     }
+    const tookMs = performance.now() - begunAt
+    timer = setTimeout(look, Math.max(PERIOD_MS, tookMs / LOOKING_SHARE))
   }
 
   /** Answers the limit of each. */
@@ -70,6 +87,23 @@ export function createBudgets(budgetCores: number, log: Log): Budgets {
       if (isFull || change > member.limitCores * NOTABLE) void apply(member, limit)
     }
     return limit
+  }
+
+  function stand(member: Member): void {
+    const wasBehind = member.quietPeriods !== undefined
+    if (usedLong(member)) member.quietPeriods = 0
+    else if (member.quietPeriods !== undefined) member.quietPeriods++
+    if (member.quietPeriods === QUIET_PERIODS) member.quietPeriods = undefined
+    const isBehind = member.quietPeriods !== undefined
+    if (isBehind !== wasBehind) void move(member, isBehind)
+  }
+
+  async function move({ sandbox }: Member, isBehind: boolean): Promise<void> {
+    try {
+      await sandbox.stand(isBehind)
+    } catch (error) {
+      log.warn({ err: errorFrom(error) }, 'a sandbox keeps the rank that it had')
+    }
   }
 
   /** Fails closed: what cannot be limited is ended. */
@@ -89,8 +123,11 @@ export function createBudgets(budgetCores: number, log: Log): Budgets {
       const entry = organisations.get(organisation) ?? { members: new Set(), nextAt: 0 }
       const { members } = entry
       organisations.set(organisation, entry)
-      const now = { usedMs: sandbox.usedMs(), readAt: performance.now() }
-      const member = { sandbox, ...now, limitCores: sandboxCores }
+      const [usedMs, at] = [sandbox.usedMs(), performance.now()]
+      const member: Member = {
+        ...{ sandbox, usedMs, readAt: at, limitCores: sandboxCores },
+        ...{ period: { usedMs, at }, quietPeriods: undefined },
+      }
       const [limited = sandboxCores] = [...members].map((other) => other.limitCores)
       members.add(member)
       if (limited < sandboxCores) void apply(member, limited)
@@ -99,8 +136,18 @@ export function createBudgets(budgetCores: number, log: Log): Budgets {
         if (members.size === 0) organisations.delete(organisation)
       }
     },
-    stop: () => clearInterval(timer),
+    stop: () => clearTimeout(timer),
   }
+}
+
+/** Whether it ran for much of the period that ends now, or of what its limit gave it. */
+function usedLong(member: Member): boolean {
+  const before = member.period
+  member.period = { usedMs: member.sandbox.usedMs(), at: performance.now() }
+  const { usedMs, at } = member.period
+  if (usedMs === undefined || before.usedMs === undefined) return false
+  const cores = (usedMs - before.usedMs) / (at - before.at)
+  return cores >= Math.min(LONG_CORES, member.limitCores * WANTS_MORE)
 }
 
 /** Cores that it would use by itself, as far as its last time tells; all that it could where nothing tells. */

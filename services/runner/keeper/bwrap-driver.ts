@@ -49,6 +49,7 @@ export async function openBwrapDriver({ config, makeRootfs, log }: DriverOptions
         kill: () => process.kill('SIGKILL'),
         usedMs: () => cgroups.usedMs(slot),
         limit: (cpuQuotaUs) => cgroups.limitCpu(slot, cpuQuotaUs),
+        stand: (isBehind) => cgroups.stand(slot, isBehind),
         gone: settle(parts, slot, process, errorFile),
       }
     },

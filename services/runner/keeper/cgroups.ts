@@ -1,13 +1,5 @@
 /** Control groups of the slots, version 1 (also hybrid) and version 2: limits, what ran in them, who was killed for memory, removal. */
-import {
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  rmdirSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { processUsedMs } from './used-time.ts'
 
@@ -30,6 +22,8 @@ export type Cgroups = {
   usedMs(slot: number): number | undefined
   /** Throws where a group of a living sandbox does not take it. */
   limitCpu(slot: number, cpuQuotaUs: number): void
+  /** Behind: it gets a processor only when nobody else wants it. Nothing happens where the kernel does not know that. */
+  stand(slot: number, isBehind: boolean): void
   memoryPeakBytes(slot: number): number
   /** Kills everything inside and removes the group; false when something survived the time limit. */
   destroy(slot: number): Promise<boolean>
@@ -49,7 +43,7 @@ const CONTROLLERS = ['memory', 'pids', 'cpu'] as const
  * All sandboxes together weigh a tenth of one other process or group that wants a processor: they use what is
  * left, and never make the services wait. 1,024 and 100 are what the two versions give everyone.
  */
-const SANDBOX_SHARES = 102
+const SANDBOX_SHARES = 1024
 const SANDBOX_WEIGHT = 10
 const DESTROY_TRIES = 200
 const DESTROY_PAUSE_MS = 10
@@ -73,35 +67,50 @@ export function openCgroups(name: string, mounts = readFileSync('/proc/mounts', 
   )
 }
 
+/**
+ * In the hierarchy of the processor a slot's group stands beside the groups and sessions of services, not under one for all
+ * sandboxes, which would be compared with services in its place: who stands behind then stands behind everybody.
+ */
 function versionOne(name: string, mounts: { memory: string; pids: string; cpu: string }): Cgroups {
-  const parents = [...new Set([mounts.memory, mounts.pids, mounts.cpu])].map((m) => join(m, name))
-  const inside = (mount: string, slot: number) => join(mount, name, String(slot))
+  const shared = [...new Set([mounts.memory, mounts.pids])]
+  const parents = shared.map((mount) => join(mount, name))
+  const inside = (mount: string, slot: number | string) => join(mount, name, String(slot))
+  const isCpuShared = shared.includes(mounts.cpu)
+  const cpuOf = (slot: number | string) =>
+    isCpuShared ? inside(mounts.cpu, slot) : join(mounts.cpu, `${name}.${slot}`)
+  const groupsOf = (slot: number | string) => [
+    ...new Set([...shared.map((mount) => inside(mount, slot)), cpuOf(slot)]),
+  ]
   attempt(() => {
     for (const parent of parents) mkdirSync(parent, { recursive: true })
-    write(join(mounts.cpu, name), 'cpu.shares', SANDBOX_SHARES)
   })
   return {
     version: 1,
     create(slot, limits) {
-      for (const parent of parents) mkdirSync(join(parent, String(slot)))
+      for (const group of groupsOf(slot)) mkdirSync(group)
       const memory = inside(mounts.memory, slot)
       write(memory, 'memory.limit_in_bytes', limits.memoryBytes)
       // Absent where the kernel does not account swap.
       writeIfPresent(memory, 'memory.memsw.limit_in_bytes', limits.memoryBytes)
       write(inside(mounts.pids, slot), 'pids.max', limits.processes)
-      write(inside(mounts.cpu, slot), 'cpu.cfs_period_us', limits.cpuPeriodUs)
-      write(inside(mounts.cpu, slot), 'cpu.cfs_quota_us', limits.cpuQuotaUs)
+      write(cpuOf(slot), 'cpu.shares', SANDBOX_SHARES)
+      write(cpuOf(slot), 'cpu.cfs_period_us', limits.cpuPeriodUs)
+      write(cpuOf(slot), 'cpu.cfs_quota_us', limits.cpuQuotaUs)
     },
-    joinFiles: (slot) => parents.map((parent) => join(parent, String(slot), 'cgroup.procs')),
+    joinFiles: (slot) => groupsOf(slot).map((group) => join(group, 'cgroup.procs')),
     oomKills: (slot) =>
       counter(join(inside(mounts.memory, slot), 'memory.oom_control'), 'oom_kill'),
-    usedMs: (slot) => usedByMembers(inside(mounts.cpu, slot)),
-    limitCpu: (slot, quotaUs) =>
-      writeUnlessGone(inside(mounts.cpu, slot), 'cpu.cfs_quota_us', String(quotaUs)),
+    usedMs: (slot) => usedByMembers(cpuOf(slot)),
+    limitCpu: (slot, quotaUs) => writeUnlessGone(cpuOf(slot), 'cpu.cfs_quota_us', String(quotaUs)),
+    stand(slot, isBehind) {
+      writeIfPresent(cpuOf(slot), 'cpu.idle', Number(isBehind))
+      // The kernel has forgotten its weight meanwhile, and takes none for one that stands behind.
+      if (!isBehind) writeIfPresent(cpuOf(slot), 'cpu.shares', SANDBOX_SHARES)
+    },
     memoryPeakBytes: (slot) =>
       number(join(inside(mounts.memory, slot), 'memory.max_usage_in_bytes')),
-    destroy: (slot) => destroy(parents.map((parent) => join(parent, String(slot)))),
-    sweep: () => sweep(parents),
+    destroy: (slot) => destroy(groupsOf(slot)),
+    sweep: () => sweep([...slotsUnder(parents), ...slotsBeside(mounts.cpu, name)], groupsOf),
     remove: () => removeAll(parents),
   }
 }
@@ -144,9 +153,11 @@ function versionTwo(name: string, mount: string): Cgroups {
       // The period stays as it is.
       writeUnlessGone(inside(slot), 'cpu.max', String(quotaUs))
     },
+    // Its weight is everyone's, before and afterwards.
+    stand: (slot, isBehind) => writeIfPresent(inside(slot), 'cpu.idle', Number(isBehind)),
     memoryPeakBytes: (slot) => number(join(inside(slot), 'memory.peak')),
     destroy: (slot) => destroy([inside(slot)]),
-    sweep: () => sweep([parent]),
+    sweep: () => sweep(slotsUnder([parent]), (slot) => [join(parent, slot)]),
     remove: () => removeAll([parent]),
   }
 }
@@ -221,16 +232,23 @@ function killAll(group: string): void {
   }
 }
 
-async function sweep(parents: string[]): Promise<number> {
-  const slots = new Set<string>()
-  for (const parent of parents) {
-    if (!existsSync(parent)) continue
-    for (const entry of readdirSync(parent)) {
-      if (/^\d+$/.test(entry) && statSync(join(parent, entry)).isDirectory()) slots.add(entry)
-    }
-  }
+function slotsUnder(parents: string[]): string[] {
+  const entries = parents.flatMap((parent) => (existsSync(parent) ? readdirSync(parent) : []))
+  return entries.filter((entry) => /^\d+$/.test(entry))
+}
+
+function slotsBeside(mount: string, name: string): string[] {
+  const entries = readdirSync(mount).filter((entry) => entry.startsWith(`${name}.`))
+  return entries.map((entry) => entry.slice(name.length + 1))
+}
+
+async function sweep(
+  found: readonly string[],
+  groupsOf: (slot: string) => string[],
+): Promise<number> {
+  const slots = new Set(found)
   for (const slot of slots) {
-    const gone = await destroy(parents.map((parent) => join(parent, slot)))
+    const gone = await destroy(groupsOf(slot))
     if (!gone) throw new Error(`the control group of slot ${slot} cannot be emptied`)
   }
   return slots.size

@@ -24,6 +24,9 @@ type Parts = {
 
 const NOT_FOUND = 404
 const CONFLICT = 409
+/** Nobody has fewer; and what everyone has. */
+const LEAST_SHARES = 2
+const USUAL_SHARES = 1_024
 /** What a shell, and docker, make of the end by SIGKILL. */
 const KILLED_EXIT_CODE = 137
 
@@ -162,6 +165,7 @@ function follow(parts: Parts, slot: number, id: string, process: GuestProcess): 
     },
     usedMs: () => processUsedMs(process.pid),
     limit: (cpuQuotaUs) => engine.limitCpu(id, cpuQuotaUs),
+    stand: (isBehind) => engine.weighCpu(id, isBehind ? LEAST_SHARES : USUAL_SHARES),
     gone: settle(parts, id, process),
   }
 }

@@ -46,6 +46,8 @@ export type DockerEngine = {
   kill(id: string): Promise<void>
   /** Of a running container; one that has ended needs no limit. */
   limitCpu(id: string, cpuQuotaUs: number): Promise<void>
+  /** Of a running container, as above; 1,024 is everyone's. */
+  weighCpu(id: string, cpuShares: number): Promise<void>
   /** Ends it and removes it; it need not be there. */
   remove(id: string): Promise<void>
   /** Containers with all of these `name=value` labels, running or not. */
@@ -113,6 +115,28 @@ export function dockerEngine(socket: string): DockerEngine {
   const send = (request: Request) => ask(socket, request)
   const at = (id: string, verb = '') => `/containers/${encodeURIComponent(id)}${verb}`
   const image = (name: string) => `/images/${encodeURIComponent(name)}`
+
+  async function inspect(id: string): Promise<ContainerState> {
+    const { Id, Config, State } = inspectSchema.parse(
+      await send({ method: 'GET', path: at(id, '/json') }),
+    )
+    return {
+      ...{ id: Id, labels: Config.Labels ?? {}, uid: Number.parseInt(Config.User, 10) },
+      ...{ running: State.Running, pid: State.Pid, error: State.Error },
+      ...{ exitCode: State.ExitCode, oomKilled: State.OOMKilled },
+    }
+  }
+
+  /** Of one that has ended nothing needs to change. */
+  async function update(id: string, json: Readonly<Record<string, number>>): Promise<void> {
+    try {
+      await send({ method: 'POST', path: at(id, '/update'), json })
+    } catch (error) {
+      const state = await inspect(id).catch(unless(NOT_FOUND, undefined))
+      if (state?.running) throw error
+    }
+  }
+
   return {
     address,
     async info() {
@@ -143,16 +167,7 @@ export function dockerEngine(socket: string): DockerEngine {
     async start(id) {
       await send({ method: 'POST', path: at(id, '/start') })
     },
-    async inspect(id) {
-      const { Id, Config, State } = inspectSchema.parse(
-        await send({ method: 'GET', path: at(id, '/json') }),
-      )
-      return {
-        ...{ id: Id, labels: Config.Labels ?? {}, uid: Number.parseInt(Config.User, 10) },
-        ...{ running: State.Running, pid: State.Pid, error: State.Error },
-        ...{ exitCode: State.ExitCode, oomKilled: State.OOMKilled },
-      }
-    },
+    inspect,
     async ended(id) {
       await send({ method: 'POST', path: at(id, '/wait'), timeoutMs: 0 })
     },
@@ -160,14 +175,10 @@ export function dockerEngine(socket: string): DockerEngine {
       const killed = send({ method: 'POST', path: at(id, '/kill?signal=KILL') })
       await killed.catch(unless(CONFLICT, undefined)).catch(unless(NOT_FOUND, undefined))
     },
-    async limitCpu(id, CpuQuota) {
-      const json = { CpuPeriod: sandboxLimits.cpuPeriodUs, CpuQuota }
-      const updated = send({ method: 'POST', path: at(id, '/update'), json })
-      await updated.catch(async (error) => {
-        const state = await this.inspect(id).catch(unless(NOT_FOUND, undefined))
-        if (state?.running) throw error
-      })
+    limitCpu(id, CpuQuota) {
+      return update(id, { CpuPeriod: sandboxLimits.cpuPeriodUs, CpuQuota })
     },
+    weighCpu: (id, CpuShares) => update(id, { CpuShares }),
     async remove(id) {
       const removed = send({ method: 'DELETE', path: at(id, '?force=true&v=true') })
       // 409: somebody else is removing it already.

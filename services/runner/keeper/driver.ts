@@ -23,6 +23,8 @@ export type StartedSandbox = {
   usedMs(): number | undefined
   /** Processor time from now on, for each period of the list of limits. Throws when it cannot be set. */
   limit(cpuQuotaUs: number): void | Promise<void>
+  /** Behind: it gets a processor only when nobody else wants it. */
+  stand(isBehind: boolean): void | Promise<void>
   /** Resolves when nothing of it is left. */
   gone: Promise<SandboxEnding>
 }

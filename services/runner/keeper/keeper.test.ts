@@ -300,6 +300,34 @@ for (const driver of testDrivers) {
         }
       })
 
+      test('a sandbox that computes for long stands behind everybody, and comes forward afterwards', async () => {
+        const stack = await startTestStack('rank', driver)
+        try {
+          const sandbox = await stack.sandbox(0)
+          const busy = 'async () => { const end = Date.now() + 1500; while (Date.now() < end); }'
+          await loadTools(sandbox, { busy })
+          stack.link.charge(0, 'org_busy')
+          const read = (file: string) => {
+            const v1 = stack.groupFile(0, 'cpu', file)
+            return readFileSync(existsSync(v1) ? v1 : stack.groupFile(0, '.', file), 'utf8').trim()
+          }
+          const isV1 = existsSync(stack.groupFile(0, 'cpu', 'cpu.shares'))
+          const weight = () => read(isV1 ? 'cpu.shares' : 'cpu.weight')
+          const usual = weight()
+          // The engine knows weights only.
+          const isBehind = () => (driver === 'docker' ? weight() : read('cpu.idle'))
+          const done = callTool(sandbox, 'busy', {})
+          await until(() => isBehind() === (driver === 'docker' && isV1 ? '2' : '1'))
+          await done
+          await until(() => weight() === usual)
+          if (driver === 'bwrap') expect(read('cpu.idle')).toBe('0')
+          sandbox.stop()
+          await sandbox.gone
+        } finally {
+          await stack.stop()
+        }
+      })
+
       test('stand in the control groups, by class', async () => {
         const stack = await startTestStack('limits', driver)
         try {

@@ -122,9 +122,10 @@ function slotUsers(base: number, slots: number): { slot: number; pid: number }[]
 }
 
 async function groupsOf(stack: string, slot: number): Promise<string[]> {
-  return CONTROLLERS.map((controller) => `/sys/fs/cgroup/${controller}/${stack}/${slot}`).filter(
-    (path) => existsSync(path),
-  )
+  return CONTROLLERS.flatMap((controller) => [
+    `/sys/fs/cgroup/${controller}/${stack}/${slot}`,
+    `/sys/fs/cgroup/${controller}/${stack}.${slot}`,
+  ]).filter((path) => existsSync(path))
 }
 
 /** `controller` is a name of version 1, or `.` where there is version 2 only. */
@@ -151,7 +152,12 @@ async function removeContainers(stack: string): Promise<void> {
 /** A group goes when its last process does, which a killed keeper does not wait for. */
 async function removeGroups(stack: string): Promise<void> {
   const deadline = performance.now() + EMPTY_TIMEOUT_MS
-  const groups = CONTROLLERS.map((controller) => `/sys/fs/cgroup/${controller}/${stack}`)
+  const groups = CONTROLLERS.flatMap((controller) => {
+    const mount = `/sys/fs/cgroup/${controller}`
+    const entries = existsSync(mount) ? readdirSync(mount) : []
+    const own = entries.filter((name) => name === stack || name.startsWith(`${stack}.`))
+    return own.map((name) => join(mount, name))
+  })
   while (!groups.every(isRemoved)) {
     if (performance.now() > deadline) throw new Error(`control groups of ${stack} are in use`)
     await Bun.sleep(LOOK_AGAIN_MS)
