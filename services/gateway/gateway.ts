@@ -37,6 +37,7 @@ import { confirmations } from './grpc/confirmed.ts'
 import { openGrpcPort } from './grpc/port.ts'
 import { grpcHandler } from './grpc/routes.ts'
 import { type Checks, healthPlugin, serviceFault } from './health.ts'
+import { fairTurns } from './limits/fair-turns.ts'
 import { inFlight } from './limits/in-flight.ts'
 import { type RateLimit, rateLimiter } from './limits/rate-limit.ts'
 import { openRoom, type RoomLimits } from './limits/room.ts'
@@ -169,6 +170,7 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   const documents = openRoom(documentLimits)
   const door = mcpDoor({
     ...{ publicUrl, servings, listings, tokens, revocations, runner, log, inFlight: running },
+    turns: fairTurns(),
     ...{ deadlines, refused, unread: unreadAnswers(unread) },
     listeners: openListeners(redis),
     strangers: limiter(strangerLimit, 'mcp'),

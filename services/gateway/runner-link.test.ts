@@ -72,14 +72,14 @@ const header: CallHeader = {
 }
 const encoder = new TextEncoder()
 
-function call(link: RunnerLink, args = '{"a":1}') {
+function call(link: RunnerLink, args = '{"a":1}', userId = header.userId) {
   const seen: number[] = []
   const ending: { reason: EndReason | undefined; listener: { onEnd(): void } | undefined } = {
     reason: undefined,
     listener: undefined,
   }
   const { promise: outcome, resolve } = Promise.withResolvers<CallOutcome>()
-  link.call(header, args, {
+  link.call({ ...header, userId }, args, {
     ending,
     onProgress: ({ progress }) => void seen.push(progress),
     onOutcome(told) {
@@ -183,3 +183,22 @@ test('nobody there is said after a moment, not after ever', async () => {
   expect(link.isConnected()).toBe(false)
   expect(await call(link).outcome).toMatchObject({ kind: 'failed', code: 'unavailable' })
 }, 30_000)
+
+test('answers of one person that come at once leave turns to those who come behind them', async () => {
+  const waiting: number[] = []
+  const { link } = start((connection, frame) => {
+    waiting.push(frame.call)
+    if (waiting.length < 101) return
+    for (const id of waiting) connection.send(FRAME.RESULT_END, id, encoder.encode(`${id}`))
+  })
+  const answered: string[] = []
+  const note = async (userId: string, { outcome }: ReturnType<typeof call>) => {
+    const told = await outcome
+    if (told.kind === 'result') answered.push(`${userId} ${new TextDecoder().decode(told.bytes)}`)
+  }
+  const many = Array.from({ length: 100 }, () => note('usr_busy', call(link, '{}', 'usr_busy')))
+  await Promise.all([...many, note('usr_other', call(link, '{}', 'usr_other'))])
+  const busy = answered.filter((line) => line.startsWith('usr_busy'))
+  expect(busy).toEqual(Array.from({ length: 100 }, (_, at) => `usr_busy ${at + 1}`))
+  expect(answered.indexOf('usr_other 101')).toBeLessThan(50)
+})

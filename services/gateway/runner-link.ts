@@ -21,6 +21,7 @@ import {
 import type { Identity } from '@bmm/lib/identity'
 import type { Log } from '@bmm/lib/log'
 import type { z } from 'zod'
+import { type FairTurns, fairTurns } from './limits/fair-turns.ts'
 import type { CallEnd } from './limits/in-flight.ts'
 
 const BACK_OFF_MIN_MS = 50
@@ -65,7 +66,11 @@ class PendingCall {
   #bytes = 0
   #isSettled = false
 
-  constructor(line: Line, waiter: CallWaiter) {
+  constructor(
+    line: Line,
+    readonly person: string,
+    waiter: CallWaiter,
+  ) {
     this.#line = line
     this.#id = line.next()
     this.#waiter = waiter
@@ -184,11 +189,12 @@ export function openRunnerLink(options: {
 
 async function dial(options: { socket: string; identity: Identity }): Promise<Line> {
   const pending: Line['pending'] = new Map()
+  const turns = fairTurns()
   const jwt = await options.identity.sign('runner', CALLS_METHOD)
   const connection = await connectFrames({
     unix: options.socket,
     accept: [FRAME.PROGRESS, FRAME.RESULT_PART, FRAME.RESULT_END, FRAME.FAILED, FRAME.PING],
-    onFrame: (frame, link) => receive(frame, link, pending),
+    onFrame: (frame, link) => receive(frame, link, pending, turns),
     onEnd: () => {
       for (const call of pending.values()) {
         call.settle(failed('runner_stopping', 'The runner went away during the call. Try again.'))
@@ -202,7 +208,7 @@ async function dial(options: { socket: string; identity: Identity }): Promise<Li
 
 function placeCall(line: Line, header: CallHeader, args: string, waiter: CallWaiter): void {
   if (waiter.ending.reason !== undefined) waiter.onOutcome(cancelled)
-  else new PendingCall(line, waiter).send(header, args)
+  else new PendingCall(line, header.userId, waiter).send(header, args)
 }
 
 /** `1e20` comes as four bytes and leaves as twenty-one: what was small enough on its way in may be too large now. */
@@ -217,7 +223,12 @@ const tooLargeArguments = failed(
 )
 const cancelled = failed('cancelled', 'The call was cancelled.')
 
-function receive(frame: Frame, connection: FrameConnection, pending: Line['pending']): void {
+function receive(
+  frame: Frame,
+  connection: FrameConnection,
+  pending: Line['pending'],
+  turns: FairTurns,
+): void {
   if (frame.type === FRAME.PING) {
     connection.send(FRAME.PONG, frame.call, frame.payload.slice())
     return
@@ -230,8 +241,14 @@ function receive(frame: Frame, connection: FrameConnection, pending: Line['pendi
       call.onProgress(checked(progressSchema, parseControl(frame.payload)))
       return
     case FRAME.RESULT_PART:
+      call.onBytes(frame.payload, false)
+      return
     case FRAME.RESULT_END:
-      call.onBytes(frame.payload, frame.type === FRAME.RESULT_END)
+      if (turns.take(call.person)) call.onBytes(frame.payload, true)
+      else {
+        const kept = frame.payload.slice()
+        turns.later(call.person, () => call.onBytes(kept, true))
+      }
       return
     case FRAME.FAILED: {
       const { code, message } = checked(failedSchema, parseControl(frame.payload))

@@ -15,6 +15,7 @@ import { JsonFault, parseJson } from '../arrival/json-text.ts'
 import { withHeaders } from '../arrival/listener.ts'
 import type { Listeners } from '../arrival/listeners.ts'
 import { answerBug } from '../edge.ts'
+import type { FairTurns } from '../limits/fair-turns.ts'
 import type { InFlight } from '../limits/in-flight.ts'
 import type { RateLimiter } from '../limits/rate-limit.ts'
 import type { RunnerLink } from '../runner-link.ts'
@@ -36,6 +37,7 @@ export type McpOptions = {
   revocations: Revocations
   runner: RunnerLink
   inFlight: InFlight
+  turns: FairTurns
   deadlines: Deadlines
   unread: UnreadAnswers
   listeners: Listeners
@@ -75,6 +77,7 @@ export async function serveMcp(
     const served = live instanceof Promise ? await live : live
     const permitted = authorize(options, request, served, arrival)
     const claims = permitted instanceof Promise ? await permitted : permitted
+    if (!options.turns.take(claims.userId)) await turnOf(claims.userId, options.turns)
     const listing = options.listings.get(slug, served.statement)
     const listed =
       listing instanceof Promise ? await listing.catch(noListing(options, slug)) : listing
@@ -98,6 +101,10 @@ export async function serveMcp(
     const { status, code, message, headers } = thrown
     return json(faultText(null, { code, message }), arrival, { status, headers })
   }
+}
+
+function turnOf(userId: string, turns: FairTurns): Promise<void> {
+  return new Promise((resolve) => turns.later(userId, resolve))
 }
 
 /** The epoch to try again with when the runner knows another one; undefined when the server is not live any more. */
