@@ -1,7 +1,6 @@
 /** Taking away rows that are over, on a schedule, in small batches. */
-import { errorFrom } from '@bmm/lib/errors'
 import type { Log } from '@bmm/lib/log'
-import { isOutage } from '@bmm/lib/outage'
+import { startRounds } from '@bmm/lib/rounds'
 import type { Sql } from '@bmm/lib/sql'
 import { deleteLeftovers, type Leftover, leftovers } from './revocation-store.ts'
 
@@ -38,27 +37,13 @@ export async function cleanUp(sql: Sql, now: number): Promise<number> {
   return deleted
 }
 
-/** Rounds until disposed; a failed round is logged and the next one tries again. */
 export function startCleanUp(options: { sql: Sql; log: Log; now: () => number }): AsyncDisposable {
   const { sql, log, now } = options
-  let round = Promise.resolve()
-  const tick = async () => {
-    try {
+  return startRounds({
+    ...{ name: 'clean-up', everyMs: EVERY_MS, log },
+    async round() {
       const deleted = await cleanUp(sql, now())
       if (deleted > 0) log.info({ deleted }, 'expired rows were taken away')
-    } catch (thrown) {
-      const fault = { err: errorFrom(thrown) }
-      if (isOutage(thrown)) log.warn(fault, 'the clean-up goes on later')
-      else log.error(fault, 'the clean-up failed')
-    }
-  }
-  const timer = setInterval(() => {
-    round = round.then(tick)
-  }, EVERY_MS)
-  return {
-    async [Symbol.asyncDispose]() {
-      clearInterval(timer)
-      await round
     },
-  }
+  })
 }

@@ -1,7 +1,6 @@
 /** Forgetting what was confirmed and then came to nothing: its builder was killed before it wrote it down, or its build failed. */
-import { errorFrom } from '@bmm/lib/errors'
 import type { Log } from '@bmm/lib/log'
-import { isOutage } from '@bmm/lib/outage'
+import { startRounds } from '@bmm/lib/rounds'
 import { inTransaction, type Sql } from '@bmm/lib/sql'
 import { deleteUnusedServers } from './store.ts'
 
@@ -18,31 +17,17 @@ export function forgetUnused(sql: Sql, now: number): Promise<number> {
   )
 }
 
-/** Rounds until disposed; a failed round is logged and the next one tries again. */
 export function startForgetting(options: {
   sql: Sql
   log: Log
   now: () => number
 }): AsyncDisposable {
   const { sql, log, now } = options
-  let round = Promise.resolve()
-  const tick = async () => {
-    try {
+  return startRounds({
+    ...{ name: 'forgetting', everyMs: EVERY_MS, log },
+    async round() {
       const forgotten = await forgetUnused(sql, now())
       if (forgotten > 0) log.info({ forgotten }, 'servers that never came to be were forgotten')
-    } catch (thrown) {
-      const fault = { err: errorFrom(thrown) }
-      if (isOutage(thrown)) log.warn(fault, 'forgetting goes on later')
-      else log.error(fault, 'forgetting failed')
-    }
-  }
-  const timer = setInterval(() => {
-    round = round.then(tick)
-  }, EVERY_MS)
-  return {
-    async [Symbol.asyncDispose]() {
-      clearInterval(timer)
-      await round
     },
-  }
+  })
 }
