@@ -118,7 +118,8 @@ const cost = (rounds: Round[]) => Math.round(middle(rounds, (round) => round.usP
 const p50 = (rounds: Round[]) => middle(rounds, (round) => round.p50Ms).toFixed(1)
 
 function ratio(ours: Round[], theirs: Round[], of: (round: Round) => number): string {
-  return median(ours.map((round, index) => of(round) / of(theirs[index] ?? round))).toFixed(2)
+  const middling = median(ours.map((round, index) => of(round) / of(theirs[index] ?? round)))
+  return middling < 1 ? middling.toFixed(3) : middling.toFixed(2)
 }
 
 function figuresOf(users: (typeof USERS)[number], { rounds, bare }: Run): Figure[] {
