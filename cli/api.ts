@@ -164,7 +164,8 @@ async function problemOf(response: Response, asked: string) {
         : `\n  ${path}: ${message}`,
     )
     .join('')
-  return failed(code, `${detail}${where}`, { requestId, next: nextOf(code, asked) })
+  const whose = code === 'token_invalid' ? ' It is the token in BMM_TOKEN.' : ''
+  return failed(code, `${detail}${whose}${where}`, { requestId, next: nextOf(code, asked) })
 }
 
 function nextOf(code: string, asked: string): string | undefined {

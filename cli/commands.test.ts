@@ -111,6 +111,20 @@ describe('what cannot be done ends with 1 and a sentence', () => {
     expect([exitCode, stderr.toString()]).toEqual([1, expect.stringMatching(/BMM_TOKEN is set/)])
   })
 
+  test('with BMM_TOKEN that holds something else, which is named', () => {
+    const asked = ['servers', 'list', '--data', join(folder, 'none')]
+    const { exitCode, stderr } = Bun.spawnSync([process.execPath, main, ...asked], {
+      cwd: folder,
+      env: { ...Bun.env, BMM_TOKEN: 'ghp_other' },
+      stdin: 'ignore',
+    })
+    expect([exitCode, stderr.toString()]).toEqual([
+      2,
+      expect.stringMatching(/^bmm: BMM_TOKEN holds/),
+    ])
+    expect(stderr.toString()).not.toContain('ghp_other')
+  })
+
   test('a fault is one line of JSON for scripts', () => {
     const { code, stdout } = bmm('whoami', '--data', join(folder, 'none'), '--json')
     expect(code).toBe(1)

@@ -3,7 +3,7 @@ import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'nod
 import { join } from 'node:path'
 import { z } from 'zod'
 import { serviceToken } from './config.ts'
-import { failed } from './fault.ts'
+import { failed, misused } from './fault.ts'
 import { findStackPaths, type StackPaths } from './stack/paths.ts'
 import { type Report, stackState } from './stack/report.ts'
 
@@ -49,6 +49,11 @@ export type SignedIn = LocalStack & Session & { gateway: string }
 export function signedIn(data: string): SignedIn {
   const session = serviceToken()
   if (session === undefined) return signedInHere(data)
+  if (!session.startsWith('bmm_')) {
+    throw misused(
+      'BMM_TOKEN holds no service token: one begins with bmm_. Unset it to act as who is signed in.',
+    )
+  }
   const stack = localStack(data)
   return { ...stack, session, email: 'a service token', gateway: stack.report.gateway }
 }

@@ -1,6 +1,7 @@
 /** The generator's process: wiring only. */
 import { join } from 'node:path'
 import { rpcClient } from '@bmm/lib/client'
+import { configOrExit } from '@bmm/lib/env'
 import { openIdentity } from '@bmm/lib/identity'
 import { openQueue, openWorker } from '@bmm/lib/jobs'
 import { createLog } from '@bmm/lib/log'
@@ -23,7 +24,7 @@ import { openSpareChildren } from './spare-children.ts'
 import { startSweeping } from './sweep.ts'
 
 forbidInspection()
-const { rpcDir, publicUrl, redisUrl, ownListeners, programs, ...config } = configFrom()
+const { rpcDir, publicUrl, redisUrl, ownListeners, programs, ...config } = configOrExit(configFrom)
 const log = createLog('generator', config.logLevel)
 const identity = await openIdentity({ name: 'generator', ...config })
 await using closing = new AsyncDisposableStack()

@@ -98,7 +98,10 @@ async function pausedServer(sql: Sql, user: UserClaims, serverId: string): Promi
 }
 
 function notPaused() {
-  return precondition('server_not_paused', 'The server is not paused.')
+  return precondition(
+    'server_not_paused',
+    'The server is not paused, so there is nothing to resume.',
+  )
 }
 
 function tampered() {

@@ -162,5 +162,8 @@ export function serverNotFound() {
 }
 
 function notLive() {
-  return precondition('server_not_live', 'The server is not live.')
+  return precondition(
+    'server_not_live',
+    'The server is not live: what is paused already, or not built yet, cannot be paused.',
+  )
 }
