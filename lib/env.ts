@@ -9,6 +9,23 @@ export class ConfigError extends Error {
   override name = 'ConfigError'
 }
 
+/** How the message of bad configuration begins. */
+export const CONFIG_FAULT = 'The configuration has'
+
+/** EX_CONFIG of sysexits.h: to start again would not help. */
+export const CONFIG_EXIT_CODE = 78
+
+/** What `read` answers. Bad configuration is told on standard error, as it is and without a stack, and ends the process. */
+export function configOrExit<Config>(read: () => Config): Config {
+  try {
+    return read()
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error
+    process.stderr.write(`${error.message}\n`)
+    process.exit(CONFIG_EXIT_CODE)
+  }
+}
+
 /** The variables that every service reads. */
 export const serviceEnv = {
   BMM_ENV: z.enum(['development', 'production']),
@@ -80,7 +97,7 @@ export function readEnv<Shape extends z.ZodRawShape>(
   const parsed = z.object(shape).safeParse(env)
   if (parsed.success) return parsed.data
   const faults = parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`)
-  throw new ConfigError(`The configuration has ${faults.length} fault(s):\n${faults.join('\n')}`)
+  throw new ConfigError(`${CONFIG_FAULT} ${faults.length} fault(s):\n${faults.join('\n')}`)
 }
 
 /**

@@ -1,5 +1,6 @@
 /** A process that is kept running: started, watched, started again with back-off, and stopped. */
 import { closeSync, openSync } from 'node:fs'
+import { CONFIG_EXIT_CODE, CONFIG_FAULT } from '@bmm/lib/env'
 import { errorFrom } from '@bmm/lib/errors'
 import { closeQuietly, openLog, tailOf } from './log-file.ts'
 
@@ -65,6 +66,10 @@ export function keepRunning(
       const startedAt = performance.now()
       const how = await runOnce()
       if (stopping.signal.aborted) return
+      if (!everReady && how === `exit code ${CONFIG_EXIT_CODE}`) {
+        first.reject(new StartFault(`${spec.name} did not start. ${configFault(logs, spec.name)}`))
+        return
+      }
       endsInARow = performance.now() - startedAt > STEADY_MS ? 1 : endsInARow + 1
       if (!everReady && endsInARow >= MAX_EARLY_ENDS) {
         first.reject(startFault(spec, logs, `it ended ${endsInARow} times`))
@@ -151,6 +156,12 @@ function startFault(spec: ChildSpec, logs: string, what: string): StartFault {
   return new StartFault(
     `${spec.name} did not start: ${what}. The end of ${logs}/${spec.name}.log:\n${tail || '(empty)'}`,
   )
+}
+
+/** What the process wrote last: nothing but its faults. */
+function configFault(logs: string, name: string): string {
+  const tail = tailOf(logs, name)
+  return tail.slice(Math.max(0, tail.lastIndexOf(CONFIG_FAULT)))
 }
 
 async function sleep(ms: number, signal: AbortSignal): Promise<void> {

@@ -1,5 +1,6 @@
 /** The auth service's process: wiring only. */
 import { join } from 'node:path'
+import { configOrExit } from '@bmm/lib/env'
 import { openIdentity } from '@bmm/lib/identity'
 import { createLog } from '@bmm/lib/log'
 import { forbidInspection, untilStopped } from '@bmm/lib/process'
@@ -15,7 +16,7 @@ import { mailboxSender, smtpSender } from './sign-in/mail.ts'
 import { openSigningKeys } from './signing-keys.ts'
 
 forbidInspection()
-const config = configFrom()
+const config = configOrExit(configFrom)
 const log = createLog('auth', config.logLevel)
 const now = Date.now
 const { privateKeyPem, publicKeys, publicUrl, userTokenKey, kek, mail } = config

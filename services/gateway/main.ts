@@ -1,5 +1,6 @@
 /** The gateway's process: wiring only. */
 import { join } from 'node:path'
+import { configOrExit } from '@bmm/lib/env'
 import { openIdentity } from '@bmm/lib/identity'
 import { createLog } from '@bmm/lib/log'
 import { forbidInspection, untilStopped } from '@bmm/lib/process'
@@ -11,7 +12,7 @@ import { openGateway } from './gateway.ts'
 import { findFaults } from './health.ts'
 
 forbidInspection()
-const config = configFrom()
+const config = configOrExit(configFrom)
 const log = createLog('gateway', config.logLevel)
 const identity = await openIdentity({
   name: 'gateway',

@@ -1,6 +1,7 @@
 /** The runner's main process: wiring only. */
 import { join } from 'node:path'
 import { rpcClient } from '@bmm/lib/client'
+import { configOrExit } from '@bmm/lib/env'
 import { openIdentity } from '@bmm/lib/identity'
 import { createLog } from '@bmm/lib/log'
 import { forbidInspection, untilStopped } from '@bmm/lib/process'
@@ -13,7 +14,7 @@ import { configFrom } from './config.ts'
 import { openRunner } from './runner.ts'
 
 forbidInspection()
-const config = configFrom()
+const config = configOrExit(configFrom)
 const log = createLog('runner', config.logLevel)
 const { privateKeyPem, publicKeys, rpcDir } = config
 const identity = await openIdentity({ name: 'runner', privateKeyPem, publicKeys })

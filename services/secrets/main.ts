@@ -1,5 +1,6 @@
 /** The secrets service's process: wiring only. */
 import { join } from 'node:path'
+import { configOrExit } from '@bmm/lib/env'
 import { openIdentity } from '@bmm/lib/identity'
 import { createLog } from '@bmm/lib/log'
 import { forbidInspection, untilStopped } from '@bmm/lib/process'
@@ -14,7 +15,7 @@ import { secretsRoutes } from './service.ts'
 import { startForgetting } from './unused.ts'
 
 forbidInspection()
-const config = configFrom()
+const config = configOrExit(configFrom)
 const log = createLog('secrets', config.logLevel)
 const identity = await openIdentity({
   name: 'secrets',

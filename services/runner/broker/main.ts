@@ -1,6 +1,7 @@
 /** The broker's process: wiring only. */
 import { join } from 'node:path'
 import { rpcClient } from '@bmm/lib/client'
+import { configOrExit } from '@bmm/lib/env'
 import { openIdentity } from '@bmm/lib/identity'
 import { createLog } from '@bmm/lib/log'
 import { forbidInspection, untilStopped } from '@bmm/lib/process'
@@ -12,7 +13,7 @@ import { openBroker } from './broker.ts'
 import { configFrom } from './config.ts'
 
 forbidInspection()
-const config = configFrom()
+const config = configOrExit(configFrom)
 const log = createLog('broker', config.logLevel)
 const { privateKeyPem, publicKeys, rpcDir, slotsDir, slots, ownListeners } = config
 const identity = await openIdentity({ name: 'broker', privateKeyPem, publicKeys })

@@ -1,4 +1,5 @@
 /** Wires the keeper: configuration, root file system, driver, slots, its one socket. */
+import { configOrExit } from '@bmm/lib/env'
 import { createLog } from '@bmm/lib/log'
 import { openBwrapDriver } from './bwrap-driver.ts'
 import { configFrom } from './config.ts'
@@ -7,7 +8,7 @@ import { startKeeper } from './keeper.ts'
 import { bundleGuest, makeRootfs } from './rootfs.ts'
 import { makeSlotDirectories } from './slots.ts'
 
-const config = configFrom()
+const config = configOrExit(configFrom)
 const log = createLog('keeper', config.logLevel)
 process.umask(0o022)
 const open = { bwrap: openBwrapDriver, docker: openDockerDriver }[config.driver]
