@@ -1,7 +1,4 @@
-/**
- * Turns of the event loop, shared among persons: many messages of one may come in the same moment, and whoever comes just
- * behind them must not wait for all of them.
- */
+/** Turns of the event loop, shared among persons: many messages that come from one at once are not everybody's wait. */
 
 /** What one person may have done in a turn. More than the messages that a busy person's connections usually bring at once. */
 const PER_TURN = 16

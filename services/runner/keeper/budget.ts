@@ -1,7 +1,4 @@
-/**
- * Processor time of sandboxes: what each used is read; who wants more than its organisation's budget shares that, and who
- * takes a processor for long stands behind all that need one for a moment.
- */
+/** Processor time of sandboxes: what each has used decides its limit within its organisation's budget, and its rank. */
 import { errorFrom } from '@bmm/lib/errors'
 import type { Log } from '@bmm/lib/log'
 import { sandboxCores, sandboxLimits } from '../sandbox/sandbox-limits.ts'
