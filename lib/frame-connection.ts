@@ -1,5 +1,4 @@
-/** Frame connections over unix sockets: the one parser and the one writer of frames, the same for both ends. */
-import { chmodSync, rmSync } from 'node:fs'
+/** One end of a frame connection: the one parser and the one writer of frames, the same for both ends. */
 import type { Socket } from 'bun'
 import {
   FRAME,
@@ -21,8 +20,6 @@ const DEFAULT_QUEUE_BYTES = 2 * MAX_RESULT_BYTES + 2 * MAX_FRAME_BYTES
 const INITIAL_QUEUE_BYTES = 64 * 1024
 /** UTF-8 of a UTF-16 unit. */
 const MAX_BYTES_PER_CHARACTER = 3
-/** sun_path of Linux, without the terminating zero. */
-const MAX_SOCKET_PATH = 107
 
 /** The reason of a connection that the other side closed. */
 export const PEER_ENDED = 'the peer ended the connection'
@@ -49,7 +46,12 @@ export type FrameHandlers = {
  */
 export type FramePace = { share: number; burstMs: number }
 
-/** One end of a frame connection. Made by `connectFrames` and `listenFrames` only. */
+/** What a Bun socket carries: its connection, from the `open` event on. */
+export type ConnectionSlot = {
+  connection: FrameConnection | undefined
+}
+
+/** Made by `connectFrames` and `listenFrames` only. */
 export class FrameConnection {
   /** Resolves with the reason when the connection has ended, from whichever side. */
   readonly closed: Promise<string>
@@ -151,7 +153,7 @@ export class FrameConnection {
     this.#socket.terminate()
   }
 
-  /** Socket events; called by the listener below only. */
+  /** Socket events; called by `frame-socket.ts` only. */
   readonly events = {
     data: (chunk: Uint8Array) => {
       const { pace } = this.#handlers
@@ -331,91 +333,10 @@ export class FrameConnection {
   }
 }
 
-/** What a Bun socket carries: its connection, from the `open` event on. */
-type ConnectionSlot = {
-  connection: FrameConnection | undefined
-}
-
 function restBytesAt(bytes: Uint8Array, at: number): number {
   const rest = readUint32(bytes, at)
   if (rest < REST_BYTES || rest > MAX_FRAME_BYTES) {
     throw new FrameFault(`a frame says it has ${rest} bytes; allowed are 5 to ${MAX_FRAME_BYTES}`)
   }
   return rest
-}
-
-const socketEvents = {
-  data: (socket: Socket<ConnectionSlot>, chunk: Uint8Array) =>
-    socket.data.connection?.events.data(chunk),
-  drain: (socket: Socket<ConnectionSlot>) => socket.data.connection?.events.drain(),
-  end: (socket: Socket<ConnectionSlot>) => {
-    socket.data.connection?.events.gone(PEER_ENDED)
-    socket.terminate()
-  },
-  close: (socket: Socket<ConnectionSlot>) => socket.data.connection?.events.gone(PEER_ENDED),
-  error: (socket: Socket<ConnectionSlot>, error: Error) =>
-    socket.data.connection?.end(`the connection failed: ${error.message}`),
-}
-
-/** Dials a frame listener. Rejects when nobody listens, or when the listener hangs up at once. */
-export async function connectFrames(
-  options: FrameHandlers & { unix: string },
-): Promise<FrameConnection> {
-  checkPath(options.unix)
-  const { promise, resolve } = Promise.withResolvers<FrameConnection>()
-  await Bun.connect<ConnectionSlot>({
-    unix: options.unix,
-    data: { connection: undefined },
-    socket: {
-      ...socketEvents,
-      open(socket) {
-        const connection = new FrameConnection(socket, options)
-        socket.data = { connection }
-        resolve(connection)
-      },
-    },
-  })
-  return await promise
-}
-
-export type FrameListener = {
-  /** Stops accepting and removes the socket file; open connections live on. */
-  stop(): void
-}
-
-/** Listens on a unix socket. `onConnection` answers the handlers of a new connection, or undefined to refuse it.
- * An older socket file at that path is replaced. */
-export function listenFrames(options: {
-  unix: string
-  /** Mode of the socket file; until it is set only its owner can connect. */
-  mode: number
-  onConnection(): FrameHandlers | undefined
-}): FrameListener {
-  checkPath(options.unix)
-  rmSync(options.unix, { force: true })
-  const server = Bun.listen<ConnectionSlot>({
-    unix: options.unix,
-    data: { connection: undefined },
-    socket: {
-      ...socketEvents,
-      open(socket) {
-        const handlers = options.onConnection()
-        if (handlers) socket.data = { connection: new FrameConnection(socket, handlers) }
-        else socket.terminate()
-      },
-    },
-  })
-  chmodSync(options.unix, options.mode)
-  return {
-    stop() {
-      server.stop()
-      rmSync(options.unix, { force: true })
-    },
-  }
-}
-
-function checkPath(path: string): void {
-  if (Buffer.byteLength(path) > MAX_SOCKET_PATH) {
-    throw new Error(`the socket path ${path} is longer than ${MAX_SOCKET_PATH} bytes`)
-  }
 }

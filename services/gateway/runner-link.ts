@@ -8,7 +8,8 @@ import {
   type Verdict,
 } from '@bmm/lib/call-frames'
 import { errorFrom } from '@bmm/lib/errors'
-import { connectFrames, type FrameConnection } from '@bmm/lib/frame-connection'
+import type { FrameConnection } from '@bmm/lib/frame-connection'
+import { connectFrames } from '@bmm/lib/frame-socket'
 import {
   callIds,
   FRAME,

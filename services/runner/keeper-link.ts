@@ -1,6 +1,7 @@
 /** The link to the keeper, which alone starts and ends sandboxes; it kills them all when this connection ends. */
 import { errorFrom } from '@bmm/lib/errors'
-import { connectFrames, type FrameConnection } from '@bmm/lib/frame-connection'
+import type { FrameConnection } from '@bmm/lib/frame-connection'
+import { connectFrames } from '@bmm/lib/frame-socket'
 import { FRAME, type Frame, parseControl } from '@bmm/lib/frames'
 import type { Log } from '@bmm/lib/log'
 import { createFrameRequests, type FrameRequests } from './frame-requests.ts'

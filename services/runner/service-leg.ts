@@ -1,11 +1,7 @@
 /** A frame listener for one other service: whoever dials must first prove by a service JWT that it is that service. */
 import { errorFrom } from '@bmm/lib/errors'
-import {
-  type FrameConnection,
-  type FrameHandlers,
-  type FrameListener,
-  listenFrames,
-} from '@bmm/lib/frame-connection'
+import type { FrameConnection, FrameHandlers } from '@bmm/lib/frame-connection'
+import { type FrameListener, listenFrames } from '@bmm/lib/frame-socket'
 import { FRAME, type Frame, FrameFault, type FrameType, parseControl } from '@bmm/lib/frames'
 import type { Identity, ServiceName } from '@bmm/lib/identity'
 import type { Log } from '@bmm/lib/log'

@@ -1,7 +1,8 @@
 /** A whole runner for tests: a real keeper, real sandboxes, a stand-in for the broker, and a gateway to call from. */
 import { chmodSync, existsSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { connectFrames, type FrameConnection, listenFrames } from '@bmm/lib/frame-connection'
+import type { FrameConnection } from '@bmm/lib/frame-connection'
+import { connectFrames, listenFrames } from '@bmm/lib/frame-socket'
 import { callIds, FRAME, type Frame, parseControl } from '@bmm/lib/frames'
 import type { TestIdentities } from '@bmm/lib/testing'
 import { until } from '@bmm/lib/testing-until'

@@ -1,6 +1,7 @@
 /** The link to the runner: it says which slot serves whom, and answers whether a call is in flight. */
 import { errorFrom } from '@bmm/lib/errors'
-import { connectFrames, type FrameConnection } from '@bmm/lib/frame-connection'
+import type { FrameConnection } from '@bmm/lib/frame-connection'
+import { connectFrames } from '@bmm/lib/frame-socket'
 import { FRAME, type Frame, FrameFault, MAX_FRAME_BYTES, parseControl } from '@bmm/lib/frames'
 import type { Identity } from '@bmm/lib/identity'
 import type { Log } from '@bmm/lib/log'

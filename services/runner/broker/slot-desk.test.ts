@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
 import { existsSync, statSync } from 'node:fs'
-import { connectFrames } from '@bmm/lib/frame-connection'
+import { connectFrames } from '@bmm/lib/frame-socket'
 import { FRAME } from '@bmm/lib/frames'
 import { until } from '@bmm/lib/testing-until'
 import { type RawUpstream, rawUpstream } from '@bmm/lib/testing-upstream'

@@ -1,6 +1,7 @@
 /** The slots as the broker knows them: a socket for one sandbox each, and later whose sandbox it is. */
 import { chmodSync, rmSync, writeFileSync } from 'node:fs'
-import { type FrameConnection, type FrameListener, listenFrames } from '@bmm/lib/frame-connection'
+import type { FrameConnection } from '@bmm/lib/frame-connection'
+import { type FrameListener, listenFrames } from '@bmm/lib/frame-socket'
 import type { Log } from '@bmm/lib/log'
 import {
   SLOT_SOCKET_MODE,

@@ -1,6 +1,7 @@
 /** The guest: dials home twice, gives up the right to dial again, then loads and answers one server's tools. */
 import { readFileSync } from 'node:fs'
-import { connectFrames, type FrameConnection } from '@bmm/lib/frame-connection'
+import type { FrameConnection } from '@bmm/lib/frame-connection'
+import { connectFrames } from '@bmm/lib/frame-socket'
 import { FRAME } from '@bmm/lib/frames'
 import { sandboxPaths, slotFiles } from '../sandbox/sandbox-limits.ts'
 import { callFrames, createCalls } from './calls.ts'
@@ -16,7 +17,7 @@ const QUEUE_LIMIT_BYTES = 24 * 1024 * 1024
 /** A sandbox that is not needed until then waits in the pool. */
 const REHEARSAL_AFTER_MS = 20
 
-const end = () => process.exit(0)
+const alike = { onEnd: () => process.exit(0), queueLimitBytes: QUEUE_LIMIT_BYTES }
 const tokenIn = (directory: string) => readFileSync(`${directory}/${slotFiles.token}`, 'utf8')
 
 let rehearsing: ReturnType<typeof setTimeout> | undefined
@@ -33,8 +34,7 @@ broker = await connectFrames({
   unix: `${sandboxPaths.egress}/${slotFiles.egress}`,
   accept: egressFrames,
   onFrame: egress.onFrame,
-  onEnd: end,
-  queueLimitBytes: QUEUE_LIMIT_BYTES,
+  ...alike,
 })
 const runner = await connectFrames({
   unix: `${sandboxPaths.calls}/${slotFiles.calls}`,
@@ -43,8 +43,7 @@ const runner = await connectFrames({
     clearTimeout(rehearsing)
     calls.onFrame(frame, connection)
   },
-  onEnd: end,
-  queueLimitBytes: QUEUE_LIMIT_BYTES,
+  ...alike,
 })
 broker.sendControl(FRAME.HELLO, 0, { token: brokerToken, protocol: PROTOCOL })
 runner.sendControl(FRAME.HELLO, 0, { token: runnerToken, protocol: PROTOCOL })

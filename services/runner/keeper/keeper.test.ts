@@ -1,11 +1,11 @@
 /** The keeper as a process: what it refuses, what it leaves behind, and what happens when somebody dies. Needs root. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { existsSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { connectFrames, type FrameConnection } from '@bmm/lib/frame-connection'
+import type { FrameConnection } from '@bmm/lib/frame-connection'
+import { connectFrames } from '@bmm/lib/frame-socket'
 import { FRAME, type Frame, type FrameType, parseControl } from '@bmm/lib/frames'
-import { openCgroups } from './cgroups.ts'
+import { until } from '@bmm/lib/testing-until'
 import { configFrom } from './config.ts'
 import { probeBwrap } from './probe.ts'
 import { callTool, loadTools, startTestStack, type TestStack } from './testing.ts'
@@ -13,18 +13,6 @@ import { testDrivers } from './testing-process.ts'
 import { processUsedMs } from './used-time.ts'
 
 setDefaultTimeout(120_000)
-
-async function until(
-  condition: () => boolean | Promise<boolean>,
-  limitMs = 10_000,
-): Promise<number> {
-  const startedAt = performance.now()
-  while (!(await condition())) {
-    if (performance.now() - startedAt > limitMs) throw new Error('the awaited state did not come')
-    await Bun.sleep(5)
-  }
-  return performance.now() - startedAt
-}
 
 async function leftOf(stack: TestStack): Promise<string[]> {
   return [...(await stack.leftOf(0)), ...(await stack.leftOf(1))]
@@ -177,8 +165,7 @@ for (const driver of testDrivers) {
       test('kill -9 of the keeper: all guests are gone, its next start finds nothing of theirs', async () => {
         await withTwoSandboxes(async (stack, guests) => {
           stack.process.kill('SIGKILL')
-          const tookMs = await until(() => !guests.some(isAlive))
-          expect(tookMs).toBeLessThan(5_000)
+          await until(() => !guests.some(isAlive), 'the guests end', 5_000)
           await stack.restartKeeper()
           expect(await leftOf(stack)).toEqual([])
           const sandbox = await stack.sandbox(0)
@@ -358,47 +345,6 @@ for (const driver of testDrivers) {
     })
   })
 }
-
-describe('limits', () => {
-  test('are refused to be done without: no control groups, no sandboxes', () => {
-    expect(() => openCgroups('bmm-none', 'proc /proc proc rw 0 0\n')).toThrow(
-      'no control groups for memory, pids and cpu',
-    )
-    const v2WithoutControllers = mkdtempSync(join(tmpdir(), 'cgroup-'))
-    expect(() => openCgroups('bmm-none', `none ${v2WithoutControllers} cgroup2 rw 0 0\n`)).toThrow(
-      'lack memory, pids, cpu',
-    )
-    rmSync(v2WithoutControllers, { recursive: true })
-  })
-})
-
-test('control groups of version 2 get the same limits (on a folder that looks like one)', async () => {
-  const root = mkdtempSync(join(tmpdir(), 'cgroup2-'))
-  await Bun.write(join(root, 'cgroup.controllers'), 'cpuset cpu io memory pids\n')
-  const groups = openCgroups('bmm-v2', `none ${root} cgroup2 rw,nosuid 0 0\n`)
-  expect(groups.version).toBe(2)
-  const limits = {
-    memoryBytes: 134_217_728,
-    processes: 100,
-    cpuQuotaUs: 50_000,
-    cpuPeriodUs: 100_000,
-  }
-  groups.create(7, limits)
-  const read = (file: string) => readFileSync(join(root, 'bmm-v2/7', file), 'utf8')
-  expect(read('memory.max')).toBe('134217728')
-  expect(read('pids.max')).toBe('100')
-  expect(read('cpu.max')).toBe('50000 100000')
-  expect(read('../cpu.weight')).toBe('10')
-  expect(readFileSync(join(root, 'cgroup.subtree_control'), 'utf8')).toBe('+memory +pids +cpu')
-  expect(groups.joinFiles(7)).toEqual([join(root, 'bmm-v2/7/cgroup.procs')])
-  groups.limitCpu(7, 20_000)
-  expect(read('cpu.max')).toBe('20000')
-  await Bun.write(join(root, 'bmm-v2/7/cpu.stat'), 'usage_usec 1500000\nuser_usec 1\n')
-  expect([groups.usedMs(7), groups.usedMs(8)]).toEqual([1_500, undefined])
-  await Bun.write(join(root, 'bmm-v2/7/memory.events'), 'low 0\noom 2\noom_kill 1\n')
-  expect(groups.oomKills(7)).toBe(1)
-  rmSync(root, { recursive: true })
-})
 
 test('the probe says that sandboxes work here', async () => {
   expect(await probeBwrap()).toMatchObject({ ok: true })

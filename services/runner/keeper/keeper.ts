@@ -1,11 +1,7 @@
 /** The keeper: starts, stops and lists sandboxes for its one peer, the runner, and ends them all with that connection. */
 import { chownSync } from 'node:fs'
-import {
-  type FrameConnection,
-  type FrameHandlers,
-  type FrameListener,
-  listenFrames,
-} from '@bmm/lib/frame-connection'
+import type { FrameConnection, FrameHandlers } from '@bmm/lib/frame-connection'
+import { type FrameListener, listenFrames } from '@bmm/lib/frame-socket'
 import { callIds, FRAME, type Frame, FrameFault, parseControl } from '@bmm/lib/frames'
 import type { Log } from '@bmm/lib/log'
 import { z } from 'zod'

@@ -1,7 +1,7 @@
 /** What tests of real sandboxes start from: a keeper process, and a broker leg that answers by a function. */
 import { chmodSync, rmSync, writeFileSync } from 'node:fs'
 import type { Progress } from '@bmm/lib/call-frames'
-import { type FrameListener, listenFrames } from '@bmm/lib/frame-connection'
+import { type FrameListener, listenFrames } from '@bmm/lib/frame-socket'
 import { FRAME, parseControl } from '@bmm/lib/frames'
 import { createLog } from '@bmm/lib/log'
 import { dialKeeper, type KeeperLink } from '../keeper-link.ts'

@@ -4,12 +4,8 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { failedSchema } from '@bmm/lib/call-frames'
-import {
-  connectFrames,
-  type FrameConnection,
-  type FrameListener,
-  listenFrames,
-} from '@bmm/lib/frame-connection'
+import type { FrameConnection } from '@bmm/lib/frame-connection'
+import { connectFrames, type FrameListener, listenFrames } from '@bmm/lib/frame-socket'
 import { FRAME, FrameFault } from '@bmm/lib/frames'
 import { createSandboxCalls } from './sandbox-calls.ts'
 

@@ -1,13 +1,8 @@
 /** One sandbox as the runner sees it: started in a slot, greeted, sealed, loaded once, called, ended. All it sends is hostile. */
 import { randomBytes, timingSafeEqual } from 'node:crypto'
 import { chmodSync, rmSync, writeFileSync } from 'node:fs'
-import {
-  type FrameConnection,
-  type FrameHandlers,
-  type FrameListener,
-  listenFrames,
-  PEER_ENDED,
-} from '@bmm/lib/frame-connection'
+import { type FrameConnection, type FrameHandlers, PEER_ENDED } from '@bmm/lib/frame-connection'
+import { type FrameListener, listenFrames } from '@bmm/lib/frame-socket'
 import { FRAME, type Frame, FrameFault, type FrameType, parseControl } from '@bmm/lib/frames'
 import { z } from 'zod'
 import { type CallSink, createSandboxCalls, type SandboxCalls } from './sandbox-calls.ts'

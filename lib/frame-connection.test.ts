@@ -4,12 +4,8 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Socket } from 'bun'
-import {
-  connectFrames,
-  type FrameConnection,
-  type FrameHandlers,
-  listenFrames,
-} from './frame-connection.ts'
+import type { FrameConnection, FrameHandlers } from './frame-connection.ts'
+import { connectFrames, listenFrames } from './frame-socket.ts'
 import {
   FRAME,
   FrameFault,
@@ -20,7 +16,6 @@ import {
   parseCall,
   parseControl,
 } from './frames.ts'
-import { outcomeOf } from './testing-outcome.ts'
 import { until } from './testing-until.ts'
 
 const ALL = Object.values(FRAME)
@@ -384,26 +379,6 @@ describe('a frame connection', () => {
     expect(frames[0]?.type).toBe(FRAME.FAILED)
   })
 
-  test('is refused when the listener wants no more, and after it has stopped', async () => {
-    const dir = mkdtempSync(join(tmpdir(), 'frames-'))
-    cleanups.push(() => rmSync(dir, { recursive: true }))
-    const unix = join(dir, 's.sock')
-    const listener = listenFrames({ unix, mode: 0o600, onConnection: () => undefined })
-    const client = await connectFrames({ unix, accept: [], onFrame() {} })
-    await client.closed
-    listener.stop()
-    expect(await outcomeOf(connectFrames({ unix, accept: [], onFrame() {} }))).toThrow()
-  })
-
-  test('names a socket path that the kernel would cut', () => {
-    const unix = `/tmp/${'x'.repeat(120)}`
-    expect(() => listenFrames({ unix, mode: 0o600, onConnection: () => undefined })).toThrow(
-      'longer than 107 bytes',
-    )
-  })
-})
-
-describe('payloads', () => {
   test('a call keeps its header apart from its opaque arguments', async () => {
     const { unix, frames } = server()
     const client = await connectFrames({ unix, accept: [], onFrame() {} })

@@ -1,0 +1,53 @@
+/** Control groups on folders that look like them; what the kernel makes of them is tried in keeper.test.ts. */
+import { expect, test } from 'bun:test'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { openCgroups } from './cgroups.ts'
+
+test('limits are not done without: no control groups, no sandboxes', () => {
+  expect(() => openCgroups('bmm-none', 'proc /proc proc rw 0 0\n')).toThrow(
+    'no control groups for memory, pids and cpu',
+  )
+  const v2WithoutControllers = mkdtempSync(join(tmpdir(), 'cgroup-'))
+  expect(() => openCgroups('bmm-none', `none ${v2WithoutControllers} cgroup2 rw 0 0\n`)).toThrow(
+    'lack memory, pids, cpu',
+  )
+  rmSync(v2WithoutControllers, { recursive: true })
+})
+
+test('control groups of version 2 get the same limits (on a folder that looks like one)', async () => {
+  const root = mkdtempSync(join(tmpdir(), 'cgroup2-'))
+  await Bun.write(join(root, 'cgroup.controllers'), 'cpuset cpu io memory pids\n')
+  const groups = openCgroups('bmm-v2', `none ${root} cgroup2 rw,nosuid 0 0\n`)
+  expect(groups.version).toBe(2)
+  const limits = {
+    memoryBytes: 134_217_728,
+    processes: 100,
+    cpuQuotaUs: 50_000,
+    cpuPeriodUs: 100_000,
+  }
+  groups.create(7, limits)
+  const read = (file: string) => readFileSync(join(root, 'bmm-v2/7', file), 'utf8')
+  expect(read('memory.max')).toBe('134217728')
+  expect(read('pids.max')).toBe('100')
+  expect(read('cpu.max')).toBe('50000 100000')
+  expect(read('../cpu.weight')).toBe('10')
+  expect(readFileSync(join(root, 'cgroup.subtree_control'), 'utf8')).toBe('+memory +pids +cpu')
+  expect(groups.joinFiles(7)).toEqual([join(root, 'bmm-v2/7/cgroup.procs')])
+  groups.limitCpu(7, 20_000)
+  expect(read('cpu.max')).toBe('20000')
+  // A kernel that does not know it has no such file, and gets none.
+  groups.stand(7, true)
+  expect(existsSync(join(root, 'bmm-v2/7/cpu.idle'))).toBe(false)
+  await Bun.write(join(root, 'bmm-v2/7/cpu.idle'), '0')
+  groups.stand(7, true)
+  expect(read('cpu.idle')).toBe('1')
+  groups.stand(7, false)
+  expect(read('cpu.idle')).toBe('0')
+  await Bun.write(join(root, 'bmm-v2/7/cpu.stat'), 'usage_usec 1500000\nuser_usec 1\n')
+  expect([groups.usedMs(7), groups.usedMs(8)]).toEqual([1_500, undefined])
+  await Bun.write(join(root, 'bmm-v2/7/memory.events'), 'low 0\noom 2\noom_kill 1\n')
+  expect(groups.oomKills(7)).toBe(1)
+  rmSync(root, { recursive: true })
+})
