@@ -39,12 +39,10 @@ export class NoCgroups extends Error {
 }
 
 const CONTROLLERS = ['memory', 'pids', 'cpu'] as const
-/**
- * All sandboxes together weigh a tenth of one other process or group that wants a processor: they use what is
- * left, and never make the services wait. 1,024 and 100 are what the two versions give everyone.
- */
-const SANDBOX_SHARES = 1024
-const SANDBOX_WEIGHT = 10
+/** What version 1 gives every group: a ninth of what a process at niceness -10 weighs. */
+const USUAL_SHARES = 1_024
+/** Of all sandboxes together in version 2, which gives every group 100: they use what the services leave. */
+const SANDBOXES_WEIGHT = 10
 const DESTROY_TRIES = 200
 const DESTROY_PAUSE_MS = 10
 
@@ -93,7 +91,6 @@ function versionOne(name: string, mounts: { memory: string; pids: string; cpu: s
       // Absent where the kernel does not account swap.
       writeIfPresent(memory, 'memory.memsw.limit_in_bytes', limits.memoryBytes)
       write(inside(mounts.pids, slot), 'pids.max', limits.processes)
-      write(cpuOf(slot), 'cpu.shares', SANDBOX_SHARES)
       write(cpuOf(slot), 'cpu.cfs_period_us', limits.cpuPeriodUs)
       write(cpuOf(slot), 'cpu.cfs_quota_us', limits.cpuQuotaUs)
     },
@@ -105,7 +102,7 @@ function versionOne(name: string, mounts: { memory: string; pids: string; cpu: s
     stand(slot, isBehind) {
       writeIfPresent(cpuOf(slot), 'cpu.idle', Number(isBehind))
       // The kernel has forgotten its weight meanwhile, and takes none for one that stands behind.
-      if (!isBehind) writeIfPresent(cpuOf(slot), 'cpu.shares', SANDBOX_SHARES)
+      if (!isBehind) writeIfPresent(cpuOf(slot), 'cpu.shares', USUAL_SHARES)
     },
     memoryPeakBytes: (slot) =>
       number(join(inside(mounts.memory, slot), 'memory.max_usage_in_bytes')),
@@ -129,7 +126,7 @@ function versionTwo(name: string, mount: string): Cgroups {
     writeFileSync(join(mount, 'cgroup.subtree_control'), enable)
     mkdirSync(parent, { recursive: true })
     writeFileSync(join(parent, 'cgroup.subtree_control'), enable)
-    write(parent, 'cpu.weight', SANDBOX_WEIGHT)
+    write(parent, 'cpu.weight', SANDBOXES_WEIGHT)
   })
   const inside = (slot: number) => join(parent, String(slot))
   return {
