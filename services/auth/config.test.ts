@@ -48,6 +48,14 @@ function fault(changes: Env): string {
 const development = { BMM_ENV: 'development', BMM_SMTP_URL: undefined, BMM_MAIL_FROM: undefined }
 
 describe('the configuration', () => {
+  test('with a password that makes the mail address unreadable is a fault without the password', () => {
+    for (const password of ['hunter#2', 'hunter/2', 'hunter?2']) {
+      const message = fault({ BMM_SMTP_URL: `smtp://user:${password}@mail.example.com:587` })
+      expect(message).toContain('BMM_SMTP_URL: is no address')
+      expect(message).not.toContain('hunter')
+    }
+  })
+
   test('of production is read, and mail needs TLS', () => {
     const config = configFrom(base)
     expect(config.publicUrl).toBe('https://mcp.example.com')

@@ -60,6 +60,10 @@ function mailEnv(env: Env, production: boolean) {
         ? z
             .string(production ? needed : `${needed}, or BMM_MAILBOX_DIR in development`)
             .regex(/^smtps?:\/\/[^/]+/, 'must be smtp://… or smtps://…')
+            .refine(
+              URL.canParse,
+              'is no address: write # / ? and @ of a password as %23 %2F %3F %40',
+            )
         : z.undefined('give either BMM_SMTP_URL or BMM_MAILBOX_DIR').optional(),
     BMM_MAIL_FROM: smtp
       ? z.string('is needed beside BMM_SMTP_URL').regex(/^[^\r\n]*@[^\r\n]+$/, 'must be an address')
