@@ -339,6 +339,46 @@ describe('a frame connection', () => {
     expect(performance.now() - begun).toBeGreaterThan(500)
   })
 
+  test('a slow moment of the reader keeps a peer waiting for a second at most', async () => {
+    const handledAt: number[] = []
+    const { unix } = server({
+      pace: { share: 0.1, burstMs: 0 },
+      onFrame() {
+        const until = performance.now() + 300
+        while (performance.now() < until);
+        handledAt.push(performance.now())
+      },
+    })
+    const client = await connectFrames({ unix, accept: [], onFrame() {} })
+    cleanups.push(() => client.end('over'))
+    client.send(FRAME.PING, 1)
+    await until(() => handledAt.length === 1)
+    client.send(FRAME.PING, 2)
+    await until(() => handledAt.length === 2)
+    expect((handledAt[1] ?? 0) - (handledAt[0] ?? 0)).toBeWithin(1_000, 2_500)
+  })
+
+  test('the time in which a peer is not read does not count for its unfinished frame', async () => {
+    const { unix, connected, frames } = server({
+      ...{ pace: { share: 0.1, burstMs: 0 }, frameDeadlineMs: 200 },
+      onFrame(frame) {
+        const until = performance.now() + 60
+        while (performance.now() < until);
+        frames.push(frame)
+      },
+    })
+    const socket = await rawClient(unix)
+    const peer = await connected
+    const second = frame(FRAME.LOG, 4, 'x')
+    socket.write(Buffer.concat([frame(FRAME.PING, 3), second.subarray(0, 6)]))
+    await until(() => frames.length === 1)
+    socket.write(second.subarray(6))
+    await until(() => frames.length === 2 || peer.ended)
+    expect(peer.ended).toBe(false)
+    socket.write(frame(FRAME.LOG, 5, 'x').subarray(0, 6))
+    expect(await peer.closed).toBe('a frame did not arrive whole within 200 ms')
+  })
+
   test('a peer that ends while it is not read ends the connection', async () => {
     let handled = 0
     const { unix, connected } = server({

@@ -18,6 +18,8 @@ const FRAME_DEADLINE_MS = 5_000
 /** Unsent bytes of one connection; two whole results and some change. */
 const DEFAULT_QUEUE_BYTES = 2 * MAX_RESULT_BYTES + 2 * MAX_FRAME_BYTES
 const INITIAL_QUEUE_BYTES = 64 * 1024
+/** A slow moment of this process or of its machine is nobody's fault: no peer waits longer than this for one. */
+const LONGEST_PAUSE_MS = 1_000
 /** UTF-8 of a UTF-16 unit. */
 const MAX_BYTES_PER_CHARACTER = 3
 
@@ -260,12 +262,15 @@ export class FrameConnection {
     this.#receive(chunk)
     const now = performance.now()
     const earned = this.#creditMs + (begunAt - this.#creditAt) * share
-    this.#creditMs = Math.min(burstMs, earned) - (now - begunAt)
+    const left = Math.min(burstMs, earned) - (now - begunAt)
+    this.#creditMs = Math.max(-LONGEST_PAUSE_MS * share, left)
     this.#creditAt = now
     if (this.#creditMs >= 0 || this.#ended !== undefined || this.#pause !== undefined) return
     this.#socket.pause()
     this.#pause = setTimeout(() => {
       this.#pause = undefined
+      // Nothing of a frame could arrive meanwhile.
+      this.#partialSince += performance.now() - now
       this.#socket.resume()
     }, -this.#creditMs / share)
   }
@@ -318,7 +323,9 @@ export class FrameConnection {
       this.#deadline = undefined
       if (!this.#partial) return
       const leftMs = limitMs - (performance.now() - this.#partialSince)
-      if (leftMs <= 0) this.end(`a frame did not arrive whole within ${limitMs} ms`)
+      if (this.#pause !== undefined)
+        this.#deadline = setTimeout(check, Math.max(leftMs, LONGEST_PAUSE_MS))
+      else if (leftMs <= 0) this.end(`a frame did not arrive whole within ${limitMs} ms`)
       else this.#deadline = setTimeout(check, leftMs)
     }
     this.#deadline = setTimeout(check, limitMs)
