@@ -54,8 +54,8 @@ test('gateway and runner get a processor before sandboxes', () => {
     .filter((path) => existsSync(path))
     .map((path) => readFileSync(path, 'utf8').trim())
   expect(weights.length).toBeGreaterThan(0)
-  // Everyone's in version 1, and a tenth of that for all sandboxes together in version 2.
-  expect(weights.filter((weight) => weight !== '1024' && weight !== '10')).toEqual([])
+  // Everyone's in version 1, or 3 of one that computes just now; in version 2 a tenth for all sandboxes together.
+  expect(weights.filter((weight) => !['1024', '3', '10'].includes(weight))).toEqual([])
 })
 
 test('five tenants that take all they can get change no answer of a sixth, and no memory grows', async () => {

@@ -13,6 +13,7 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { rpcClient } from '@bmm/lib/client'
+import { CONFIG_EXIT_CODE } from '@bmm/lib/env'
 import {
   type TestDatabase,
   type TestIdentities,
@@ -252,6 +253,6 @@ test('the process refuses to start with another key-encryption key, and in produ
   expect(foreign.code).toBe(1)
   expect(foreign.text).toContain('BMM_AUTH_KEK is not the key')
   const production = await starting({ BMM_ENV: 'production' })
-  expect(production.code).toBe(1)
+  expect(production.code).toBe(CONFIG_EXIT_CODE)
   expect(production.text).toContain('BMM_SMTP_URL')
 })

@@ -16,8 +16,10 @@ const NOTABLE = 0.1
 /** The kernel takes no less. */
 const LEAST_QUOTA_US = 1_000
 
-/** Of a core, over a period: more is a computation, not an answer on its way. */
+/** Of a core: more is a computation, not a server that loads or an answer on its way. */
 const LONG_CORES = 0.25
+/** What the newest period counts for: half a core is long after two, a whole period of the loading of a server is not. */
+const NEWEST_SHARE = 0.4
 /** Who stands behind may be quiet because nobody lets it run: so many quiet periods bring it forward. */
 const QUIET_PERIODS = 10
 
@@ -29,6 +31,8 @@ type Member = {
   readAt: number
   limitCores: number
   period: { usedMs: number | undefined; at: number }
+  /** Used lately: a mean in which older periods fade. */
+  cores: number
   /** Since it stands behind; undefined where it does not. */
   quietPeriods: number | undefined
 }
@@ -123,7 +127,7 @@ export function createBudgets(budgetCores: number, log: Log): Budgets {
       const [usedMs, at] = [sandbox.usedMs(), performance.now()]
       const member: Member = {
         ...{ sandbox, usedMs, readAt: at, limitCores: sandboxCores },
-        ...{ period: { usedMs, at }, quietPeriods: undefined },
+        ...{ period: { usedMs, at }, cores: 0, quietPeriods: undefined },
       }
       const [limited = sandboxCores] = [...members].map((other) => other.limitCores)
       members.add(member)
@@ -137,14 +141,15 @@ export function createBudgets(budgetCores: number, log: Log): Budgets {
   }
 }
 
-/** Whether it ran for much of the period that ends now, or of what its limit gave it. */
+/** Whether it has run for long by the end of this period, or for much of what its limit gave it. */
 function usedLong(member: Member): boolean {
   const before = member.period
   member.period = { usedMs: member.sandbox.usedMs(), at: performance.now() }
   const { usedMs, at } = member.period
   if (usedMs === undefined || before.usedMs === undefined) return false
   const cores = (usedMs - before.usedMs) / (at - before.at)
-  return cores >= Math.min(LONG_CORES, member.limitCores * WANTS_MORE)
+  member.cores += (cores - member.cores) * NEWEST_SHARE
+  return member.cores >= Math.min(LONG_CORES, member.limitCores * WANTS_MORE)
 }
 
 /** Cores that it would use by itself, as far as its last time tells; all that it could where nothing tells. */
