@@ -96,8 +96,24 @@ export function readEnv<Shape extends z.ZodRawShape>(
 ): z.infer<z.ZodObject<Shape>> {
   const parsed = z.object(shape).safeParse(env)
   if (parsed.success) return parsed.data
-  const faults = parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`)
-  throw new ConfigError(`${CONFIG_FAULT} ${faults.length} fault(s):\n${faults.join('\n')}`)
+  const faults = parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${told(issue)}`)
+  const count = faults.length === 1 ? '1 fault' : `${faults.length} faults`
+  throw new ConfigError(`${CONFIG_FAULT} ${count}:\n${faults.join('\n')}`)
+}
+
+/** What a variable should be, in the words of whoever sets it. */
+function told(issue: z.core.$ZodIssue): string {
+  if (issue.message.endsWith('received undefined')) return 'is not set'
+  if (issue.code === 'invalid_type' && issue.expected === 'int') return 'must be a whole number'
+  if (issue.code === 'invalid_type' && issue.expected === 'number') return 'must be a number'
+  if (issue.code === 'invalid_value') return `must be one of ${issue.values.join(', ')}`
+  if (issue.code === 'too_small' && issue.origin !== 'string') {
+    return `must be ${issue.minimum} or more`
+  }
+  if (issue.code === 'too_big' && issue.origin !== 'string') {
+    return `must be ${issue.maximum} or less`
+  }
+  return issue.message
 }
 
 /**

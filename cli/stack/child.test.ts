@@ -66,14 +66,14 @@ test('one that keeps ending before it is ready is a fault that shows the end of 
 
 test('one that does not take its settings is not started again, and only its faults are told', async () => {
   const script =
-    'echo older line; echo "The configuration has 1 fault(s):" >&2; echo "BMM_X: no" >&2; exit 78'
+    'echo older line; echo "The configuration has 1 fault:" >&2; echo "BMM_X: no" >&2; exit 78'
   const misset = spec('misset', ['sh', '-c', script], { fault: async () => 'it does not answer' })
   const events: ChildEvent[] = []
   const child = keepRunning(misset, folder, (event) => events.push(event))
   const fault = await child.firstReady.catch((error: unknown) => error)
   expect(fault).toBeInstanceOf(StartFault)
   expect((fault as StartFault).message).toBe(
-    'misset did not start. The configuration has 1 fault(s):\nBMM_X: no',
+    'misset did not start. The configuration has 1 fault:\nBMM_X: no',
   )
   expect(events.map(({ kind }) => kind)).toEqual(['started'])
   await child.stop()
