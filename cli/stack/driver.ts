@@ -35,6 +35,12 @@ export function driverWish(env: CliEnv): DriverWish {
   if (runtime && !/^[\w.-]{1,100}$/.test(runtime)) {
     throw misused('BMM_DOCKER_RUNTIME is not the name of a runtime.')
   }
+  // Never left aside in silence: whoever asks for another runtime relies on its walls.
+  if (runtime && driver !== 'docker') {
+    throw misused(
+      'BMM_DOCKER_RUNTIME is for containers: set RUNNER_DRIVER=docker, or leave it out.',
+    )
+  }
   return driverWishSchema.parse({
     ...(driver ? { driver } : {}),
     dockerSocket: socket ?? DOCKER_SOCKET,

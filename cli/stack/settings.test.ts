@@ -91,6 +91,8 @@ test.each([
   [{ RUNNER_DRIVER: 'podman' }, /neither bwrap nor docker/],
   [{ RUNNER_DRIVER: 'docker', DOCKER_HOST: 'tcp://10.0.0.1:2375' }, /engine of this machine/],
   [{ BMM_DOCKER_RUNTIME: 'runsc --debug' }, /name of a runtime/],
+  [{ BMM_DOCKER_RUNTIME: 'runsc' }, /set RUNNER_DRIVER=docker/],
+  [{ BMM_DOCKER_RUNTIME: 'runsc', RUNNER_DRIVER: 'bwrap' }, /set RUNNER_DRIVER=docker/],
   [{ BMM_PUBLIC_URL: 'http://example.com' }, /https/],
   [{ BMM_PUBLIC_URL: 'https://example.com/path' }, /without a path/],
   [{ BMM_METRICS_ADDRESS: '9464' }, /BMM_METRICS_ADDRESS must be one address/],
