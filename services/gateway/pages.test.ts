@@ -118,11 +118,23 @@ describe('signing in', () => {
   test('a spent link says what to do', async () => {
     const response = await fetch(
       `${gw.origin}/login/finish`,
-      form({ token: 'spent' }, { origin: gw.origin }),
+      form({ token: `bml_${'x'.repeat(43)}` }, { origin: gw.origin }),
     )
     expect(response.status).toBe(400)
-    expect(await response.text()).toContain('Ask for another link')
+    const page = await response.text()
+    expect(page).toContain('Ask for another link')
+    expect(page).toContain('It was used already')
     expect(response.headers.get('set-cookie')).toBeNull()
+  })
+
+  test('a link with more at its end is told apart from a spent one', async () => {
+    const token = `bml_${'x'.repeat(43)}\\n\\nIt`
+    const response = await fetch(
+      `${gw.origin}/login/finish`,
+      form({ token }, { origin: gw.origin }),
+    )
+    expect(response.status).toBe(400)
+    expect(await response.text()).toContain('Copy it again, exactly.')
   })
 
   test('signing out ends the session and the cookie', async () => {

@@ -140,6 +140,9 @@ async function startLogin(request: Request, options: PagesOptions): Promise<Resp
   return page
 }
 
+/** What the secret of a link looks like; one with more or less was copied badly. */
+const linkTokenPattern = /^bml_[\w-]{43}$/
+
 async function finishLogin(request: Request, options: PagesOptions): Promise<Response> {
   const token = onlyValue(await readForm(request), 'token') ?? ''
   try {
@@ -155,11 +158,17 @@ async function finishLogin(request: Request, options: PagesOptions): Promise<Res
     const found = problemFrom(thrown)
     const spoiled = found?.code === 'invalid_request' || reasonOf(thrown) === 'link_invalid'
     if (!spoiled) throw thrown
+    const next = { href: '/login', label: 'Ask for another link' }
+    if (!linkTokenPattern.test(token)) {
+      const end =
+        options.mailbox === undefined ? '' : ' In a file of the mailbox it ends before \\n.'
+      return errorPage(400, 'This link is not whole', `Copy it again, exactly.${end}`, { next })
+    }
     return errorPage(
       400,
       'This link does not work any more',
       'It was used already, or it is older than 15 minutes.',
-      { next: { href: '/login', label: 'Ask for another link' } },
+      { next },
     )
   }
 }
