@@ -80,6 +80,14 @@ describe('official clients', () => {
   })
 })
 
+test('a service token is refused here, and told where it is good', async () => {
+  const authorization = `Bearer bmm_${'x'.repeat(49)}`
+  const response = await gw.post(server, request('tools/list'), { authorization })
+  expect(response.status).toBe(401)
+  expect(response.headers.get('www-authenticate')).toContain('error="invalid_token"')
+  expect(await response.text()).toContain('over gRPC')
+})
+
 describe('messages', () => {
   const modernHeaders = (method: string, name?: string) => ({
     'mcp-protocol-version': '2026-07-28',

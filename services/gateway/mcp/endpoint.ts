@@ -195,6 +195,14 @@ function authorize(
     throw new Refusal(401, 'This server needs a token.', challenge(options.publicUrl, served.slug))
   }
   const token = header.slice('Bearer '.length)
+  if (token.startsWith('bmm_')) {
+    takeStranger(options, arrival)
+    throw badToken(
+      options.publicUrl,
+      served.slug,
+      'A service token does not open an MCP endpoint: it calls tools over gRPC. Programs of people sign in.',
+    )
+  }
   const claims = options.tokens.verify(token, served.statement.resourceUrl)
   const standing =
     claims === undefined || claims instanceof Promise
@@ -250,12 +258,12 @@ function permit(
   return claims
 }
 
-function badToken(publicUrl: string, slug: string): Refusal {
-  return new Refusal(
-    401,
-    'The token is not valid for this server, or not any more.',
-    challenge(publicUrl, slug, 'invalid_token'),
-  )
+function badToken(
+  publicUrl: string,
+  slug: string,
+  sentence = 'The token is not valid for this server, or not any more.',
+): Refusal {
+  return new Refusal(401, sentence, challenge(publicUrl, slug, 'invalid_token'))
 }
 
 /** RFC 9728 section 5.1 and RFC 6750 section 3. */
