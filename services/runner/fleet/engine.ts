@@ -52,8 +52,10 @@ export function startEngine(options: {
   const slots = createSlotTable(config.slots)
 
   function fault(): string | undefined {
-    if (!keeper.connected) return 'The keeper, which starts sandboxes, does not answer.'
-    if (!broker.connected) return 'The broker, which carries requests out, is not connected.'
+    if (!keeper.connected)
+      return 'Sandboxes cannot be started: the keeper does not answer. Try again in some seconds.'
+    if (!broker.connected)
+      return 'Sandboxes cannot be started: the broker does not answer. Try again in some seconds.'
     return undefined
   }
   function linksChanged() {
