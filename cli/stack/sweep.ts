@@ -71,7 +71,8 @@ async function removeCgroups(name: string): Promise<void> {
     .split('\n')
     .flatMap((line) => {
       const [, target = '', type = ''] = line.split(' ')
-      if (type !== 'cgroup' && type !== 'cgroup2') return []
+      // A mount that another one covers is listed, and not there.
+      if (!/^cgroup2?$/.test(type) || !existsSync(target)) return []
       const isOurs = (entry: string) => entry === name || entry.startsWith(`${name}.`)
       return readdirSync(target)
         .filter(isOurs)
