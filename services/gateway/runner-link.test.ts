@@ -203,3 +203,16 @@ test('answers of one person that come at once leave turns to those who come behi
   expect(busy).toEqual(Array.from({ length: 100 }, (_, at) => `usr_busy ${at + 1}`))
   expect(answered.indexOf('usr_other 101')).toBeLessThan(50)
 })
+
+test('answers that wait for a turn are given although the runner has gone away', async () => {
+  const waiting: number[] = []
+  const { link } = start((connection, frame) => {
+    waiting.push(frame.call)
+    if (waiting.length < 100) return
+    for (const id of waiting) connection.send(FRAME.RESULT_END, id, encoder.encode(`${id}`))
+    connection.end('the runner ends')
+  })
+  const calls = Array.from({ length: 100 }, () => call(link, '{}', 'usr_busy').outcome)
+  const kinds = (await Promise.all(calls)).map(({ kind }) => kind)
+  expect(kinds).toEqual(kinds.map(() => 'result'))
+})

@@ -247,6 +247,8 @@ function receive(
     case FRAME.RESULT_END:
       if (turns.take(call.person)) call.onBytes(frame.payload, true)
       else {
+        // It has its last frame: whatever becomes of the runner now, this is its answer.
+        pending.delete(frame.call)
         const kept = frame.payload.slice()
         turns.later(call.person, () => call.onBytes(kept, true))
       }
