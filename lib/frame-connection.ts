@@ -1,5 +1,6 @@
 /** One end of a frame connection: the one parser and the one writer of frames, the same for both ends. */
 import type { Socket } from 'bun'
+import { type Allowance, createAllowance } from './allowance.ts'
 import {
   FRAME,
   type Frame,
@@ -72,9 +73,8 @@ export class FrameConnection {
   #partialBytes = 0
   #partialSince = 0
   #deadline: ReturnType<typeof setTimeout> | undefined
-  /** What of the pace's burst is left, and since when; below zero the peer is not read. */
-  #creditMs: number
-  #creditAt = performance.now()
+  /** Milliseconds of handling; a peer that has overdrawn it is not read until it is made up for. */
+  readonly #allowance: Allowance | undefined
   #pause: ReturnType<typeof setTimeout> | undefined
 
   constructor(socket: Socket<ConnectionSlot>, handlers: FrameHandlers) {
@@ -84,7 +84,13 @@ export class FrameConnection {
     this.#socket = socket
     this.#handlers = handlers
     this.#accept = new Set(handlers.accept)
-    this.#creditMs = handlers.pace?.burstMs ?? 0
+    const { pace } = handlers
+    this.#allowance =
+      pace &&
+      createAllowance({
+        ...{ atOnce: pace.burstMs, perSecond: pace.share * 1_000 },
+        longestWaitMs: LONGEST_PAUSE_MS,
+      })
     handlers.onOpen?.(this)
   }
 
@@ -158,9 +164,8 @@ export class FrameConnection {
   /** Socket events; called by `frame-socket.ts` only. */
   readonly events = {
     data: (chunk: Uint8Array) => {
-      const { pace } = this.#handlers
-      if (pace === undefined) this.#receive(chunk)
-      else this.#receivePaced(chunk, pace)
+      if (this.#allowance === undefined) this.#receive(chunk)
+      else this.#receivePaced(chunk, this.#allowance)
     },
     drain: () => {
       this.#blocked = false
@@ -257,22 +262,19 @@ export class FrameConnection {
     }
   }
 
-  #receivePaced(chunk: Uint8Array, { share, burstMs }: FramePace): void {
+  #receivePaced(chunk: Uint8Array, allowance: Allowance): void {
     const begunAt = performance.now()
     this.#receive(chunk)
     const now = performance.now()
-    const earned = this.#creditMs + (begunAt - this.#creditAt) * share
-    const left = Math.min(burstMs, earned) - (now - begunAt)
-    this.#creditMs = Math.max(-LONGEST_PAUSE_MS * share, left)
-    this.#creditAt = now
-    if (this.#creditMs >= 0 || this.#ended !== undefined || this.#pause !== undefined) return
+    const waitMs = allowance.take(now - begunAt, now)
+    if (waitMs === 0 || this.#ended !== undefined || this.#pause !== undefined) return
     this.#socket.pause()
     this.#pause = setTimeout(() => {
       this.#pause = undefined
       // Nothing of a frame could arrive meanwhile.
       this.#partialSince += performance.now() - now
       this.#socket.resume()
-    }, -this.#creditMs / share)
+    }, waitMs)
   }
 
   #readWhole(chunk: Uint8Array, at: number): number {

@@ -1,5 +1,6 @@
 /** The broker's end of one sandbox's connection: frames become requests, answers become frames. All it sends is hostile. */
 import { timingSafeEqual } from 'node:crypto'
+import { createAllowance } from '@bmm/lib/allowance'
 import type { EgressAnswer } from '@bmm/lib/egress'
 import type { FrameConnection, FrameHandlers, FramePace } from '@bmm/lib/frame-connection'
 import { callIds, FRAME, type Frame, FrameFault, parseControl } from '@bmm/lib/frames'
@@ -16,14 +17,12 @@ const MAX_BODY_PARTS = 64
 const MAX_OPEN = 64
 /** Exchanges, those included whose refused rest is still to come. */
 const MAX_KNOWN = 4 * MAX_OPEN
-/** Frames that lead to nothing cost more here than there: so many at once, and so many again each second. */
-const MAX_IDLE_FRAMES = 10_000
-const IDLE_FRAMES_PER_SECOND = 500
+/** Frames that lead to nothing cost more here than there. */
+const IDLE_FRAMES = { atOnce: 10_000, perSecond: 500 }
 /** Of the broker's time, which all sandboxes share. */
 const PACE: FramePace = { share: 0.1, burstMs: 20 }
-/** Who asks for what the contract refuses, again and again, waits for the answer: so many are told at once. */
-const REFUSALS_AT_ONCE = 50
-const REFUSALS_PER_SECOND = 20
+/** Who asks for what the contract refuses, again and again, waits for the answer. */
+const REFUSALS = { atOnce: 50, perSecond: 20 }
 /** URL and headers have limits of their own; this bounds what is parsed at all. */
 const MAX_FETCH_BYTES = 256 * 1024
 const HELLO_DEADLINE_MS = 5_000
@@ -100,23 +99,11 @@ export function sandboxLeg(options: SandboxLegOptions): FrameHandlers {
   let heldBytes = 0
   let ignoredBytes = 0
   let helloDeadline: ReturnType<typeof setTimeout> | undefined
-  let idleFrames = 0
-  let idleSince = performance.now()
-  let nextRefusalAt = 0
+  const idleFrames = createAllowance(IDLE_FRAMES)
+  const refusals = createAllowance(REFUSALS)
 
   function countIdleFrame(): void {
-    const now = performance.now()
-    idleFrames = Math.max(0, idleFrames - ((now - idleSince) / 1_000) * IDLE_FRAMES_PER_SECOND) + 1
-    idleSince = now
-    if (idleFrames > MAX_IDLE_FRAMES) throw new FrameFault('too many frames led to nothing')
-  }
-
-  /** Resolves when the next refusal may be told: each has a moment of its own, the first ones all the same. */
-  async function refusalTurn(): Promise<void> {
-    const now = performance.now()
-    const between = 1_000 / REFUSALS_PER_SECOND
-    nextRefusalAt = Math.max(nextRefusalAt, now - REFUSALS_AT_ONCE * between) + between
-    if (nextRefusalAt > now) await Bun.sleep(nextRefusalAt - now)
+    if (idleFrames.take(1) > 0) throw new FrameFault('too many frames led to nothing')
   }
 
   function greet(frame: Frame): void {
@@ -223,7 +210,9 @@ export function sandboxLeg(options: SandboxLegOptions): FrameHandlers {
         },
       })
     } catch (error) {
-      if (error instanceof FetchFailure && error.isRefusal) await refusalTurn()
+      const isRefusal = error instanceof FetchFailure && error.isRefusal
+      const waitMs = isRefusal ? refusals.take(1) : 0
+      if (waitMs > 0) await Bun.sleep(waitMs)
       const { code, message } =
         error instanceof FetchFailure
           ? error
