@@ -1,4 +1,5 @@
 /** Tenants that take whatever they are not refused: one flooded, one that spins, one silent, one that streams, one that floods frames. */
+import { pause } from '@bmm/lib/pause'
 import type { ServerSpec } from '@bmm/spec/server-spec'
 import type { Person, Platform } from './platform.ts'
 
@@ -167,13 +168,4 @@ async function offend(
   } catch {
     return signal.aborted ? 'ended' : 'broken off'
   }
-}
-
-async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return
-  const { promise, resolve } = Promise.withResolvers<void>()
-  const timer = setTimeout(resolve, ms)
-  signal.addEventListener('abort', () => resolve(), { once: true })
-  await promise
-  clearTimeout(timer)
 }

@@ -2,6 +2,7 @@
 import { closeSync, openSync } from 'node:fs'
 import { CONFIG_EXIT_CODE, CONFIG_FAULT } from '@bmm/lib/env'
 import { errorFrom } from '@bmm/lib/errors'
+import { pause } from '@bmm/lib/pause'
 import { closeQuietly, openLog, tailOf } from './log-file.ts'
 
 const READY_POLL_MS = 25
@@ -77,7 +78,7 @@ export function keepRunning(
       }
       const againInMs = backoffMs(endsInARow)
       onEvent({ kind: 'ended', name: spec.name, how, againInMs })
-      await sleep(againInMs, stopping.signal)
+      await pause(againInMs, stopping.signal)
     }
   }
 
@@ -108,7 +109,7 @@ export function keepRunning(
         )
         return
       }
-      await sleep(READY_POLL_MS, stopping.signal)
+      await pause(READY_POLL_MS, stopping.signal)
     }
     first.reject(new StartFault(`${spec.name} was stopped before it was ready`))
   }
@@ -162,13 +163,4 @@ function startFault(spec: ChildSpec, logs: string, what: string): StartFault {
 function configFault(logs: string, name: string): string {
   const tail = tailOf(logs, name)
   return tail.slice(Math.max(0, tail.lastIndexOf(CONFIG_FAULT)))
-}
-
-async function sleep(ms: number, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return
-  const { promise, resolve } = Promise.withResolvers<void>()
-  const timer = setTimeout(resolve, ms)
-  signal.addEventListener('abort', () => resolve(), { once: true })
-  await promise
-  clearTimeout(timer)
 }

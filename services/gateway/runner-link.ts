@@ -21,6 +21,7 @@ import {
 } from '@bmm/lib/frames'
 import type { Identity } from '@bmm/lib/identity'
 import type { Log } from '@bmm/lib/log'
+import { pause } from '@bmm/lib/pause'
 import type { z } from 'zod'
 import { type FairTurns, fairTurns } from './limits/fair-turns.ts'
 import type { CallEnd } from './limits/in-flight.ts'
@@ -269,16 +270,4 @@ function checked<Value>(schema: z.ZodType<Value>, value: unknown): Value {
 
 function failed(code: string, message: string): CallOutcome {
   return { kind: 'failed', code, message }
-}
-
-function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => {
-      clearTimeout(timer)
-      signal.removeEventListener('abort', done)
-      resolve()
-    }
-    const timer = setTimeout(done, milliseconds)
-    signal.addEventListener('abort', done, { once: true })
-  })
 }

@@ -2,6 +2,7 @@
 import { rpcClient } from '@bmm/lib/client'
 import { reasonOf } from '@bmm/lib/errors'
 import type { Identity } from '@bmm/lib/identity'
+import { pause } from '@bmm/lib/pause'
 import { askStatementKeys, createStatementKeyring } from '@bmm/lib/statement-keys'
 import { OAuthService } from '@bmm/proto/auth/v1/oauth_service'
 import { DeploymentService } from '@bmm/proto/runner/v1/runner_service'
@@ -53,6 +54,7 @@ export async function insist<Answer>(
       if (!mayPass || performance.now() + pauseMs > end) throw error
       if (pauseMs === FIRST_PAUSE_MS) await onPause?.(error)
       await pause(pauseMs, signal)
+      signal.throwIfAborted()
     }
   }
 }
@@ -83,15 +85,4 @@ export function signedOf(message: SignedStatementMessage | undefined): SignedSta
   if (message === undefined) throw new Error('the signer answered without a statement')
   const { bytes, signature, keyId } = message
   return { bytes, signature, keyId }
-}
-
-async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>()
-  const onAbort = () => resolve()
-  const timer = setTimeout(resolve, ms)
-  signal.addEventListener('abort', onAbort)
-  await promise
-  clearTimeout(timer)
-  signal.removeEventListener('abort', onAbort)
-  signal.throwIfAborted()
 }

@@ -1,5 +1,6 @@
 /** Health as gRPC asks for it (grpc.health.v1): the gateway’s own readiness, for clients and load balancers. */
 import { limited, notFound } from '@bmm/lib/errors'
+import { pause } from '@bmm/lib/pause'
 import { visitorOf } from '@bmm/lib/visitor'
 import {
   type Health,
@@ -80,16 +81,4 @@ function enter(watchers: Map<string, number>, visitor: string): (() => void) | u
     if (left > 0) watchers.set(visitor, left)
     else watchers.delete(visitor)
   }
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => {
-      clearTimeout(timer)
-      signal.removeEventListener('abort', done)
-      resolve()
-    }
-    const timer = setTimeout(done, ms)
-    signal.addEventListener('abort', done, { once: true })
-  })
 }

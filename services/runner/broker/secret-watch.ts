@@ -2,6 +2,7 @@
 import { watch } from '@bmm/lib/client'
 import { errorFrom } from '@bmm/lib/errors'
 import type { Log } from '@bmm/lib/log'
+import { pause } from '@bmm/lib/pause'
 import type { SecretsService } from '@bmm/proto/secrets/v1/secrets_service'
 import type { Client } from '@connectrpc/connect'
 import type { Vault } from './vault.ts'
@@ -31,7 +32,7 @@ export function watchSecrets(options: {
         if (signal.aborted) return
         log.warn({ fault: errorFrom(error).message }, 'changes of secrets cannot be watched')
       }
-      await Bun.sleep(pauseMs)
+      await pause(pauseMs, signal)
       pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)
     }
   }
