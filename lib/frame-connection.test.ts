@@ -4,71 +4,21 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Socket } from 'bun'
-import type { FrameConnection, FrameHandlers } from './frame-connection.ts'
-import { connectFrames, listenFrames } from './frame-socket.ts'
+import { connectFrames } from './frame-socket.ts'
 import {
   FRAME,
+  type Frame,
   FrameFault,
-  type FrameType,
   MAX_FRAME_BYTES,
   MAX_PART_BYTES,
   MAX_RESULT_BYTES,
   parseCall,
   parseControl,
 } from './frames.ts'
+import { allTypes, cleanUp, cleanups, frame, rawClient, server } from './testing-frames.ts'
 import { until } from './testing-until.ts'
 
-const ALL = Object.values(FRAME)
-const cleanups: (() => void)[] = []
-afterEach(() => {
-  for (const cleanup of cleanups.splice(0).reverse()) cleanup()
-})
-
-type Received = {
-  type: FrameType
-  call: number
-  payload: Uint8Array
-}
-
-/** A listener that keeps every frame of its one connection; `raw` is a client without any framing. */
-function server(handlers: Partial<FrameHandlers> = {}) {
-  const dir = mkdtempSync(join(tmpdir(), 'frames-'))
-  const unix = join(dir, 's.sock')
-  const frames: Received[] = []
-  const connected = Promise.withResolvers<FrameConnection>()
-  const listener = listenFrames({
-    unix,
-    mode: 0o600,
-    onConnection: () => ({
-      accept: ALL,
-      onFrame: (frame) => void frames.push({ ...frame, payload: frame.payload.slice() }),
-      ...handlers,
-      onOpen: (connection) => connected.resolve(connection),
-    }),
-  })
-  cleanups.push(() => {
-    listener.stop()
-    rmSync(dir, { recursive: true })
-  })
-  return { unix, frames, listener, connected: connected.promise }
-}
-
-async function rawClient(unix: string): Promise<Socket> {
-  const socket = await Bun.connect({ unix, socket: { data() {} } })
-  cleanups.push(() => socket.terminate())
-  return socket
-}
-
-function frame(type: number, call: number, payload: Uint8Array | string = ''): Uint8Array {
-  const bytes = typeof payload === 'string' ? new TextEncoder().encode(payload) : payload
-  const out = new Uint8Array(9 + bytes.length)
-  const view = new DataView(out.buffer)
-  view.setUint32(0, bytes.length + 5)
-  view.setUint8(4, type)
-  view.setUint32(5, call)
-  out.set(bytes, 9)
-  return out
-}
+afterEach(cleanUp)
 
 /** Small, seeded, so that a failing run can be repeated. */
 function random(seed: number): (limit: number) => number {
@@ -82,20 +32,20 @@ function random(seed: number): (limit: number) => number {
 describe('a frame connection', () => {
   test('carries frames of every type both ways, in order', async () => {
     const { unix, frames, connected } = server()
-    const back: Received[] = []
+    const back: Frame[] = []
     const client = await connectFrames({
       unix,
-      accept: ALL,
+      accept: allTypes,
       onFrame: (f) => void back.push({ ...f, payload: f.payload.slice() }),
     })
-    ALL.forEach((type, index) => {
+    allTypes.forEach((type, index) => {
       expect(client.send(type, index + 1, new Uint8Array([index]))).toBe(true)
     })
     const peer = await connected
     peer.sendControl(FRAME.PONG, 7, { at: 'ü' })
-    await until(() => frames.length === ALL.length && back.length === 1)
+    await until(() => frames.length === allTypes.length && back.length === 1)
     expect(frames.map((f) => [f.type, f.call, f.payload[0]])).toEqual(
-      ALL.map((type, index) => [type, index + 1, index]),
+      allTypes.map((type, index) => [type, index + 1, index]),
     )
     expect(parseControl(back[0]?.payload ?? new Uint8Array())).toEqual({ at: 'ü' })
     client.end('done')
@@ -164,16 +114,16 @@ describe('a frame connection', () => {
 
   test('reads any cut of any frames the same way (200 random cuts)', async () => {
     const next = random(20260728)
-    const sent: Received[] = []
+    const sent: Frame[] = []
     const wire: Uint8Array[] = []
     for (let n = 0; n < 300; n++) {
-      const type = ALL[next(ALL.length)] ?? FRAME.PING
+      const type = allTypes[next(allTypes.length)] ?? FRAME.PING
       const payload = new Uint8Array(next(20) === 0 ? next(100_000) : next(300)).fill(n & 0xff)
       sent.push({ type, call: n, payload })
       wire.push(frame(type, n, payload))
     }
     const bytes = Buffer.concat(wire)
-    const received: Received[] = []
+    const received: Frame[] = []
     const { unix, connected } = server({
       onFrame: (f) => void received.push({ ...f, payload: f.payload.slice() }),
     })
@@ -259,7 +209,7 @@ describe('a frame connection', () => {
 
   test('sends texts as the UTF-8 that bytes of them would be', async () => {
     const { unix, frames } = server()
-    const client = await connectFrames({ unix, accept: ALL, onFrame() {} })
+    const client = await connectFrames({ unix, accept: allTypes, onFrame() {} })
     cleanups.push(() => client.end('over'))
     const texts = [
       '',
@@ -282,7 +232,7 @@ describe('a frame connection', () => {
 
   test('sends a result as one frame, or as parts of the largest size and an end', async () => {
     const { unix, frames } = server()
-    const client = await connectFrames({ unix, accept: ALL, onFrame() {} })
+    const client = await connectFrames({ unix, accept: allTypes, onFrame() {} })
     cleanups.push(() => client.end('over'))
     client.sendResult(1, '{"content":[]}')
     client.sendResult(2, 'ü'.repeat(MAX_PART_BYTES))
@@ -313,85 +263,6 @@ describe('a frame connection', () => {
       if (!client.send(FRAME.PING, n)) throw new Error('the queue should take two megabytes')
     }
     await until(() => count === 100_000)
-    client.end('done')
-    expect(await (await connected).closed).toBe('the peer ended the connection')
-  })
-
-  test('a peer that costs more time than its pace allows is read later, and loses nothing', async () => {
-    const frames: number[] = []
-    const handleMs = 2
-    const { unix } = server({
-      pace: { share: 0.1, burstMs: 10 },
-      onFrame({ call }) {
-        const until = performance.now() + handleMs
-        while (performance.now() < until);
-        frames.push(call)
-      },
-    })
-    const client = await connectFrames({ unix, accept: [], onFrame() {} })
-    cleanups.push(() => client.end('over'))
-    const begun = performance.now()
-    const payload = new Uint8Array(MAX_PART_BYTES / 8)
-    for (let call = 1; call <= 60; call++) client.send(FRAME.LOG, call, payload)
-    await until(() => frames.length === 60)
-    expect(frames).toEqual(Array.from({ length: 60 }, (_, at) => at + 1))
-    // 120 ms of handling, of which the burst and one read are free: the rest takes ten times as long.
-    expect(performance.now() - begun).toBeGreaterThan(500)
-  })
-
-  test('a slow moment of the reader keeps a peer waiting for a second at most', async () => {
-    const handledAt: number[] = []
-    const { unix } = server({
-      pace: { share: 0.1, burstMs: 0 },
-      onFrame() {
-        const until = performance.now() + 300
-        while (performance.now() < until);
-        handledAt.push(performance.now())
-      },
-    })
-    const client = await connectFrames({ unix, accept: [], onFrame() {} })
-    cleanups.push(() => client.end('over'))
-    client.send(FRAME.PING, 1)
-    await until(() => handledAt.length === 1)
-    client.send(FRAME.PING, 2)
-    await until(() => handledAt.length === 2)
-    expect((handledAt[1] ?? 0) - (handledAt[0] ?? 0)).toBeWithin(1_000, 2_500)
-  })
-
-  test('the time in which a peer is not read does not count for its unfinished frame', async () => {
-    const { unix, connected, frames } = server({
-      ...{ pace: { share: 0.1, burstMs: 0 }, frameDeadlineMs: 200 },
-      onFrame(frame) {
-        const until = performance.now() + 60
-        while (performance.now() < until);
-        frames.push(frame)
-      },
-    })
-    const socket = await rawClient(unix)
-    const peer = await connected
-    const second = frame(FRAME.LOG, 4, 'x')
-    socket.write(Buffer.concat([frame(FRAME.PING, 3), second.subarray(0, 6)]))
-    await until(() => frames.length === 1)
-    socket.write(second.subarray(6))
-    await until(() => frames.length === 2 || peer.ended)
-    expect(peer.ended).toBe(false)
-    socket.write(frame(FRAME.LOG, 5, 'x').subarray(0, 6))
-    expect(await peer.closed).toBe('a frame did not arrive whole within 200 ms')
-  })
-
-  test('a peer that ends while it is not read ends the connection', async () => {
-    let handled = 0
-    const { unix, connected } = server({
-      pace: { share: 0.1, burstMs: 0 },
-      onFrame() {
-        handled++
-        const until = performance.now() + 10
-        while (performance.now() < until);
-      },
-    })
-    const client = await connectFrames({ unix, accept: [], onFrame() {} })
-    client.send(FRAME.PING, 1)
-    await until(() => handled === 1)
     client.end('done')
     expect(await (await connected).closed).toBe('the peer ended the connection')
   })
