@@ -1,6 +1,6 @@
 /** Control groups on folders that look like them; what the kernel makes of them is tried in keeper.test.ts. */
 import { expect, test } from 'bun:test'
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { openCgroups } from './cgroups.ts'
@@ -49,5 +49,21 @@ test('control groups of version 2 get the same limits (on a folder that looks li
   expect([groups.usedMs(7), groups.usedMs(8)]).toEqual([1_500, undefined])
   await Bun.write(join(root, 'bmm-v2/7/memory.events'), 'low 0\noom 2\noom_kill 1\n')
   expect(groups.oomKills(7)).toBe(1)
+  rmSync(root, { recursive: true })
+})
+
+test('only the groups of slots of this stack are swept (version 1, on folders that look like it)', async () => {
+  const root = mkdtempSync(join(tmpdir(), 'cgroup1-'))
+  const mounts = ['memory', 'pids', 'cpu'].map((name) => {
+    mkdirSync(join(root, name))
+    return `none ${join(root, name)} cgroup rw,${name} 0 0\n`
+  })
+  const groups = openCgroups('bmm-a', mounts.join(''))
+  const others = ['bmm-a-1.3', 'bmm-a.3.scope', 'bmm-a.service', 'bmm-ab.3']
+  for (const name of ['bmm-a.3', ...others]) mkdirSync(join(root, 'cpu', name))
+  for (const name of ['bmm-a/3', 'bmm-a/4', 'bmm-a/other']) mkdirSync(join(root, 'memory', name))
+  expect(await groups.sweep()).toBe(2)
+  expect(readdirSync(join(root, 'cpu')).toSorted()).toEqual(others)
+  expect(readdirSync(join(root, 'memory/bmm-a'))).toEqual(['other'])
   rmSync(root, { recursive: true })
 })

@@ -231,12 +231,17 @@ function killAll(group: string): void {
 
 function slotsUnder(parents: string[]): string[] {
   const entries = parents.flatMap((parent) => (existsSync(parent) ? readdirSync(parent) : []))
-  return entries.filter((entry) => /^\d+$/.test(entry))
+  return entries.filter(isSlot)
 }
 
 function slotsBeside(mount: string, name: string): string[] {
   const entries = readdirSync(mount).filter((entry) => entry.startsWith(`${name}.`))
-  return entries.map((entry) => entry.slice(name.length + 1))
+  return entries.map((entry) => entry.slice(name.length + 1)).filter(isSlot)
+}
+
+/** What else is there is not ours to end. */
+function isSlot(entry: string): boolean {
+  return /^\d+$/.test(entry)
 }
 
 async function sweep(
