@@ -54,6 +54,14 @@ export function stackOptions(
       'BMM_PUBLIC_URL must be an https:// origin without a path, such as https://mcp.example.com.',
     )
   }
+  const databaseUrl = present(env.DATABASE_URL)
+  if (databaseUrl !== undefined && !hasScheme(databaseUrl, ['postgres:', 'postgresql:'])) {
+    throw misused('DATABASE_URL must be an address such as postgres://user:password@host/database.')
+  }
+  const redisUrl = present(env.REDIS_URL)
+  if (redisUrl !== undefined && !hasScheme(redisUrl, ['redis:', 'rediss:', 'unix:'])) {
+    throw misused('REDIS_URL must be an address such as redis://:password@host:6379.')
+  }
   const metrics = present(env.BMM_METRICS_ADDRESS)
   if (metrics !== undefined && !isAddressWithPort(metrics)) {
     throw misused('BMM_METRICS_ADDRESS must be one address and port, such as 127.0.0.1:9464.')
@@ -71,8 +79,8 @@ export function stackOptions(
     ...asked,
     mode,
     publicUrl,
-    databaseUrl: present(env.DATABASE_URL),
-    redisUrl: present(env.REDIS_URL),
+    databaseUrl,
+    redisUrl,
     sandboxes: driverWish(env),
     passed: Object.fromEntries(passed),
   })
@@ -80,6 +88,10 @@ export function stackOptions(
 
 function isOrigin(text: string): boolean {
   return URL.canParse(text) && new URL(text).protocol === 'https:' && new URL(text).origin === text
+}
+
+function hasScheme(text: string, schemes: readonly string[]): boolean {
+  return schemes.includes(URL.parse(text)?.protocol ?? '')
 }
 
 /** What the broker can keep its servers away from; the gateway reads it closely. */
