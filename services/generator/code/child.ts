@@ -82,13 +82,23 @@ function read(input: Uint8Array) {
     if (error instanceof ZodError) {
       const issue = error.issues[0]
       const path = (issue?.path ?? []).map((part) => `/${String(part)}`).join('')
-      const absent = issue?.message.endsWith('received undefined') === true
-      const what = absent ? 'It is missing.' : (issue?.message ?? 'invalid')
+      const what = isAbsent(input, issue) ? 'It is missing.' : (issue?.message ?? 'invalid')
       throw new Refusal(path, `${path === '' ? 'The spec' : path}: ${what}`)
     }
     // TextDecoder and JSON.parse: their messages may quote the input.
     throw new Refusal('', 'The spec is not JSON in UTF-8.')
   }
+}
+
+/** Whether the place of a fault holds nothing; zod tells that of a type, and not of a literal or an enumeration. */
+function isAbsent(input: Uint8Array, issue: ZodError['issues'][number] | undefined): boolean {
+  if (issue?.code !== 'invalid_type' && issue?.code !== 'invalid_value') return false
+  let value: unknown = JSON.parse(new TextDecoder().decode(input))
+  for (const part of issue.path) {
+    if (typeof value !== 'object' || value === null) return false
+    value = Reflect.get(value, part)
+  }
+  return value === undefined
 }
 
 /** What a build is about, or why there is nothing to build. */

@@ -92,11 +92,13 @@ describe('drafts', () => {
     )
     expect(await outcomeOf(refused)).toThrow('/name')
     expect(await reason(refused)).toBe('spec_invalid')
-    const { description: _, ...without } = codeSpec('return 1')
-    const part = new TextEncoder().encode(JSON.stringify(without))
-    const asked = generator.as(owner)
-    const absent = calls.drafts.createDraft({ source: { case: 'spec', value: part } }, await asked)
-    expect(await outcomeOf(absent)).toThrow('/description: It is missing.')
+    for (const name of ['description', 'specVersion', 'tools']) {
+      const without = { ...codeSpec('return 1'), [name]: undefined }
+      const part = new TextEncoder().encode(JSON.stringify(without))
+      const asked = await generator.as(owner)
+      const absent = calls.drafts.createDraft({ source: { case: 'spec', value: part } }, asked)
+      expect(await outcomeOf(absent)).toThrow(`/${name}: It is missing.`)
+    }
   })
   test('a spec nested thousands deep is refused, and the service goes on', async () => {
     const value = new TextEncoder().encode(`{"a":${'['.repeat(100_000)}`)
