@@ -6,7 +6,7 @@ import { note, print, printJson } from './output.ts'
 import { chooseDriver } from './stack/driver.ts'
 import { installPrograms, requireOpenCheckout } from './stack/install.ts'
 import { launchSupervisor, type Supervisor } from './stack/launch.ts'
-import { stackOptions } from './stack/options.ts'
+import { givenSettings, stackOptions } from './stack/options.ts'
 import { findStackPaths, openStackPaths, type StackPaths } from './stack/paths.ts'
 import { type Report, stackState, supervisorPid } from './stack/report.ts'
 import { findSettings } from './stack/settings.ts'
@@ -49,6 +49,8 @@ async function up(options: UpOptions): Promise<void> {
   const { report, supervisor } = await joinStack({ ...options, tied: options.detach !== true })
   if (supervisor === undefined) {
     note(`already running: ${report.gateway}`)
+    const given = givenSettings(environment()).join(', ')
+    if (given !== '') note(`read at a start only: ${given} (./bmm down first, to change settings)`)
     printReport(report, options)
     return
   }

@@ -86,6 +86,8 @@ describe('a running stack', () => {
     expect(again.code).toBe(0)
     expect(JSON.parse(again.stdout)).toEqual(report)
     expect(again.stderr).toContain('already running')
+    const set = await bmm(['up', '--data', data, '--detach'], { env: { BMM_ORG_CORES: '1' } })
+    expect([set.code, set.stderr]).toEqual([0, expect.stringContaining('only: BMM_ORG_CORES (')])
   })
 
   test('of two first ups in one instant one starts it and both say the same', async () => {

@@ -23,6 +23,18 @@ const passedVariables = [
   'NODE_EXTRA_CA_CERTS',
 ]
 
+/** Of the whole machine, and set without a thought of this platform. */
+const ambientVariables = ['SSL_CERT_FILE', 'NODE_EXTRA_CA_CERTS']
+const startVariables = [
+  'BMM_ENV',
+  'BMM_PUBLIC_URL',
+  'DATABASE_URL',
+  'REDIS_URL',
+  'RUNNER_DRIVER',
+  'BMM_DOCKER_RUNTIME',
+  ...passedVariables.filter((name) => !ambientVariables.includes(name)),
+]
+
 const stackOptionsSchema = z.object({
   data: z.string(),
   port: z.number().int().min(0).max(65535).optional(),
@@ -84,6 +96,11 @@ export function stackOptions(
     sandboxes: driverWish(env),
     passed: Object.fromEntries(passed),
   })
+}
+
+/** The settings of this environment that only a start reads. */
+export function givenSettings(env: CliEnv): string[] {
+  return startVariables.filter((name) => present(env[name]) !== undefined)
 }
 
 function isOrigin(text: string): boolean {

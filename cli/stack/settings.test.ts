@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { CommandFault } from '../fault.ts'
-import { stackOptions } from './options.ts'
+import { givenSettings, stackOptions } from './options.ts'
 import { findSettings, openSettings } from './settings.ts'
 
 const own = { postgres: 'embedded', redis: 'own' } as const
@@ -118,6 +118,11 @@ test('only the named variables of the operator reach a service', () => {
   )
   expect(options.passed).toEqual({ BMM_LOG_LEVEL: 'debug', BMM_METRICS_ADDRESS: '[::1]:9464' })
   expect(options.databaseUrl).toBeUndefined()
+})
+
+test('of an environment the settings that only a start reads are named', () => {
+  const env = { BMM_ORG_CORES: '1', BMM_LOG_LEVEL: '', BMM_TOKEN: 'x', SSL_CERT_FILE: '/ca.pem' }
+  expect(givenSettings(env)).toEqual(['BMM_ORG_CORES'])
 })
 
 test('the engine of the sandboxes is the one that docker itself would use, if it is on this machine', () => {
