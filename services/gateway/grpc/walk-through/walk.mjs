@@ -5,6 +5,10 @@ import { credentials, loadPackageDefinition, Metadata } from '@grpc/grpc-js'
 import { loadSync } from '@grpc/proto-loader'
 
 const [target, document, slug, tool, argumentsJson = '{}'] = process.argv.slice(2)
+if (!tool || !process.env.BMM_TOKEN) {
+  console.error("usage: BMM_TOKEN=bmm_… node walk.mjs HOST:PORT DOCUMENT SLUG TOOL ['ARGUMENTS']")
+  process.exit(2)
+}
 const protos = new URL('../../../../proto', import.meta.url).pathname
 const { bmm } = loadPackageDefinition(
   loadSync(['bmm/generator/v1/generator_service.proto', 'bmm/gateway/v1/tool_service.proto'], {

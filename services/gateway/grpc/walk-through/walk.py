@@ -1,6 +1,6 @@
 # From an OpenAPI document to an answered tool call over gRPC, by Python's grpcio:
 #   BMM_TOKEN=bmm_... PYTHONPATH=STUBS python3 walk.py localhost:9787 openapi.yaml SLUG TOOL '{"limit": 3}'
-# STUBS is a folder with what protoc made of the contracts; the README beside this file has the command.
+# STUBS is a folder with what protoc made of the contracts; the README of the folder above has the command.
 import os
 import sys
 
@@ -10,6 +10,9 @@ from bmm.gateway.v1 import tool_service_pb2, tool_service_pb2_grpc
 from bmm.generator.v1 import generator_service_pb2 as generator
 from bmm.generator.v1 import generator_service_pb2_grpc, server_pb2
 
+if len(sys.argv) < 5 or not os.environ.get("BMM_TOKEN"):
+    print("usage: BMM_TOKEN=bmm_... python3 walk.py HOST:PORT DOCUMENT SLUG TOOL ['ARGUMENTS']", file=sys.stderr)
+    sys.exit(2)
 target, document, slug, tool, *rest = sys.argv[1:]
 arguments_json = rest[0] if rest else "{}"
 
