@@ -27,6 +27,9 @@ const CONFLICT = 409
 /** Nobody has fewer; and what everyone has. */
 const LEAST_SHARES = 2
 const USUAL_SHARES = 1_024
+/** While the name is taken by a sandbox of this stack that is on its way out. */
+const CREATE_TRIES = 20
+const CREATE_PAUSE_MS = 50
 /** What a shell, and docker, make of the end by SIGKILL. */
 const KILLED_EXIT_CODE = 137
 
@@ -144,12 +147,16 @@ async function create(
     ...(parts.runtime === undefined ? {} : { runtime: parts.runtime }),
   })
   const name = `${stack}-${slot}`
-  try {
-    return await engine.create(name, spec)
-  } catch (error) {
-    if (!(error instanceof EngineFault) || error.status !== CONFLICT) throw error
-    await endOwn(engine, name, stack)
-    return await engine.create(name, spec)
+  for (let tries = 1; ; tries++) {
+    try {
+      return await engine.create(name, spec)
+    } catch (error) {
+      const isTaken = error instanceof EngineFault && error.status === CONFLICT
+      if (!isTaken || tries === CREATE_TRIES) throw error
+      await endOwn(engine, name, stack)
+      // An engine that is removing it already says so, and has the name for a moment longer.
+      if (tries > 1) await Bun.sleep(CREATE_PAUSE_MS)
+    }
   }
 }
 
