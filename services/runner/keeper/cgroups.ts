@@ -81,6 +81,9 @@ function versionOne(name: string, mounts: { memory: string; pids: string; cpu: s
   ]
   attempt(() => {
     for (const parent of parents) mkdirSync(parent, { recursive: true })
+    const trial = join(mounts.cpu, `${name}.trial`)
+    mkdirSync(trial, { recursive: true })
+    rmdirSync(trial)
   })
   return {
     version: 1,
