@@ -82,3 +82,25 @@ test('who takes a processor for long stands behind, and comes forward when it ha
     budgets.stop()
   }
 })
+
+test('a rank that could not be told is told again', async () => {
+  const budgets = createBudgets(10, testLog)
+  const begun = performance.now()
+  let tries = 0
+  const told: boolean[] = []
+  try {
+    budgets.join('org_a', {
+      ...idle,
+      limit: () => {},
+      usedMs: () => (performance.now() - begun) * 0.4,
+      stand(isBehind) {
+        if (++tries < 3) throw new Error('the engine is away')
+        told.push(isBehind)
+      },
+    })
+    await until(() => told.length === 1)
+    expect([told, tries]).toEqual([[true], 3])
+  } finally {
+    budgets.stop()
+  }
+})

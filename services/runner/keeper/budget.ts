@@ -21,7 +21,7 @@ const LONG_CORES = 0.25
 /** What the newest period counts for: half a core is long after two, a whole period of the loading of a server is not. */
 const NEWEST_SHARE = 0.4
 /** Who stands behind may be quiet because nobody lets it run: so many quiet periods bring it forward. */
-const QUIET_PERIODS = 10
+const QUIET_PERIODS = 5
 
 type Limited = Pick<StartedSandbox, 'usedMs' | 'limit' | 'stand' | 'kill'>
 
@@ -33,8 +33,11 @@ type Member = {
   period: { usedMs: number | undefined; at: number }
   /** Used lately: a mean in which older periods fade. */
   cores: number
-  /** Since it stands behind; undefined where it does not. */
+  /** Since it should stand behind; undefined where it should not. */
   quietPeriods: number | undefined
+  /** What the driver was told last, and whether it is being told. */
+  isBehind: boolean
+  isTelling: boolean
 }
 
 type Organisation = {
@@ -91,19 +94,23 @@ export function createBudgets(budgetCores: number, log: Log): Budgets {
   }
 
   function stand(member: Member): void {
-    const wasBehind = member.quietPeriods !== undefined
     if (usedLong(member)) member.quietPeriods = 0
     else if (member.quietPeriods !== undefined) member.quietPeriods++
     if (member.quietPeriods === QUIET_PERIODS) member.quietPeriods = undefined
     const isBehind = member.quietPeriods !== undefined
-    if (isBehind !== wasBehind) void move(member, isBehind)
+    if (isBehind !== member.isBehind && !member.isTelling) void tell(member, isBehind)
   }
 
-  async function move({ sandbox }: Member, isBehind: boolean): Promise<void> {
+  /** One after the other, as an engine takes its time; what failed is told again in the next period. */
+  async function tell(member: Member, isBehind: boolean): Promise<void> {
+    member.isTelling = true
     try {
-      await sandbox.stand(isBehind)
+      await member.sandbox.stand(isBehind)
+      member.isBehind = isBehind
     } catch (error) {
       log.warn({ err: errorFrom(error) }, 'a sandbox keeps the rank that it had')
+    } finally {
+      member.isTelling = false
     }
   }
 
@@ -128,6 +135,7 @@ export function createBudgets(budgetCores: number, log: Log): Budgets {
       const member: Member = {
         ...{ sandbox, usedMs, readAt: at, limitCores: sandboxCores },
         ...{ period: { usedMs, at }, cores: 0, quietPeriods: undefined },
+        ...{ isBehind: false, isTelling: false },
       }
       const [limited = sandboxCores] = [...members].map((other) => other.limitCores)
       members.add(member)
