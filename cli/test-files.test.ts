@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { checkout } from './config.ts'
 import { CommandFault } from './fault.ts'
-import { findTestFiles, resultOf, runTestFile } from './test-files.ts'
+import { failedTests, failuresIn, findTestFiles, resultOf, runTestFile } from './test-files.ts'
 
 const junit = (tests: number, failures: number, skipped: number) =>
   `<?xml version="1.0"?>\n<testsuites name="bun test" tests="${tests}" assertions="9" failures="${failures}" skipped="${skipped}" time="0.1">`
@@ -19,6 +19,27 @@ describe('what came out of a file', () => {
     ['a crash leaves no report', 139, undefined, 0, 1],
   ])('%s', (_name, code, report, passed, failed) => {
     expect(resultOf(code, report)).toEqual({ passed, failed })
+  })
+})
+
+describe('a file with a failure', () => {
+  test('is shown without what passed, and its failed tests by name', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'bmm-failing-'))
+    const fixture = join(folder, 'fails.test.ts')
+    writeFileSync(
+      fixture,
+      `import { expect, test } from 'bun:test'
+      test('passes', () => {})
+      test('adds', () => { expect(1 + 1).toBe(3) })
+      test('passes too', () => {})`,
+    )
+    const env = { PATH: Bun.env.PATH ?? '' }
+    const { output } = await runTestFile(relative(checkout, fixture), folder, env)
+    rmSync(folder, { recursive: true })
+    expect(output).toContain('(pass) passes too')
+    expect(failuresIn(output)).toMatch(/Expected: 3\nReceived: 2[\s\S]+\(fail\) adds/)
+    expect(failuresIn(output)).not.toContain('(pass)')
+    expect(failedTests(output)).toEqual([expect.stringMatching(/^adds \[.+ms\]$/)])
   })
 })
 

@@ -131,6 +131,16 @@ export function resultOf(
   return { passed, failed: unexplained ? 1 : failed }
 }
 
+/** Pure: what a file printed, without the tests that passed: what is left fits into the part of a log that a CI keeps. */
+export function failuresIn(output: string): string {
+  return output.replace(/^\(pass\) .*\n/gm, '').trim()
+}
+
+/** Pure: the names of the tests that failed, as Bun prints them. */
+export function failedTests(output: string): string[] {
+  return Array.from(output.matchAll(/^\(fail\) (.*)$/gm), ([, name = '']) => name)
+}
+
 function isUnder(file: string, path: string): boolean {
   return file === path || file.startsWith(`${path}/`)
 }

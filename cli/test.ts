@@ -8,7 +8,13 @@ import { failed } from './fault.ts'
 import { note, print, printJson } from './output.ts'
 import { installPrograms } from './stack/install.ts'
 import { needsEngine, openTestEngine } from './test-engine.ts'
-import { type FileResult, findTestFiles, runTestFiles } from './test-files.ts'
+import {
+  type FileResult,
+  failedTests,
+  failuresIn,
+  findTestFiles,
+  runTestFiles,
+} from './test-files.ts'
 import { installTestPackages } from './test-packages.ts'
 import { openTestStores } from './test-stores.ts'
 
@@ -55,14 +61,15 @@ async function test(paths: string[], options: { json?: boolean }): Promise<void>
     await runTestFiles(files, { atATime: PROCESSES, folder, env }, (result) => {
       results.push(result)
       note(describe(result))
+      if (result.failed > 0) note(`${failuresIn(result.output)}\n`)
     })
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
   const passed = results.reduce((sum, result) => sum + result.passed, 0)
   const failures = results.reduce((sum, result) => sum + result.failed, 0)
-  for (const result of results.filter((each) => each.failed > 0)) {
-    note(`\n──── ${result.file}\n${result.output.trimEnd()}`)
+  for (const { file, output, failed } of results) {
+    if (failed > 0) note([`FAIL ${file}`, ...failedTests(output)].join('\n     '))
   }
   note(`\n${files.length} files in ${seconds(performance.now() - startedAt)}`)
   if (options.json === true) printJson({ passed, failed: failures, files: results.length })
