@@ -95,7 +95,7 @@ for (const driver of testDrivers) {
 
         runner = await startRunner()
         const again = (await dial()).call({ ...base, tool: 'echo', input: { text: 'kept' } })
-        expect((await again.outcome).text).toBe('kept')
+        expect(await again.outcome).toMatchObject({ text: 'kept' })
         runner.kill('SIGTERM')
         expect(await runner.exited).toBe(0)
         await until(() => keeper.occupied().length === 0, 'every sandbox to be gone')

@@ -42,8 +42,8 @@ for (const driver of testDrivers) {
         })
         const first = await call(server, 'echo', { text: 'hello' })
         expect([first.code, first.text]).toEqual(['ok', 'hello'])
-        expect((await call(server, 'count')).text).toBe('1')
-        expect((await call(server, 'count')).text).toBe('2')
+        expect(await call(server, 'count')).toMatchObject({ text: '1' })
+        expect(await call(server, 'count')).toMatchObject({ text: '2' })
       })
 
       test('of another user runs in another process', async () => {
@@ -52,8 +52,10 @@ for (const driver of testDrivers) {
           look: 'async () => String(globalThis.left)',
         })
         await call(server, 'leave', { text: 'mine' })
-        expect((await call(server, 'look')).text).toBe('mine')
-        expect((await call(server, 'look', {}, { userId: newId('usr') })).text).toBe('undefined')
+        expect(await call(server, 'look')).toMatchObject({ text: 'mine' })
+        expect(await call(server, 'look', {}, { userId: newId('usr') })).toMatchObject({
+          text: 'undefined',
+        })
       })
 
       test('tells the broker whose it is before any code runs', async () => {
@@ -138,7 +140,9 @@ for (const driver of testDrivers) {
         await client.deploy({ statement, ...server.artefacts })
         expect((await call(server, 'echo', {}, { epoch: 1 })).code).toBe('stale_epoch')
         expect((await call(server, 'echo', {}, { epoch: 3 })).code).toBe('stale_epoch')
-        expect((await call(server, 'echo', { text: 'new' }, { epoch: 2 })).text).toBe('new')
+        expect(await call(server, 'echo', { text: 'new' }, { epoch: 2 })).toMatchObject({
+          text: 'new',
+        })
       })
 
       test('that a newer version interrupts may have had its effect: it is not called stale', async () => {
@@ -172,7 +176,7 @@ for (const driver of testDrivers) {
         const statement = signedBy(signer, serveStatement(server, 2, people))
         await client.deploy({ statement, ...server.artefacts })
         const elsewhere = { ...server, orgId: newId('org'), epoch: 2 }
-        expect((await call(elsewhere, 'echo', { text: 'in' })).text).toBe('in')
+        expect(await call(elsewhere, 'echo', { text: 'in' })).toMatchObject({ text: 'in' })
         expect((await call({ ...elsewhere, userId: newId('usr') }, 'echo')).code).toBe(
           'unknown_server',
         )
@@ -242,7 +246,7 @@ for (const driver of testDrivers) {
           echo: 'async (input) => input.text',
         })
         expect((await call(server, 'die')).code).toBe('sandbox_failed')
-        expect((await call(server, 'echo', { text: 'again' })).text).toBe('again')
+        expect(await call(server, 'echo', { text: 'again' })).toMatchObject({ text: 'again' })
       })
 
       test('again and again is made to wait, and the run log says what happened', async () => {
@@ -386,7 +390,7 @@ for (const driver of testDrivers) {
           async () => (await call(other, 'echo', { text: 'ok' })).text === 'ok',
           'the other',
         )
-        expect((await call(server, 'echo', { text: 'still' })).text).toBe('still')
+        expect(await call(server, 'echo', { text: 'still' })).toMatchObject({ text: 'still' })
       })
     })
   })

@@ -13,7 +13,7 @@ export type Launcher = {
   traceOf(slot: number, call: number): string | undefined
   /** Ends what runs in slots that nobody has taken: a start whose answer came too late. */
   sweep(): Promise<void>
-  /** Ends all sandboxes and resolves when nothing of them is left. */
+  /** Ends all sandboxes, those that are being started as well, and resolves when nothing of them is left. */
   stopAll(): Promise<void>
   readonly size: number
 }
@@ -29,7 +29,8 @@ export function createLauncher(options: {
 }): Launcher {
   const { slots, slotsDir, sandboxClass, keeper, broker } = options
   const live = new Map<number, Sandbox>()
-  const leaving = new Set<Promise<void>>()
+  const leaving = new Set<Promise<unknown>>()
+  let abandon = new AbortController()
 
   async function giveBack(slot: number): Promise<void> {
     live.delete(slot)
@@ -37,36 +38,41 @@ export function createLauncher(options: {
     slots.release(slot)
     options.onSlotFree()
   }
-  function track(work: Promise<void>) {
+  function track<Result>(work: Promise<Result>): Promise<Result> {
     leaving.add(work)
-    void work.finally(() => leaving.delete(work))
+    const left = () => leaving.delete(work)
+    work.then(left, left)
+    return work
+  }
+  async function launch(signal: AbortSignal): Promise<Sandbox> {
+    const slot = slots.take()
+    if (slot === undefined) throw new Error('all slots are taken')
+    try {
+      const sandbox = await startSandbox({
+        ...{ slot, slotsDir, sandboxClass, keeper, signal },
+        expectEgress: (at, token) => broker.expect(at, token),
+      })
+      live.set(slot, sandbox)
+      void track(sandbox.gone.then(() => giveBack(slot)))
+      return sandbox
+    } catch (error) {
+      await giveBack(slot)
+      throw error
+    }
   }
 
   return {
-    async launch() {
-      const slot = slots.take()
-      if (slot === undefined) throw new Error('all slots are taken')
-      try {
-        const sandbox = await startSandbox({
-          ...{ slot, slotsDir, sandboxClass, keeper },
-          expectEgress: (at, token) => broker.expect(at, token),
-        })
-        live.set(slot, sandbox)
-        track(sandbox.gone.then(() => giveBack(slot)))
-        return sandbox
-      } catch (error) {
-        await giveBack(slot)
-        throw error
-      }
-    },
+    launch: () => track(launch(abandon.signal)),
     traceOf: (slot, call) => live.get(slot)?.traceOf(call),
     isInFlight: (slot, call) => live.get(slot)?.isInFlight(call) ?? false,
     async sweep() {
       for (const slot of await keeper.list()) if (!slots.has(slot)) await keeper.stop(slot)
     },
     async stopAll() {
+      abandon.abort()
+      abandon = new AbortController()
       for (const sandbox of live.values()) sandbox.stop()
-      await Promise.all(leaving)
+      await Promise.allSettled(leaving)
     },
     get size() {
       return live.size

@@ -114,6 +114,28 @@ test('a warm one that ends by itself is not handed over', async () => {
   expect((await pool.take('org_a', never)).slot).toBe(1)
 })
 
+test('a start from before the pool closed serves nobody, and its failure is nobody’s', async () => {
+  const gates: PromiseWithResolvers<Sandbox>[] = []
+  const { pool } = openPool({
+    launch: () => {
+      const gate = Promise.withResolvers<Sandbox>()
+      gates.push(gate)
+      return gate.promise
+    },
+  })
+  pool.open()
+  expect(gates.length).toBe(2)
+  pool.close('the broker is gone')
+  pool.open()
+  const taken = pool.take('org_a', never)
+  const outdated = fakeSandbox(7)
+  gates[0]?.reject(new Error('its broker is gone'))
+  gates[1]?.resolve(outdated)
+  await until(() => gates.length >= 4 && outdated.ended, 'new starts, and the old one ended')
+  gates[2]?.resolve(fakeSandbox(8))
+  expect((await taken).slot).toBe(8)
+})
+
 test('when nothing can start, those who wait and those who ask learn why', async () => {
   const { pool } = openPool({ launch: () => new Promise(() => {}) })
   expect(await outcomeOf(pool.take('org_a', never))).toThrow('starting')

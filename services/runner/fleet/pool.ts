@@ -27,7 +27,7 @@ export type Pool = {
   take(orgId: string, signal: AbortSignal): Promise<Sandbox>
   /** Starts are possible from now on. */
   open(): void
-  /** No sandbox can be started for now: those who wait are told why. */
+  /** No sandbox can be started for now: those who wait are told why, and starts under way serve nobody. */
   close(why: string): void
   /** A slot became free, so a start that found none may succeed. */
   roomMade(): void
@@ -59,6 +59,8 @@ export function createPool(options: {
   const line = createFairQueue<Waiter>({ total: MAX_WAITING, perOrg: MAX_WAITING_PER_ORG })
   let closedBecause: string | undefined = 'The runner is starting. Try again.'
   let starting = 0
+  /** How often the pool was closed: what was begun before is nobody's concern any more. */
+  let closings = 0
   let failures = 0
   let backOff: ReturnType<typeof setTimeout> | undefined
   let refill: ReturnType<typeof setTimeout> | undefined
@@ -81,12 +83,15 @@ export function createPool(options: {
 
   async function start() {
     starting++
+    const begunAfter = closings
+    const isOutdated = () => begunAfter !== closings
     try {
       const sandbox = await options.launch()
+      if (isOutdated()) return sandbox.stop()
       failures = 0
       offer(sandbox)
     } catch (error) {
-      failed(errorFrom(error))
+      if (!isOutdated()) failed(errorFrom(error))
     } finally {
       starting--
       settle()
@@ -101,7 +106,6 @@ export function createPool(options: {
   }
 
   function offer(sandbox: Sandbox) {
-    if (closedBecause !== undefined) return sandbox.stop()
     const waiter = line.shift()
     if (waiter !== undefined) return waiter.resolve(sandbox)
     warm.push(sandbox)
@@ -167,6 +171,7 @@ export function createPool(options: {
     },
     close(why) {
       closedBecause = why
+      closings++
       for (const sandbox of warm.splice(0)) sandbox.stop()
       for (let waiter = line.shift(); waiter !== undefined; waiter = line.shift()) {
         waiter.reject(new CallFailure('sandbox_failed', why))

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import type { FrameConnection } from '@bmm/lib/frame-connection'
 import { connectFrames } from '@bmm/lib/frame-socket'
 import { FRAME, type Frame, type FrameType, parseControl } from '@bmm/lib/frames'
+import { outcomeOf } from '@bmm/lib/testing-outcome'
 import { until } from '@bmm/lib/testing-until'
 import { configFrom } from './config.ts'
 import { probeBwrap } from './probe.ts'
@@ -194,6 +195,27 @@ for (const driver of testDrivers) {
           expect((await waiting).outcome.code).toBe('sandbox_failed')
           expect((await sandbox.gone).detail).toContain('SIGKILL')
           expect(await stack.leftOf(2)).toEqual([])
+        } finally {
+          await stack.stop()
+        }
+      })
+
+      test.each([
+        ['before the keeper is asked', 0],
+        ['while the keeper starts it', 10],
+      ])('a start that is given up %s leaves nothing, and the slot serves', async (_, afterMs) => {
+        const stack = await startTestStack('givenup', driver)
+        try {
+          const giveUp = new AbortController()
+          const starting = outcomeOf(stack.sandbox(2, { signal: giveUp.signal }))
+          if (afterMs > 0) await Bun.sleep(afterMs)
+          giveUp.abort()
+          expect(await starting).toThrow('stopped')
+          expect(await stack.link.list()).toEqual([])
+          expect(await stack.leftOf(2)).toEqual([])
+          const sandbox = await stack.sandbox(2)
+          sandbox.stop()
+          await sandbox.gone
         } finally {
           await stack.stop()
         }

@@ -98,6 +98,7 @@ export async function startTestStack(
           listeners.push(fakeBroker(slotDirectory(keeper.slotsDir, at, 'e'), token, upstream))
         },
         ...(options.times && { times: options.times }),
+        ...(options.signal && { signal: options.signal }),
       })
     },
     async stop() {
@@ -146,6 +147,7 @@ export type TestSandboxOptions = {
   class?: SandboxClass
   upstream?: TestUpstream
   times?: NonNullable<SandboxOptions['times']>
+  signal?: AbortSignal
   slot?: number
   /** Tools beside the code tools. */
   more?: TestTool[]

@@ -55,6 +55,8 @@ export type SandboxOptions = {
   }
   /** Makes the broker listen in the slot for one sandbox with this token. */
   expectEgress(slot: number, token: string): Promise<void>
+  /** Ends a start that is under way; of a sandbox that was started, nothing. */
+  signal?: AbortSignal
   times?: Partial<SandboxTimes>
 }
 
@@ -193,12 +195,15 @@ class SlotSandbox implements Sandbox {
   }
 
   async start(): Promise<void> {
-    const { slot, keeper, sandboxClass } = this.#options
+    const { slot, keeper, sandboxClass, signal } = this.#options
+    const abandon = () => this.stop()
+    signal?.addEventListener('abort', abandon, { once: true })
     const late = () => this.#end('start', 'The sandbox did not start in time.', this.#state)
     const timer = setTimeout(late, this.#times.startMs)
     try {
       this.#listen()
       await this.#options.expectEgress(slot, this.egressToken)
+      if (this.ended) throw new Error('it was ended before the keeper was asked')
       await keeper.start(slot, sandboxClass, (exit) => this.exited(exit))
       await this.#sealed.promise
     } catch (error) {
@@ -207,6 +212,7 @@ class SlotSandbox implements Sandbox {
       throw new Error(`${message} ${detail}`.trim(), { cause: error })
     } finally {
       clearTimeout(timer)
+      signal?.removeEventListener('abort', abandon)
     }
   }
 
