@@ -47,9 +47,10 @@ async function refuse(
   call: ToolCall,
   { arrival, inFlight }: CallContext & { arrival: Arrival },
 ): Promise<Response> {
+  // The arguments are not kept meanwhile.
+  const answer = faultText(call.id, tooManyCalls)
   await inFlight.pause()
-  const tooMany = { status: 429, headers: { 'retry-after': '1' } }
-  return json(faultText(call.id, tooManyCalls), arrival, tooMany)
+  return json(answer, arrival, { status: 429, headers: { 'retry-after': '1' } })
 }
 
 const tooManyCalls: RpcFault = {
