@@ -60,6 +60,19 @@ const programLimit = { burst: 300, perMinute: 1_200 }
 const MAX_GRPC_PER_USER = 64
 /** Documents that are being sent or drafted: four of the largest by gRPC, two by REST, at a time for a person. */
 const documentLimits = { perPerson: 144 * 1024 * 1024, total: 512 * 1024 * 1024 }
+const MEBIBYTE = 1024 * 1024
+/** Messages to MCP endpoints on their way here: as many of the largest as a person has calls at a time. */
+const messageLimits = {
+  perPerson: 64 * MEBIBYTE,
+  total: 512 * MEBIBYTE,
+  little: { each: 256 * 1024, total: 64 * MEBIBYTE },
+}
+/** Bodies of visitors of whom nobody knows yet who they are, for a network and in all. */
+const visitorBodyLimits = {
+  perPerson: 16 * MEBIBYTE,
+  total: 128 * MEBIBYTE,
+  little: { each: 64 * 1024, total: 16 * MEBIBYTE },
+}
 const MAX_SERVINGS_AGE_MS = 30_000
 
 export type GatewayOptions = {
@@ -80,6 +93,7 @@ export type GatewayOptions = {
   callTimeoutMs?: number
   /** Smaller in tests. */
   unread?: RoomLimits
+  messages?: RoomLimits
   pageTools?: number
 }
 
@@ -168,10 +182,14 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   const deadlines = createDeadlines()
   const unread = openRoom(options.unread ?? unreadLimits)
   const documents = openRoom(documentLimits)
+  const bodies = {
+    people: openRoom(options.messages ?? messageLimits),
+    visitors: openRoom(visitorBodyLimits),
+  }
   const door = mcpDoor({
     ...{ publicUrl, servings, listings, tokens, revocations, runner, log, inFlight: running },
     turns: fairTurns(),
-    ...{ deadlines, refused, unread: unreadAnswers(unread) },
+    ...{ deadlines, refused, unread: unreadAnswers(unread), bodies },
     listeners: openListeners(redis),
     strangers: limiter(strangerLimit, 'mcp'),
     ...(options.tracing === undefined ? {} : { tracing: options.tracing }),
@@ -199,7 +217,10 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
     )
     .compile()
   const { port, trusted, grpcPort } = options
-  const listener = listen({ door, app, arrivals, publicUrl, port, trusted, log })
+  const listener = listen({
+    ...{ door, app, arrivals, publicUrl, port, trusted, log },
+    bodies: bodies.visitors,
+  })
   const grpc = await openGrpcPort({
     handler: grpcHandler({
       ...{ servings, listings, runner, deadlines, checks, log, trusted, unread, documents },

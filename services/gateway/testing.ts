@@ -76,6 +76,7 @@ export type TestGatewayOptions = StandInOptions & {
   trustedProxies?: string[]
   callTimeoutMs?: number
   unread?: RoomLimits
+  messages?: RoomLimits
   mailbox?: string
   feedIntervalMs?: number
   /** When a test mints tokens of its own. */
@@ -118,6 +119,7 @@ export async function testGateway(options: TestGatewayOptions = {}): Promise<Tes
     ...(options.redis === undefined ? {} : { redis: options.redis }),
     ...(options.callTimeoutMs === undefined ? {} : { callTimeoutMs: options.callTimeoutMs }),
     ...(options.unread === undefined ? {} : { unread: options.unread }),
+    ...(options.messages === undefined ? {} : { messages: options.messages }),
     ...(options.mailbox === undefined ? {} : { mailbox: options.mailbox }),
   })
   const person = testUser()

@@ -1,5 +1,6 @@
 /** Bodies: up to a size, within a time, of one media type. */
 import { expect, test } from 'bun:test'
+import { connect } from 'node:net'
 import { accepts, BodyFault, mediaTypeOf, readBody } from './body.ts'
 
 const rules = { mediaType: 'application/json', limitBytes: 10 }
@@ -53,6 +54,59 @@ test('one byte more is refused, declared or not', async () => {
 
 test('a body that drips or stalls is given up', async () => {
   expect(await faultOf(posted(stream(['0'], 'stall')), { timeoutMs: 50 })).toBe('too_slow')
+})
+
+test('a connection whose body does not come in time is closed after its answer', async () => {
+  using server = Bun.serve({
+    port: 0,
+    hostname: '127.0.0.1',
+    fetch: (request) =>
+      readBody(request, { ...rules, timeoutMs: 50 }).then(
+        () => new Response(),
+        ({ status, headers }: BodyFault) => new Response(null, { status, headers }),
+      ),
+  })
+  for (const framing of ['Content-Length: 10', 'Transfer-Encoding: chunked']) {
+    const socket = connect(server.port ?? 0, '127.0.0.1')
+    let answer = ''
+    socket.on('data', (bytes) => {
+      answer += bytes.toString('latin1')
+    })
+    const closed = Promise.withResolvers<void>()
+    socket.on('close', () => closed.resolve())
+    socket.write(
+      `POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n${framing}\r\n\r\n1\r\n0`,
+    )
+    await closed.promise
+    expect(answer).toStartWith('HTTP/1.1 408 ')
+  }
+})
+
+test('a body of single bytes is read into one buffer, for which room is asked as it grows', async () => {
+  const asked: number[] = []
+  let held = 0
+  const reserve = (bytes: number) => {
+    asked.push(bytes)
+    if (held + bytes > 48 * 1024) return undefined
+    held += bytes
+    return () => {
+      held -= bytes
+    }
+  }
+  const bytes = (count: number) =>
+    posted(
+      new ReadableStream({
+        start(controller) {
+          for (let at = 0; at < count; at++) controller.enqueue(new Uint8Array([0x30]))
+          controller.close()
+        },
+      }),
+    )
+  const more = { limitBytes: 100_000, reserve }
+  expect((await readBody(bytes(20_000), { ...rules, ...more })).length).toBe(20_000)
+  expect([asked.splice(0), held]).toEqual([[16_384, 16_386], 0])
+  expect(await faultOf(bytes(40_000), more)).toBe('too_many')
+  expect(held).toBe(0)
 })
 
 test('a body that breaks off is refused', async () => {

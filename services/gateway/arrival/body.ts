@@ -2,22 +2,38 @@
 import { createDeadlines, type Deadlines } from '@bmm/lib/deadlines'
 
 const READ_TIMEOUT_MS = 30_000
+/** What a body that does not say how long it is may come to before its buffer grows. */
+const FIRST_BYTES = 16 * 1024
 
-export type BodyFaultKind = 'too_large' | 'too_slow' | 'media_type' | 'content_coding' | 'aborted'
+export type BodyFaultKind =
+  | 'too_large'
+  | 'too_slow'
+  | 'too_many'
+  | 'media_type'
+  | 'content_coding'
+  | 'aborted'
 
 const statuses: Readonly<Record<BodyFaultKind, number>> = {
   too_large: 413,
   too_slow: 408,
+  too_many: 429,
   media_type: 415,
   content_coding: 415,
   aborted: 400,
+}
+
+const headersOf: Partial<Record<BodyFaultKind, Record<string, string>>> = {
+  // RFC 9110 section 12.5.3: this field says which codings would have been taken.
+  content_coding: { 'accept-encoding': 'identity' },
+  // RFC 9110 section 15.5.9: nobody waits for the rest.
+  too_slow: { connection: 'close' },
+  too_many: { 'retry-after': '2' },
 }
 
 /** A body that is not read; the message is a sentence. */
 export class BodyFault extends Error {
   override name = 'BodyFault'
   readonly status: number
-  /** RFC 9110 section 12.5.3: this field says which codings would have been taken. */
   readonly headers: Record<string, string>
   constructor(
     readonly kind: BodyFaultKind,
@@ -25,7 +41,7 @@ export class BodyFault extends Error {
   ) {
     super(message)
     this.status = statuses[kind]
-    this.headers = kind === 'content_coding' ? { 'accept-encoding': 'identity' } : {}
+    this.headers = headersOf[kind] ?? {}
   }
 }
 
@@ -35,6 +51,19 @@ export type BodyRules = {
   timeoutMs?: number
   /** Where many bodies are read; each has a timer of its own otherwise. */
   deadlines?: Deadlines
+  /** Finds room for what a body takes that does not say how long it is; undefined when there is none. */
+  reserve?: ((bytes: number) => (() => void) | undefined) | undefined
+}
+
+/** How long the request says that its body is; undefined when it does not say. */
+export function announcedBytes(request: Request): number | undefined {
+  const length = request.headers.get('content-length')
+  if (length !== null) return Number(length)
+  return request.headers.has('transfer-encoding') ? undefined : 0
+}
+
+export function tooManyBodies(): BodyFault {
+  return new BodyFault('too_many', 'Too many bodies are on their way here. Send fewer at a time.')
 }
 
 /** All bytes of the body. Throws BodyFault. */
@@ -59,7 +88,7 @@ export async function readBody(request: Request, rules: BodyRules): Promise<Uint
   const declared = request.headers.get('content-length')
   if (declared !== null && Number(declared) > limitBytes) throw tooLarge(limitBytes)
   // A stream costs more than all else that is done to a small body.
-  const parts = declared === null ? readParts(request, limitBytes) : undefined
+  const parts = declared === null ? readParts(request, rules) : undefined
   const { promise, resolve, reject } = Promise.withResolvers<Uint8Array | undefined>()
   const deadline = deadlines.set(timeoutMs, {
     expire() {
@@ -87,23 +116,40 @@ function tooLarge(limitBytes: number): BodyFault {
 }
 
 /** A body that does not say how long it is; undefined when it is longer than the limit. */
-function readParts(request: Request, limitBytes: number) {
+function readParts(request: Request, { limitBytes, reserve }: BodyRules) {
   const reader = request.body?.getReader()
   const giveUp = () => void reader?.cancel().catch(() => {})
+  const held: (() => void)[] = []
+  /** One buffer: many a part is a single byte, and an array of its own each would take hundreds. */
+  let buffer = new Uint8Array(0)
+  let bytes = 0
+  function grow(): void {
+    const size = Math.min(limitBytes, Math.max(FIRST_BYTES, 2 * bytes))
+    if (reserve !== undefined) {
+      const release = reserve(size - buffer.length)
+      if (release === undefined) throw tooManyBodies()
+      held.push(release)
+    }
+    const larger = new Uint8Array(size)
+    larger.set(buffer)
+    buffer = larger
+  }
   async function read(): Promise<Uint8Array | undefined> {
-    const chunks: Uint8Array[] = []
-    let bytes = 0
     for (;;) {
       const { done, value } = (await reader?.read()) ?? { done: true }
-      if (done || value === undefined) return Buffer.concat(chunks)
+      if (done || value === undefined) return buffer.subarray(0, bytes)
+      const before = bytes
       bytes += value.length
-      if (bytes > limitBytes) break
-      chunks.push(value)
+      if (bytes > limitBytes) return undefined
+      if (bytes > buffer.length) grow()
+      buffer.set(value, before)
     }
-    giveUp()
-    return undefined
   }
-  return { whole: read(), giveUp }
+  const whole = read().finally(() => {
+    giveUp()
+    for (const release of held) release()
+  })
+  return { whole, giveUp }
 }
 
 /** The media type without its parameters, lower case. */

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { testLog } from '@bmm/lib/testing'
 import { outcomeOf } from '@bmm/lib/testing-outcome'
 import { until } from '@bmm/lib/testing-until'
+import { openRoom } from '../limits/room.ts'
 import { openArrivals } from './arrival.ts'
 import { trustedProxies } from './client-ip.ts'
 import { type Listener, listen } from './listener.ts'
@@ -20,11 +21,13 @@ function start(hostnames?: string[]): Listener {
       async fetch(request) {
         const { clientIp, requestId } = arrivals.of(request)
         seen.push(requestId)
+        if (request.url.endsWith('/echo')) return new Response(await request.bytes())
         if (request.url.endsWith('/wait')) await release.promise
         return new Response(clientIp)
       },
     },
     arrivals,
+    bodies: openRoom({ perPerson: 1024 * 1024, total: 1024 * 1024 }),
     get publicUrl() {
       return publicUrl.value
     },
@@ -99,6 +102,26 @@ describe('the doors', () => {
     )
     expect(text).toStartWith('HTTP/1.1 400 ')
     expect(text.split('HTTP/1.1').length).toBe(2)
+  })
+
+  test('bodies on their way from one network are bounded, and give their room back', async () => {
+    const open: Bun.Socket[] = []
+    const half = `POST /echo HTTP/1.1\r\nHost: localhost:${listener.port}\r\nContent-Length: 300000\r\n\r\nx`
+    for (let at = 0; at < 4; at++) {
+      const socket = await Bun.connect({
+        ...{ hostname: '127.0.0.1', port: listener.port },
+        socket: { data() {} },
+      })
+      open.push(socket)
+      socket.write(half)
+    }
+    await until(async () => (await rawAnswer(half)).startsWith('HTTP/1.1 429 '))
+    const refused = await fetch(`${origin}/echo`, { method: 'POST', body: 'x' })
+    expect([refused.status, refused.headers.get('retry-after')]).toEqual([429, '2'])
+    expect(await refused.json()).toMatchObject({ code: 'too_many_bodies' })
+    expect((await fetch(`${origin}/`)).status).toBe(200)
+    for (const socket of open) socket.terminate()
+    await until(async () => (await fetch(`${origin}/echo`, { method: 'POST', body: 'x' })).ok)
   })
 
   test('each request has an id of its own', async () => {

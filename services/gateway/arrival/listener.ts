@@ -3,17 +3,21 @@ import type { BlockList } from 'node:net'
 import { errorFrom } from '@bmm/lib/errors'
 import { newId } from '@bmm/lib/ids'
 import type { Log } from '@bmm/lib/log'
+import { visitorOf } from '@bmm/lib/visitor'
 import type { Server, ServerWebSocket } from 'bun'
+import type { Room } from '../limits/room.ts'
 import { errorPage } from '../pages/layout.ts'
 import { problemResponse } from '../problem.ts'
 import type { Arrival, Arrivals, SocketEvents } from './arrival.ts'
-import { accepts } from './body.ts'
+import { accepts, announcedBytes } from './body.ts'
 import { clientIp } from './client-ip.ts'
 
 /** A connection that says nothing for this long is closed, unless its answer is under way. */
 const IDLE_SECONDS = 75
 /** Above every limit of a route: OpenAPI documents come as a JSON text. */
 const MAX_BODY_BYTES = 72 * 1024 * 1024
+/** What a body counts at most: the few routes that take longer ones know from whom before they read. */
+const MAX_COUNTED_BYTES = 256 * 1024
 const STOP_PATIENCE_MS = 5_000
 const SOCKET_IDLE_SECONDS = 120
 
@@ -24,6 +28,8 @@ export type ListenerOptions = {
   door?: Door
   app: { fetch(request: Request): Response | Promise<Response> }
   arrivals: Arrivals
+  /** What the bodies of requests to the app may take, by visitor: most routes read them before they know who sends them. */
+  bodies: Room
   publicUrl: string
   /** 0 for any free one. */
   port: number
@@ -103,6 +109,14 @@ function answer(
   if (refused !== undefined) return Promise.resolve(withHeaders(refused, arrival))
   const direct = options.door?.(request, arrival)
   if (direct !== undefined) return direct
+  const counted = Math.min(announcedBytes(request) ?? MAX_COUNTED_BYTES, MAX_COUNTED_BYTES)
+  if (counted > 0) {
+    const release = options.bodies.reserve(visitorOf(arrival.clientIp), counted)
+    if (release === undefined) {
+      return Promise.resolve(withHeaders(tooManyBodies(arrival.requestId), arrival))
+    }
+    arrival.onAnswered(release)
+  }
   options.arrivals.set(request, arrival)
   return Promise.resolve(options.app.fetch(request))
     .then((response) => (arrival.isUpgraded ? undefined : withHeaders(response, arrival)))
@@ -200,6 +214,14 @@ function refuseHost(request: Request, publicUrl: string, requestId: string): Res
     })
   }
   return problemResponse({ status: 421, code: 'wrong_host', detail }, requestId)
+}
+
+function tooManyBodies(requestId: string): Response {
+  const detail = 'Too many bodies are on their way from your network. Send fewer at a time.'
+  return problemResponse(
+    { status: 429, code: 'too_many_bodies', detail, retryAfterSeconds: 2 },
+    requestId,
+  )
 }
 
 function pause(milliseconds: number): Promise<void> {

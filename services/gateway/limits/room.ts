@@ -5,16 +5,23 @@ export type Room = {
   reserve(userId: string, bytes: number): (() => void) | undefined
 }
 
-export type RoomLimits = { perPerson: number; total: number }
+export type RoomLimits = {
+  perPerson: number
+  total: number
+  /** Of the total, what nobody takes who holds more than `each`: a few who send much shut out nobody who sends little. */
+  little?: { each: number; total: number }
+}
 
 export function openRoom(limits: RoomLimits): Room {
+  const { little = { each: 0, total: 0 } } = limits
   const perPerson = new Map<string, number>()
   let total = 0
   return {
     reserve(userId, bytes) {
-      const mine = perPerson.get(userId) ?? 0
-      if (mine + bytes > limits.perPerson || total + bytes > limits.total) return undefined
-      perPerson.set(userId, mine + bytes)
+      const mine = (perPerson.get(userId) ?? 0) + bytes
+      const open = mine <= little.each ? limits.total : limits.total - little.total
+      if (mine > limits.perPerson || total + bytes > open) return undefined
+      perPerson.set(userId, mine)
       total += bytes
       let isHeld = true
       return () => {

@@ -10,7 +10,14 @@ import { mayUse } from '@bmm/spec/statement'
 import { type AccessClaims, type AccessTokens, NORMAL_SCOPES } from '../access/access-token.ts'
 import type { Revocations, Standing } from '../access/revocation.ts'
 import type { Arrival } from '../arrival/arrival.ts'
-import { accepts, BodyFault, readBody } from '../arrival/body.ts'
+import {
+  accepts,
+  announcedBytes,
+  BodyFault,
+  type BodyRules,
+  readBody,
+  tooManyBodies,
+} from '../arrival/body.ts'
 import { JsonFault, parseJson } from '../arrival/json-text.ts'
 import { withHeaders } from '../arrival/listener.ts'
 import type { Listeners } from '../arrival/listeners.ts'
@@ -18,6 +25,7 @@ import { answerBug } from '../edge.ts'
 import type { FairTurns } from '../limits/fair-turns.ts'
 import type { InFlight } from '../limits/in-flight.ts'
 import type { RateLimiter } from '../limits/rate-limit.ts'
+import type { Room } from '../limits/room.ts'
 import type { RunnerLink } from '../runner-link.ts'
 import type { Listings } from '../serving/listing.ts'
 import type { Served, Servings } from '../serving/serving.ts'
@@ -40,6 +48,8 @@ export type McpOptions = {
   turns: FairTurns
   deadlines: Deadlines
   unread: UnreadAnswers
+  /** What bodies on their way may take: those of persons, and of visitors of whom nobody knows yet who they are. */
+  bodies: { people: Room; visitors: Room }
   listeners: Listeners
   /** Attempts without a good token, and questions for unknown servers, by visitor. */
   strangers: RateLimiter
@@ -71,17 +81,25 @@ export async function serveMcp(
   slug: string,
   arrival: Arrival,
 ): Promise<Response> {
+  const { bodies } = options
+  let arrived: (() => void) | undefined
   try {
     checkRequest(request, options.publicUrl, slug)
+    const bytes = announcedBytes(request)
     const live = liveServer(options, slug, arrival)
-    const served = live instanceof Promise ? await live : live
+    const served = live instanceof Promise ? await unknownYet(live, bytes, bodies, arrival) : live
     const permitted = authorize(options, request, served, arrival)
-    const claims = permitted instanceof Promise ? await permitted : permitted
+    const claims =
+      permitted instanceof Promise ? await unknownYet(permitted, bytes, bodies, arrival) : permitted
+    arrived = roomFor(bodies.people, claims.userId, bytes ?? 0)
     if (!options.turns.take(claims.userId)) await turnOf(claims.userId, options.turns)
     const listing = options.listings.get(slug, served.statement)
     const listed =
       listing instanceof Promise ? await listing.catch(noListing(options, slug)) : listing
-    const body = await readMessageBody(request, options.deadlines)
+    const body = await readMessageBody(request, options.deadlines, (more) =>
+      bodies.people.reserve(claims.userId, more),
+    )
+    arrived()
     // The grant may have ended while the body arrived; from here to the running call nothing waits.
     if (options.revocations.isRevoked(claims.grantId)) throw badToken(options.publicUrl, slug)
     const answering = answerPost(body, {
@@ -94,6 +112,7 @@ export async function serveMcp(
     if (guarded !== undefined) return guarded
     throw new Refusal(429, 'Too many answers lie here unread. Read them first.', retrySoon)
   } catch (thrown) {
+    arrived?.()
     if (!(thrown instanceof Refusal)) {
       return withHeaders(answerBug(options.log, thrown, request, arrival.requestId), arrival)
     }
@@ -283,15 +302,47 @@ function takeStranger(options: McpOptions, arrival: Arrival, how?: 'look'): void
   }
 }
 
-async function readMessageBody(request: Request, deadlines: Deadlines): Promise<unknown> {
-  const mediaType = 'application/json'
+/** A longer body than may be is refused before it is read. */
+function roomFor(room: Room, who: string, bytes: number): () => void {
+  const release = room.reserve(who, Math.min(bytes, MAX_BODY_BYTES))
+  if (release === undefined) throw refusedBody(tooManyBodies())
+  return release
+}
+
+/** While it is looked up whose a request is, its body goes on arriving: then it counts for the visitor. */
+async function unknownYet<Found>(
+  looking: Promise<Found>,
+  bytes: number | undefined,
+  { visitors }: McpOptions['bodies'],
+  { clientIp }: Arrival,
+): Promise<Found> {
+  // What it finds or throws is of interest below only.
+  looking.catch(() => {})
+  const release = roomFor(visitors, visitorOf(clientIp), bytes ?? MAX_BODY_BYTES)
   try {
-    return parseJson(await readBody(request, { mediaType, limitBytes: MAX_BODY_BYTES, deadlines }))
+    return await looking
+  } finally {
+    release()
+  }
+}
+
+async function readMessageBody(
+  request: Request,
+  deadlines: Deadlines,
+  reserve: BodyRules['reserve'],
+): Promise<unknown> {
+  const mediaType = 'application/json'
+  const limitBytes = MAX_BODY_BYTES
+  try {
+    return parseJson(await readBody(request, { mediaType, limitBytes, deadlines, reserve }))
   } catch (thrown) {
-    if (thrown instanceof BodyFault)
-      throw new Refusal(thrown.status, thrown.message, thrown.headers)
+    if (thrown instanceof BodyFault) throw refusedBody(thrown)
     if (!(thrown instanceof JsonFault)) throw thrown
     const unreadable = thrown.kind === 'syntax' || thrown.kind === 'encoding'
     throw new Refusal(400, thrown.message, {}, unreadable ? CODE.PARSE : CODE.INVALID_REQUEST)
   }
+}
+
+function refusedBody({ status, message, headers }: BodyFault): Refusal {
+  return new Refusal(status, message, headers)
 }
