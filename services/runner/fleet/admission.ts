@@ -13,7 +13,8 @@ export type AdmissionLimits = {
 
 export type Admission =
   | { admitted: true }
-  | { admitted: false; why: 'org_sandboxes' | 'memory' }
+  /** `excess`: so many sandboxes must end for this one, of the organisation or of all. */
+  | { admitted: false; why: 'org_sandboxes' | 'memory'; excess: number }
   | { admitted: false; why: 'wakes'; retryAfterMs: number }
 
 export type AdmissionDesk = {
@@ -62,9 +63,13 @@ export function createAdmissionDesk(limits: AdmissionLimits, now: () => number):
   return {
     admit(orgId) {
       const mine = perOrg.get(orgId) ?? 0
-      if (mine >= limits.sandboxesPerOrg) return { admitted: false, why: 'org_sandboxes' }
-      if (sandboxes >= (mine === 0 ? capacity : capacity - reserved))
-        return { admitted: false, why: 'memory' }
+      if (mine >= limits.sandboxesPerOrg) {
+        return { admitted: false, why: 'org_sandboxes', excess: mine - limits.sandboxesPerOrg + 1 }
+      }
+      const share = mine === 0 ? capacity : capacity - reserved
+      if (sandboxes >= share) {
+        return { admitted: false, why: 'memory', excess: sandboxes - share + 1 }
+      }
       const bucket = bucketOf(orgId)
       if (bucket.tokens < 1) {
         const retryAfterMs = Math.ceil(((1 - bucket.tokens) / limits.wakesPerSecond) * 1_000)

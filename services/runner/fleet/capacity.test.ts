@@ -59,7 +59,7 @@ describe('admission', () => {
   test('an organisation has at most its number of sandboxes and others still get theirs', () => {
     const desk = createAdmissionDesk(limits, clock().now)
     for (let n = 0; n < 3; n++) expect(desk.admit('org_a').admitted).toBe(true)
-    expect(desk.admit('org_a')).toEqual({ admitted: false, why: 'org_sandboxes' })
+    expect(desk.admit('org_a')).toEqual({ admitted: false, why: 'org_sandboxes', excess: 1 })
     expect(desk.admit('org_b').admitted).toBe(true)
     desk.release('org_a')
     expect([desk.sandboxesOf('org_a'), desk.sandboxes]).toEqual([2, 3])
@@ -69,7 +69,7 @@ describe('admission', () => {
   test('no sandbox is admitted past the memory share', () => {
     const desk = createAdmissionDesk(limits, clock().now)
     for (const org of ['a', 'b', 'c', 'd']) expect(desk.admit(org).admitted).toBe(true)
-    expect(desk.admit('e')).toEqual({ admitted: false, why: 'memory' })
+    expect(desk.admit('e')).toEqual({ admitted: false, why: 'memory', excess: 1 })
   })
 
   test('the last eighth is for organisations that have no sandbox yet', () => {
@@ -84,9 +84,10 @@ describe('admission', () => {
     for (let n = 0; n < 7; n++) {
       expect([desk.admit('org_a').admitted, desk.admit('org_b').admitted]).toEqual([true, true])
     }
-    expect(desk.admit('org_a')).toEqual({ admitted: false, why: 'memory' })
+    expect(desk.admit('org_a')).toEqual({ admitted: false, why: 'memory', excess: 1 })
     expect([desk.admit('org_c').admitted, desk.admit('org_d').admitted]).toEqual([true, true])
-    expect(desk.admit('org_e')).toEqual({ admitted: false, why: 'memory' })
+    expect(desk.admit('org_e')).toEqual({ admitted: false, why: 'memory', excess: 1 })
+    expect(desk.admit('org_a')).toEqual({ admitted: false, why: 'memory', excess: 3 })
   })
 
   test('wakes are paced: a burst, then so many a second', () => {

@@ -49,7 +49,7 @@ export type Fleet = {
   /** Ends every sandbox of the server that does not belong to this deployment; answers how many. */
   keepOnly(deployment: Deployment): number
   /** Ends the idle sandbox that was used least recently; false when there is none. */
-  makeRoom(orgId?: string): boolean
+  makeRoom(): boolean
   /** Ends all of them; their calls fail with this. */
   endAll(failure: CallFailure): void
   /** Awake or waking. */
@@ -101,23 +101,24 @@ export function createFleet(options: FleetOptions): Fleet {
     resident.sandbox.stop()
   }
 
-  function makeRoom(orgId?: string): boolean {
-    let oldest: Resident | undefined
-    for (const resident of awake.values()) {
-      if (resident.calls.size > 0) continue
-      if (orgId !== undefined && resident.deployment.statement.orgId !== orgId) continue
-      if (oldest === undefined || resident.lastUsedAt < oldest.lastUsedAt) oldest = resident
+  /** Ends so many idle ones, those that were used least recently; none where there are not as many. */
+  function makeRoom(count: number, orgId?: string): boolean {
+    const idle = [...awake.values()].filter(({ calls, deployment }) => {
+      return calls.size === 0 && (orgId === undefined || deployment.statement.orgId === orgId)
+    })
+    if (idle.length < count) return false
+    for (const resident of idle.sort((a, b) => a.lastUsedAt - b.lastUsedAt).slice(0, count)) {
+      leave(resident, new CallFailure('busy', 'The sandbox made room for another.'))
     }
-    if (oldest === undefined) return false
-    leave(oldest, new CallFailure('busy', 'The sandbox made room for another.'))
     return true
   }
 
-  /** Counts a sandbox of the organisation, ending an idle one when that is what it takes. */
+  /** Counts a sandbox of the organisation, ending idle ones when that is what it takes. */
   function admit(orgId: string): void {
     let admission = desk.admit(orgId)
     if (!admission.admitted && admission.why !== 'wakes') {
-      if (makeRoom(admission.why === 'org_sandboxes' ? orgId : undefined)) {
+      const { why, excess } = admission
+      if (makeRoom(excess, why === 'org_sandboxes' ? orgId : undefined)) {
         admission = desk.admit(orgId)
       }
     }
@@ -247,7 +248,7 @@ export function createFleet(options: FleetOptions): Fleet {
       }
       return ended
     },
-    makeRoom,
+    makeRoom: () => makeRoom(1),
     get size() {
       return awake.size + waking.size
     },
