@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { newId } from '@bmm/lib/ids'
 import { until } from '@bmm/lib/testing-until'
 import { testDrivers } from './keeper/testing-process.ts'
+import { type CallUnderWay, toRun } from './testing-stack.ts'
 import { type DeployedServer, openWorld, type World } from './testing-world.ts'
 
 const START_MS = 120_000
@@ -10,8 +11,9 @@ const PER_SANDBOX = 4
 const PER_ORG = 8
 const PER_CONNECTION = 10
 const ORG_SANDBOXES = 2
-/** More than a test wakes beside what the one before it may still be waking. */
-const CAPACITY = 6
+/** Of which the last eighth is for organisations that have none. */
+const CAPACITY = 8
+const WARM = 2
 for (const driver of testDrivers) {
   describe(`by ${driver}`, () => {
     let world: World
@@ -37,6 +39,7 @@ for (const driver of testDrivers) {
     const tools = {
       echo: 'async (input) => input.text',
       wait: `async (input, ctx) => {
+    ctx.progress(1)
     await new Promise((resolve) => { ctx.signal.addEventListener('abort', resolve); setTimeout(resolve, input.ms ?? 1e6) })
     return 'waited'
   }`,
@@ -49,11 +52,21 @@ for (const driver of testDrivers) {
       userId = server.userId,
     ) {
       const { serverId, orgId, epoch } = server
-      return world.gateway.call({ serverId, orgId, epoch, userId, tool, input })
+      return world.gateway.call({ serverId, orgId, epoch, userId, tool, input, progress: true })
     }
     const call = (...parameters: Parameters<typeof begin>) => begin(...parameters).outcome
     const assignmentsOf = (server: DeployedServer) =>
       world.broker.assignments.filter(({ sandboxKey }) => sandboxKey.startsWith(server.serverId))
+    async function warmSandboxes(): Promise<number> {
+      const figures = (await world.runner.metrics()).find(({ name }) => name === 'bmm_sandboxes')
+      return figures?.values.find(({ labels }) => labels?.state === 'warm')?.value ?? 0
+    }
+    /** Not before their tools run: a sandbox that is still waking makes no room for another. */
+    async function cancelAll(calls: readonly CallUnderWay[]): Promise<void> {
+      await toRun(...calls)
+      for (const { id } of calls) world.gateway.cancel(id)
+      await Promise.all(calls.map(({ outcome }) => outcome))
+    }
 
     describe('sandboxes', () => {
       test('end when they are idle, give their slot back, and are woken again', async () => {
@@ -74,32 +87,40 @@ for (const driver of testDrivers) {
       test('are taken from the pool, which fills again', async () => {
         const server = await world.deploy(tools)
         const { expected } = world.broker
-        await until(() => world.keeper.occupied().length >= 2, 'the pool to be full')
-        await Bun.sleep(300)
+        await until(async () => (await warmSandboxes()) >= WARM, 'the pool to be full')
         const started = expected.length
         await call(server, 'echo', { text: 'x' })
         const slot = assignmentsOf(server)[0]?.slot ?? -1
-        expect(expected.slice(0, started)).toContain(slot)
+        expect(expected.lastIndexOf(slot)).toBeWithin(0, started)
         await until(() => expected.length > started, 'another one to be started')
       })
 
       test('of one organisation are bounded: a busy one refuses, an idle one makes room', async () => {
         const server = await world.deploy(tools)
         const users = [newId('usr'), newId('usr'), newId('usr')]
-        const [first, second] = users.slice(0, 2).map((user) => begin(server, 'wait', {}, user))
-        await until(() => assignmentsOf(server).length === 2, 'both sandboxes')
+        const calls = users.slice(0, 2).map((user) => begin(server, 'wait', {}, user))
+        await toRun(...calls)
         const third = await call(server, 'echo', { text: 'x' }, users[2])
         expect([third.code, third.message]).toEqual([
           'busy',
           'The organisation uses all of its sandboxes. Try again when a call has ended.',
         ])
-        world.gateway.cancel(first?.id ?? 0)
-        await first?.outcome
+        await cancelAll(calls.slice(0, 1))
         expect(await call(server, 'echo', { text: 'room' }, users[2])).toMatchObject({
           text: 'room',
         })
-        world.gateway.cancel(second?.id ?? 0)
-        await second?.outcome
+        await cancelAll(calls.slice(1))
+      })
+
+      test('that are idle make room, for one more of an organisation as well', async () => {
+        const servers = await Promise.all(
+          Array.from({ length: CAPACITY }, () => world.deploy(tools)),
+        )
+        const answers = await Promise.all(servers.map((each) => call(each, 'echo', { text: 'x' })))
+        expect(answers.map(({ text }) => text)).toEqual(servers.map(() => 'x'))
+        const [server = await world.deploy(tools)] = servers
+        const more = call(server, 'echo', { text: 'one more' }, newId('usr'))
+        expect(await more).toMatchObject({ text: 'one more' })
       })
 
       test('of all organisations are bounded by the memory share', async () => {
@@ -107,14 +128,13 @@ for (const driver of testDrivers) {
           Array.from({ length: CAPACITY }, () => world.deploy(tools)),
         )
         const running = servers.map((server) => begin(server, 'wait'))
-        await until(() => servers.every((server) => assignmentsOf(server).length === 1), 'all')
+        await toRun(...running)
         const refused = await call(await world.deploy(tools), 'echo')
         expect([refused.code, refused.message]).toEqual([
           'busy',
           'All sandboxes of this installation are in use. Try again shortly.',
         ])
-        for (const { id } of running) world.gateway.cancel(id)
-        await Promise.all(running.map(({ outcome }) => outcome))
+        await cancelAll(running)
       })
     })
 
@@ -127,8 +147,7 @@ for (const driver of testDrivers) {
         expect(await call(server, 'echo', { text: 'me' }, newId('usr'))).toMatchObject({
           text: 'me',
         })
-        for (const { id } of flood) world.gateway.cancel(id)
-        await Promise.all(flood.map(({ outcome }) => outcome))
+        await cancelAll(flood.slice(0, PER_SANDBOX))
       })
 
       test('are bounded for a connection, and another connection is still served', async () => {
@@ -151,8 +170,7 @@ for (const driver of testDrivers) {
         const answer = other.call({ serverId, orgId, epoch, userId, tool: 'echo', input }).outcome
         expect(await answer).toMatchObject({ text: 'other' })
         other.connection.end('done')
-        for (const { id } of flood) world.gateway.cancel(id)
-        await Promise.all(flood.map(({ outcome }) => outcome))
+        await cancelAll(flood.slice(0, PER_CONNECTION))
       })
     })
 
@@ -161,10 +179,10 @@ for (const driver of testDrivers) {
         'the keeper: running calls fail clearly, and later ones are served by a new one',
         async () => {
           const server = await world.deploy(tools)
-          const { outcome } = begin(server, 'wait')
-          await until(() => assignmentsOf(server).length === 1, 'the sandbox')
+          const waiting = begin(server, 'wait')
+          await toRun(waiting)
           world.keeper.process.kill('SIGKILL')
-          expect(await outcome).toMatchObject({
+          expect(await waiting.outcome).toMatchObject({
             code: 'sandbox_failed',
             message: 'The keeper of the sandboxes has restarted. Try again.',
           })
@@ -180,10 +198,10 @@ for (const driver of testDrivers) {
         'the broker: no sandbox is left that could not ask it, and a new broker serves',
         async () => {
           const server = await world.deploy(tools)
-          const { outcome } = begin(server, 'wait')
-          await until(() => assignmentsOf(server).length === 1, 'the sandbox')
+          const waiting = begin(server, 'wait')
+          await toRun(waiting)
           world.broker.stop()
-          expect(await outcome).toMatchObject({ code: 'sandbox_failed' })
+          expect(await waiting.outcome).toMatchObject({ code: 'sandbox_failed' })
           await until(() => world.keeper.occupied().length === 0, 'all sandboxes to be gone')
           const refused = await call(server, 'echo')
           expect([refused.code, refused.message]).toEqual([
@@ -200,11 +218,10 @@ for (const driver of testDrivers) {
         'a runner that stops tells its calls, leaves nothing, and the next one starts clean',
         async () => {
           const server = await world.deploy(tools)
-          const { outcome } = begin(server, 'wait')
-          await until(() => assignmentsOf(server).length === 1, 'the sandbox')
-          await Bun.sleep(100)
+          const waiting = begin(server, 'wait')
+          await toRun(waiting)
           const stopping = world.runner.stop()
-          expect((await outcome).code).toBe('runner_stopping')
+          expect((await waiting.outcome).code).toBe('runner_stopping')
           await stopping
           await until(() => world.keeper.occupied().length === 0, 'every sandbox to be gone')
           await world.reopen()

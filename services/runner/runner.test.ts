@@ -7,10 +7,20 @@ import { DeploymentService } from '@bmm/proto/runner/v1/runner_service'
 import { testDrivers } from './keeper/testing-process.ts'
 import { listNewestRunLines } from './store.ts'
 import { serveStatement, signedBy, stopStatement, testServer } from './testing.ts'
-import { dialAsGateway } from './testing-stack.ts'
+import { dialAsGateway, toRun } from './testing-stack.ts'
 import { type DeployedServer, openWorld, signer, type World } from './testing-world.ts'
 
 const START_MS = 120_000
+/** A tool that waits for its end, and one that says whether it came. */
+const listening = {
+  wait: `async (input, ctx) => {
+    ctx.progress(1)
+    await new Promise((resolve) => ctx.signal.addEventListener('abort', resolve))
+    globalThis.heard = true
+  }`,
+  heard: 'async () => String(globalThis.heard === true)',
+}
+
 for (const driver of testDrivers) {
   describe(`by ${driver}`, () => {
     let world: World
@@ -72,15 +82,18 @@ for (const driver of testDrivers) {
         const server = await world.deploy({
           fetch: `async (input, ctx) => {
         const answer = await ctx.fetch('https://example.com/slow')
-        await new Promise((resolve) => setTimeout(resolve, 1_500))
+        await new Promise((resolve) => { globalThis.finish = resolve })
         return await answer.text()
       }`,
+          finish: 'async () => globalThis.finish()',
         })
         const { outcome } = begin(server, 'fetch')
         await until(() => world.broker.fetches.length > 0, 'the request to arrive')
         const { slot, call: id } = world.broker.fetches.at(-1) ?? { slot: -1, call: -1 }
         expect(await world.broker.isInFlight(slot, id)).toBe(true)
         expect(await world.broker.isInFlight(slot, id + 1)).toBe(false)
+        const finished = async () => (await call(server, 'finish')).text === ''
+        await until(finished, 'the answer to be there')
         expect(await outcome).toMatchObject({ code: 'ok', text: 'https://example.com/slow' })
         expect(await world.broker.isInFlight(slot, id)).toBe(false)
       })
@@ -118,17 +131,11 @@ for (const driver of testDrivers) {
       })
 
       test('that is cancelled ends at once, and its tool hears of it', async () => {
-        const server = await world.deploy({
-          wait: `async (input, ctx) => {
-        await new Promise((resolve) => ctx.signal.addEventListener('abort', resolve))
-        globalThis.heard = true
-      }`,
-          heard: 'async () => String(globalThis.heard === true)',
-        })
-        await call(server, 'heard')
-        const { id, outcome } = begin(server, 'wait')
-        setTimeout(() => world.gateway.cancel(id), 50)
-        expect((await outcome).code).toBe('cancelled')
+        const server = await world.deploy(listening)
+        const waiting = begin(server, 'wait', {}, { progress: true })
+        await toRun(waiting)
+        world.gateway.cancel(waiting.id)
+        expect((await waiting.outcome).code).toBe('cancelled')
         await until(async () => (await call(server, 'heard')).text === 'true', 'the tool to hear')
       })
 
@@ -152,7 +159,7 @@ for (const driver of testDrivers) {
         })
         await call(server, 'echo', { text: 'awake' })
         const running = begin(server, 'work', {}, { progress: true })
-        await Bun.sleep(200)
+        await toRun(running)
         const statement = signedBy(signer, serveStatement(server, 2))
         const client = world.rpc.client(DeploymentService, 'runner', 'generator')
         await client.deploy({ statement, ...server.artefacts })
@@ -214,26 +221,20 @@ for (const driver of testDrivers) {
         expect(await refusedWith(method)).toContain('ended')
         const once = await identities.of('gateway').sign('runner', CALLS_METHOD)
         const first = await dialAsGateway(`${world.socketDir}/calls.sock`, once)
-        await Bun.sleep(50)
+        const nobody = { serverId: newId('srv'), orgId: newId('org'), userId: newId('usr') }
+        const answered = await first.call({ ...nobody, epoch: 1, tool: 'x' }).outcome
+        expect(answered.code).toBe('stale_epoch')
         expect(await refusedWith(once)).toContain('ended')
         expect(first.connection.ended).toBe(false)
         first.connection.end('done')
       })
 
       test('a gateway that goes away takes its calls along', async () => {
-        const server = await world.deploy({
-          wait: `async (input, ctx) => {
-        await new Promise((resolve) => ctx.signal.addEventListener('abort', resolve))
-        globalThis.heard = true
-      }`,
-          heard: 'async () => String(globalThis.heard === true)',
-        })
+        const server = await world.deploy(listening)
         await call(server, 'heard')
         const other = await world.dial()
         const { serverId, orgId, epoch, userId } = server
-        const mine = { serverId, orgId, epoch, userId }
-        await other.call({ ...mine, tool: 'heard' }).outcome
-        void other.call({ ...mine, tool: 'wait' }).outcome
+        await toRun(other.call({ serverId, orgId, epoch, userId, tool: 'wait', progress: true }))
         other.connection.end('going away')
         await until(async () => (await call(server, 'heard')).text === 'true', 'the tool to hear')
       })
@@ -295,26 +296,26 @@ for (const driver of testDrivers) {
 
     describe('stopping a server', () => {
       test('ends its running calls at once with a clear error, and leaves no sandbox', async () => {
-        const server = await world.deploy({ wait: 'async () => new Promise(() => {})' })
+        const server = await world.deploy({
+          wait: 'async (input, ctx) => { ctx.progress(1); return new Promise(() => {}) }',
+        })
         const running = [newId('usr'), newId('usr')].map((userId) =>
-          call(server, 'wait', {}, { userId }),
+          begin(server, 'wait', {}, { userId, progress: true }),
         )
-        const mine = () =>
-          world.broker.assignments.filter(({ sandboxKey }) =>
-            sandboxKey.startsWith(server.serverId),
-          )
-        await until(() => mine().length === 2, 'both sandboxes')
-        await Bun.sleep(200)
+        await toRun(...running)
+        const mine = world.broker.assignments.filter(({ sandboxKey }) =>
+          sandboxKey.startsWith(server.serverId),
+        )
         const client = world.rpc.client(DeploymentService, 'runner', 'generator')
         const stopped = await client.stop({ statement: signedBy(signer, stopStatement(server, 2)) })
         expect(stopped.sandboxesEnded).toBe(2)
-        for (const outcome of await Promise.all(running)) {
+        for (const outcome of await Promise.all(running.map((each) => each.outcome))) {
           expect([outcome.code, outcome.message]).toEqual([
             'unknown_server',
             'The server was stopped while the call ran.',
           ])
         }
-        const slots = mine().map(({ slot }) => slot)
+        const slots = mine.map(({ slot }) => slot)
         await until(
           () => slots.every((slot) => world.broker.released.includes(slot)),
           'both slots to be given back',
@@ -325,16 +326,17 @@ for (const driver of testDrivers) {
 
     describe('deleting a server', () => {
       test('leaves no line of it, not even one that was still on its way', async () => {
-        const server = await world.deploy({
-          talk: 'async (input, ctx) => { ctx.log("x"); return "" }',
-        })
+        const talk = 'async (input, ctx) => { ctx.log("x"); return "" }'
+        const [server, later] = [await world.deploy({ talk }), await world.deploy({ talk })]
+        const linesOf = ({ serverId, orgId }: DeployedServer) =>
+          listNewestRunLines(world.database.sql, { serverId, orgId, limit: 10 })
         await call(server, 'talk')
         const client = world.rpc.client(DeploymentService, 'runner', 'generator')
         await client.stop({ statement: signedBy(signer, stopStatement(server, 2, 'deleted')) })
-        await Bun.sleep(500)
-        const { serverId, orgId } = server
-        const place = { serverId, orgId, limit: 10 }
-        expect(await listNewestRunLines(world.database.sql, place)).toEqual([])
+        await call(later, 'talk')
+        // They are stored one after another.
+        await until(async () => (await linesOf(later)).some(({ message }) => message === 'x'))
+        expect(await linesOf(server)).toEqual([])
       })
     })
 

@@ -174,10 +174,17 @@ export type TestOutcome = {
   elapsedMs: number
 }
 
+export type CallUnderWay = {
+  /** For cancelling it. */
+  id: number
+  /** What the tool has reported so far, where that was asked for. */
+  progress: readonly unknown[]
+  outcome: Promise<TestOutcome>
+}
+
 export type TestGateway = {
   connection: FrameConnection
-  /** `id` is the call's, for cancelling it. */
-  call(call: TestCall): { id: number; outcome: Promise<TestOutcome> }
+  call(call: TestCall): CallUnderWay
   cancel(id: number): void
 }
 
@@ -223,10 +230,20 @@ export async function dialAsGateway(socket: string, jwt: string): Promise<TestGa
         }
       })
       connection.sendCall(id, header, new TextEncoder().encode(JSON.stringify(input)))
-      return { id, outcome: promise }
+      return { id, progress, outcome: promise }
     },
     cancel: (id) => void connection.send(FRAME.CANCEL, id),
   }
+}
+
+/** Resolves when the tools of all of them run and have reported: what is assigned may still be loading. */
+export async function toRun(...calls: CallUnderWay[]): Promise<void> {
+  const run = until(() => calls.every(({ progress }) => progress.length > 0), 'the tools to run')
+  const ends = calls.map(async ({ outcome }) => {
+    const { code, message } = await outcome
+    throw new Error(`a call that should run has ended: ${code} ${message}`)
+  })
+  await Promise.race([run, ...ends])
 }
 
 function firstText(bytes: Buffer): string {
