@@ -20,7 +20,7 @@ export const slotsSchema = z.strictObject({
 })
 export const keeperFailedSchema = z.strictObject({ message: z.string() })
 
-/** `oom`: the kernel killed it for memory; `killed`: the keeper did, or a signal; `exited`: by itself. */
+/** `oom`: the kernel killed it for memory; `killed`: the keeper did, or a signal; `exited`: by itself, even where it was to be killed. */
 export const exitedSchema = z.strictObject({
   slot: slotSchema,
   pid: z.int(),

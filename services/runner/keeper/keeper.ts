@@ -79,12 +79,8 @@ export function startKeeper(options: KeeperOptions): Keeper {
     if (sandbox === undefined) return
     entry.sandbox = sandbox
     if (entry.stopRequested) sandbox.kill()
-    const { reason, ...ending } = await sandbox.gone
     const { slot } = entry
-    const exit: SandboxExit = {
-      ...{ slot, pid: sandbox.pid, ...ending },
-      reason: reason === 'exited' && entry.stopRequested ? 'killed' : reason,
-    }
+    const exit: SandboxExit = { slot, pid: sandbox.pid, ...(await sandbox.gone) }
     log.info(exit, 'a sandbox has ended')
     peer?.sendControl(FRAME.KEEPER_EXITED, 0, exit)
   }

@@ -109,10 +109,10 @@ const defaultTimes: SandboxTimes = {
 }
 const TOKEN_BYTES = 32
 const QUEUE_LIMIT_BYTES = MAX_LOAD_BYTES + 8 * 1024 * 1024
-/** How long calls wait for the keeper's reason before they fail without it. */
-const REASON_WAIT_MS = 1_000
+/** How long calls wait for the keeper's reason before they fail without it: a busy engine takes its time. */
+const REASON_WAIT_MS = 5_000
 /** How long a sandbox that hung up has to be gone by itself, so that its own exit is what the keeper reports. */
-const EXIT_WAIT_MS = 200
+const EXIT_WAIT_MS = 1_000
 
 const helloSchema = z.object({ token: z.string().max(200), protocol: z.literal(1) })
 const loadedSchema = z.object({ tools: z.array(z.string().max(64)).max(1_000) })
@@ -350,7 +350,10 @@ class SlotSandbox implements Sandbox {
     this.#calls.failAll(reason.message)
     await cleared
     if (this.#exit) notes.push(this.#exit.detail)
-    return { ...reason, detail: notes.filter((note) => note !== '').join('; ') }
+    return {
+      ...explain(suspected, this.#exit, sandboxClass),
+      detail: notes.filter((note) => note !== '').join('; '),
+    }
   }
 
   #removeToken(): void {
