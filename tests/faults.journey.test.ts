@@ -24,6 +24,8 @@ import { openStackSql, postgresText } from './traces.ts'
 import { startUpstream, type Upstream } from './upstream.ts'
 
 const apiKey = 'faults-4be1c0'
+/** Some seconds on a machine that has nothing else to do; nothing waits for a time-out of minutes. */
+const UP_AGAIN_MS = 90_000
 const serverSchema = z.object({ state: z.string(), version: z.number() })
 
 let stack: Stack
@@ -162,7 +164,7 @@ describe('kill -9 of the supervisor', () => {
     const tookMs = Math.round(performance.now() - startedAt)
     expect([again.code, again.stderr.includes('not')]).toEqual([0, false])
     process.stdout.write(`up again after ${tookMs} ms\n`)
-    expect(tookMs).toBeLessThan(30_000)
+    expect(tookMs).toBeLessThan(UP_AGAIN_MS)
     expect(existsSync(oldMark)).toBe(false)
     expect(JSON.parse(again.stdout)).toMatchObject({ gateway: stack.gateway })
     expect(readQuietly('/proc/self/mounts')).not.toContain(dirname(stack.mailbox))
