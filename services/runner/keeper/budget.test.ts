@@ -1,4 +1,4 @@
-/** Shares of a budget by themselves; what the kernel makes of them is tried in keeper.test.ts. */
+/** Shares of a budget by themselves; what the kernel makes of them is tried in processor-time.test.ts. */
 import { expect, test } from 'bun:test'
 import { testLog } from '@bmm/lib/testing'
 import { until } from '@bmm/lib/testing-until'
@@ -55,51 +55,32 @@ test('an even share is given, taken back when there is room, and what takes no l
   }
 })
 
-test('who takes a processor for long stands behind, and comes forward when it has been quiet for a while', async () => {
-  const budgets = createBudgets(10, testLog)
-  const ranks: Record<string, boolean[]> = { long: [], brief: [], unknown: [] }
-  const begun = performance.now()
-  let isOver = false
-  const used = (share: number) => () => (isOver ? 0 : (performance.now() - begun) * share)
-  const sandbox = (name: string, usedMs: () => number | undefined) => ({
-    ...{ usedMs, limit: () => {}, kill: () => {} },
-    stand: (isBehind: boolean) => void ranks[name]?.push(isBehind),
-  })
-  try {
-    budgets.join('org_a', sandbox('long', used(0.4)))
-    budgets.join('org_b', sandbox('brief', used(0.1)))
-    budgets.join(
-      'org_c',
-      sandbox('unknown', () => undefined),
-    )
-    await until(() => ranks.long?.length === 1)
-    isOver = true
-    const quietAt = performance.now()
-    await until(() => ranks.long?.length === 2)
-    expect(performance.now() - quietAt).toBeGreaterThan(500)
-    expect(ranks).toEqual({ long: [true, false], brief: [], unknown: [] })
-  } finally {
-    budgets.stop()
-  }
-})
-
-test('a rank that could not be told is told again', async () => {
+test('a rank is told when it changes, and again where that failed', async () => {
   const budgets = createBudgets(10, testLog)
   const begun = performance.now()
+  let usedMs = () => (performance.now() - begun) * 0.4
   let tries = 0
   const told: boolean[] = []
+  const quiet: boolean[] = []
   try {
     budgets.join('org_a', {
       ...idle,
       limit: () => {},
-      usedMs: () => (performance.now() - begun) * 0.4,
+      usedMs: () => usedMs(),
       stand(isBehind) {
         if (++tries < 3) throw new Error('the engine is away')
         told.push(isBehind)
       },
     })
+    const stand = (isBehind: boolean) => void quiet.push(isBehind)
+    budgets.join('org_b', { ...idle, limit: () => {}, stand })
     await until(() => told.length === 1)
     expect([told, tries]).toEqual([[true], 3])
+    const lastMs = usedMs()
+    usedMs = () => lastMs
+    await until(() => told.length === 2)
+    expect([told, tries]).toEqual([[true, false], 4])
+    expect(quiet).toEqual([])
   } finally {
     budgets.stop()
   }

@@ -3,6 +3,7 @@ import { errorFrom } from '@bmm/lib/errors'
 import type { Log } from '@bmm/lib/log'
 import { sandboxCores, sandboxLimits } from '../sandbox/sandbox-limits.ts'
 import type { StartedSandbox } from './driver.ts'
+import { coresBetween, firstRank, nextRank, type Rank, type Reading } from './rank.ts'
 
 const PERIOD_MS = 100
 /** Of the keeper's time: with more sandboxes than that is enough for, each is looked at less often. */
@@ -16,25 +17,15 @@ const NOTABLE = 0.1
 /** The kernel takes no less. */
 const LEAST_QUOTA_US = 1_000
 
-/** Of a core: more is a computation, not a server that loads or an answer on its way. */
-const LONG_CORES = 0.25
-/** What the newest period counts for: half a core is long after two, a whole period of the loading of a server is not. */
-const NEWEST_SHARE = 0.4
-/** Who stands behind may be quiet because nobody lets it run: so many quiet periods bring it forward. */
-const QUIET_PERIODS = 5
-
 type Limited = Pick<StartedSandbox, 'usedMs' | 'limit' | 'stand' | 'kill'>
 
 type Member = {
   sandbox: Limited
-  usedMs: number | undefined
-  readAt: number
   limitCores: number
-  period: { usedMs: number | undefined; at: number }
-  /** Used lately: a mean in which older periods fade. */
-  cores: number
-  /** Since it should stand behind; undefined where it should not. */
-  quietPeriods: number | undefined
+  /** What was read when its wish was last asked. */
+  wishedAt: Reading
+  /** As of the last look, with what was read then. */
+  rank: Rank
   /** What the driver was told last, and whether it is being told. */
   isBehind: boolean
   isTelling: boolean
@@ -72,7 +63,7 @@ export function createBudgets(budgetCores: number, log: Log): Budgets {
     const begunAt = performance.now()
     for (const organisation of organisations.values()) {
       const members = [...organisation.members]
-      for (const member of members) stand(member)
+      for (const member of members) rankAnew(member)
       if (performance.now() < organisation.nextAt) continue
       const isLimited = members.some(({ limitCores }) => limitCores < sandboxCores)
       if (!isLimited && members.length * sandboxCores <= budgetCores) continue
@@ -93,11 +84,9 @@ export function createBudgets(budgetCores: number, log: Log): Budgets {
     return limit
   }
 
-  function stand(member: Member): void {
-    if (usedLong(member)) member.quietPeriods = 0
-    else if (member.quietPeriods !== undefined) member.quietPeriods++
-    if (member.quietPeriods === QUIET_PERIODS) member.quietPeriods = undefined
-    const isBehind = member.quietPeriods !== undefined
+  function rankAnew(member: Member): void {
+    member.rank = nextRank(member.rank, read(member.sandbox), member.limitCores * WANTS_MORE)
+    const { isBehind } = member.rank
     if (isBehind !== member.isBehind && !member.isTelling) void tell(member, isBehind)
   }
 
@@ -131,10 +120,9 @@ export function createBudgets(budgetCores: number, log: Log): Budgets {
       const entry = organisations.get(organisation) ?? { members: new Set(), nextAt: 0 }
       const { members } = entry
       organisations.set(organisation, entry)
-      const [usedMs, at] = [sandbox.usedMs(), performance.now()]
+      const reading = read(sandbox)
       const member: Member = {
-        ...{ sandbox, usedMs, readAt: at, limitCores: sandboxCores },
-        ...{ period: { usedMs, at }, cores: 0, quietPeriods: undefined },
+        ...{ sandbox, limitCores: sandboxCores, wishedAt: reading, rank: firstRank(reading) },
         ...{ isBehind: false, isTelling: false },
       }
       const [limited = sandboxCores] = [...members].map((other) => other.limitCores)
@@ -149,23 +137,14 @@ export function createBudgets(budgetCores: number, log: Log): Budgets {
   }
 }
 
-/** Whether it has run for long by the end of this period, or for much of what its limit gave it. */
-function usedLong(member: Member): boolean {
-  const before = member.period
-  member.period = { usedMs: member.sandbox.usedMs(), at: performance.now() }
-  const { usedMs, at } = member.period
-  if (usedMs === undefined || before.usedMs === undefined) return false
-  const cores = (usedMs - before.usedMs) / (at - before.at)
-  member.cores += (cores - member.cores) * NEWEST_SHARE
-  return member.cores >= Math.min(LONG_CORES, member.limitCores * WANTS_MORE)
+function read(sandbox: Limited): Reading {
+  return { usedMs: sandbox.usedMs(), atMs: performance.now() }
 }
 
 /** Cores that it would use by itself, as far as its last time tells; all that it could where nothing tells. */
 function wishOf(member: Member): number {
-  const { usedMs, readAt, limitCores } = member
-  member.usedMs = member.sandbox.usedMs()
-  member.readAt = performance.now()
-  if (member.usedMs === undefined || usedMs === undefined) return sandboxCores
-  const cores = Math.max(0, member.usedMs - usedMs) / (member.readAt - readAt)
+  const { wishedAt, rank, limitCores } = member
+  member.wishedAt = rank.reading
+  const cores = coresBetween(wishedAt, rank.reading) ?? sandboxCores
   return cores >= limitCores * WANTS_MORE ? sandboxCores : cores
 }
