@@ -1,5 +1,6 @@
-/** The gateway's REST API as the commands use it: one request function and the shapes of its answers. */
-import { z } from 'zod'
+/** The gateway's REST API as the commands use it: one request function. */
+import { problemAnswer } from '@bmm/spec/rest-answer'
+import type { z } from 'zod'
 import { failed } from './fault.ts'
 import { parseJson } from './json.ts'
 
@@ -12,87 +13,10 @@ const NEXT: Record<string, string> = {
   no_such_session: 'sessions list',
 }
 
-export const serverSchema = z.object({
-  id: z.string(),
-  slug: z.string(),
-  name: z.string(),
-  state: z.enum(['building', 'live', 'paused', 'failed', 'deleting']),
-  version: z.number(),
-  url: z.string(),
-  tools: z.number(),
-  specDigest: z.string(),
-  access: z.unknown(),
-  createdAt: z.string(),
-  latestBuildId: z.string(),
-})
-export type Server = z.infer<typeof serverSchema>
-
-const buildStates = ['queued', 'running', 'succeeded', 'failed', 'cancelled'] as const
-export const buildSchema = z.object({
-  id: z.string(),
-  serverId: z.string(),
-  version: z.number(),
-  state: z.enum(buildStates),
-  steps: z.array(z.object({ step: z.string(), state: z.enum(buildStates), elapsedMs: z.number() })),
-  reason: z.string(),
-  message: z.string(),
-  createdAt: z.string(),
-})
-export type Build = z.infer<typeof buildSchema>
-
-export const buildEventSchema = z.object({
-  seq: z.number(),
-  step: z.string().optional(),
-  state: z.enum(buildStates).optional(),
-  elapsedMs: z.number(),
-  line: z.string().optional(),
-})
-
-export const draftSchema = z.object({
-  id: z.string(),
-  digest: z.string(),
-  spec: z.looseObject({
-    name: z.string(),
-    tools: z.array(z.looseObject({ name: z.string() })),
-    credentials: z.array(z.looseObject({ name: z.string() })).optional(),
-  }),
-  warnings: z.array(z.object({ path: z.string(), message: z.string(), refused: z.boolean() })),
-  tags: z.array(z.object({ name: z.string(), tools: z.number() })),
-  expiresAt: z.string(),
-})
-
-export const credentialSchema = z.object({
-  name: z.string(),
-  destination: z.object({
-    scheme: z.string(),
-    parameter: z.string().optional(),
-    origins: z.array(z.string()),
-  }),
-  stored: z.boolean(),
-  optional: z.boolean(),
-  description: z.string(),
-  lastFour: z.string().optional(),
-  updatedAt: z.string().optional(),
-})
-export type Credential = z.infer<typeof credentialSchema>
-
-export const logLineSchema = z.object({
-  seq: z.number(),
-  at: z.string(),
-  level: z.string(),
-  tool: z.string().optional(),
-  message: z.string(),
-  requestId: z.string().optional(),
-})
-export type LogLine = z.infer<typeof logLineSchema>
-
-/** RFC 9457, as the gateway fills it. */
-const problemSchema = z.object({
-  detail: z.string(),
-  code: z.string(),
-  requestId: z.string().optional(),
-  errors: z.array(z.object({ path: z.string(), message: z.string() })).optional(),
-})
+/** What is told of it. */
+const problemSchema = problemAnswer
+  .pick({ detail: true, code: true, requestId: true, errors: true })
+  .partial({ requestId: true })
 
 export type ApiRequest = {
   method?: 'GET' | 'POST' | 'PUT' | 'DELETE'

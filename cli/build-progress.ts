@@ -1,11 +1,12 @@
 /** Following a build until it ends: live over the WebSocket, and by asking where that breaks off. */
-import { ask, type Build, buildEventSchema, buildSchema } from './api.ts'
+import { type BuildAnswer, buildAnswer, buildEventAnswer } from '@bmm/spec/rest-answer'
+import { ask } from './api.ts'
 import { type CommandFault, failed } from './fault.ts'
 import { parseJson } from './json.ts'
 
 const POLL_MS = 200
 const TIMEOUT_MS = 10 * 60_000
-const finalStates: readonly Build['state'][] = ['succeeded', 'failed', 'cancelled']
+const finalStates: readonly BuildAnswer['state'][] = ['succeeded', 'failed', 'cancelled']
 
 export type Access = { gateway: string; session: string }
 
@@ -14,11 +15,11 @@ export async function followBuild(
   buildId: string,
   access: Access,
   onLine: (line: string) => void,
-): Promise<Build> {
+): Promise<BuildAnswer> {
   await watchEvents(buildId, access, onLine)
   const deadline = Date.now() + TIMEOUT_MS
   while (Date.now() < deadline) {
-    const build = await ask(access.gateway, `/v1/builds/${buildId}`, buildSchema, access)
+    const build = await ask(access.gateway, `/v1/builds/${buildId}`, buildAnswer, access)
     if (finalStates.includes(build.state)) return build
     await Bun.sleep(POLL_MS)
   }
@@ -38,7 +39,7 @@ async function watchEvents(
   const closed = Promise.withResolvers<void>()
   const socket = new WebSocket(url.href, { headers: { authorization: `Bearer ${session}` } })
   socket.onmessage = ({ data }) => {
-    const event = buildEventSchema.safeParse(parseJson(String(data))).data
+    const event = buildEventAnswer.safeParse(parseJson(String(data))).data
     if (event?.line !== undefined) onLine(`  ${event.line}`)
     else if (event?.step !== undefined && event.state !== undefined && event.state !== 'running') {
       onLine(`${event.step} ${event.state} (${event.elapsedMs} ms)`)
@@ -52,7 +53,7 @@ async function watchEvents(
 }
 
 /** What ends a command whose build did not succeed. */
-export function buildFault({ id, state, reason, message }: Build): CommandFault {
+export function buildFault({ id, state, reason, message }: BuildAnswer): CommandFault {
   return failed(
     reason === '' ? `build_${state}` : reason,
     `The build ${state}: ${message || 'without a message'}`,
@@ -61,6 +62,6 @@ export function buildFault({ id, state, reason, message }: Build): CommandFault 
 }
 
 /** Milliseconds of each step. */
-export function stepTimes(build: Build): Record<string, number> {
+export function stepTimes(build: BuildAnswer): Record<string, number> {
   return Object.fromEntries(build.steps.map(({ step, elapsedMs }) => [step, elapsedMs]))
 }

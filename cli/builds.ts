@@ -1,7 +1,15 @@
 /** `builds`, `logs` and `refusals`: what happened while a server was made, and what its tools say and want. */
+import {
+  type BuildAnswer,
+  buildAnswer,
+  type LogLineAnswer,
+  logLineAnswer,
+  logPageAnswer,
+  refusalsAnswer,
+} from '@bmm/spec/rest-answer'
 import type { Command } from 'commander'
 import { z } from 'zod'
-import { ask, type Build, buildSchema, type LogLine, logLineSchema, send } from './api.ts'
+import { ask, send } from './api.ts'
 import { buildFault, followBuild } from './build-progress.ts'
 import { failed } from './fault.ts'
 import { note, oneLine, print, printJson, table } from './output.ts'
@@ -14,18 +22,6 @@ type Common = { data: string; json?: boolean }
 
 /** A broken connection is taken up again after this. */
 const RECONNECT_MS = 1_000
-
-const refusalsSchema = z.object({
-  refusals: z.array(
-    z.object({
-      at: z.string(),
-      reason: z.string(),
-      method: z.string(),
-      host: z.string(),
-      message: z.string(),
-    }),
-  ),
-})
 
 /** Adds the commands to the program. */
 export function addBuildCommands(program: Command): void {
@@ -71,7 +67,7 @@ export function addBuildCommands(program: Command): void {
 async function show(reference: string, options: Common): Promise<void> {
   const access = signedIn(options.data)
   const id = await buildIdOf(reference, access)
-  printBuild(await ask(access.gateway, `/v1/builds/${id}`, buildSchema, access), options)
+  printBuild(await ask(access.gateway, `/v1/builds/${id}`, buildAnswer, access), options)
 }
 
 async function cancel(reference: string, options: Common): Promise<void> {
@@ -87,10 +83,14 @@ async function retry(reference: string, options: Common): Promise<void> {
   printBuild(build, options)
 }
 
-async function act(verb: 'cancel' | 'retry', reference: string, access: SignedIn): Promise<Build> {
+async function act(
+  verb: 'cancel' | 'retry',
+  reference: string,
+  access: SignedIn,
+): Promise<BuildAnswer> {
   const id = await buildIdOf(reference, access)
   const path = `/v1/builds/${id}/${verb}`
-  return ask(access.gateway, path, buildSchema, { ...access, method: 'POST' })
+  return ask(access.gateway, path, buildAnswer, { ...access, method: 'POST' })
 }
 
 async function buildIdOf(reference: string, access: SignedIn): Promise<string> {
@@ -100,7 +100,7 @@ async function buildIdOf(reference: string, access: SignedIn): Promise<string> {
   return latestBuildId
 }
 
-function printBuild(build: Build, options: Common): void {
+function printBuild(build: BuildAnswer, options: Common): void {
   if (options.json === true) {
     printJson(build)
     return
@@ -115,7 +115,7 @@ function printBuild(build: Build, options: Common): void {
 async function refusals(slug: string, options: Common): Promise<void> {
   const access = signedIn(options.data)
   const path = `/v1/servers/${encodeURIComponent(slug)}/refusals`
-  const found = await ask(access.gateway, path, refusalsSchema, access)
+  const found = await ask(access.gateway, path, refusalsAnswer, access)
   if (options.json === true) printJson(found)
   else if (found.refusals.length === 0) print('nothing was refused')
   else print(table(found.refusals.map((each) => [each.at, each.method, each.host, each.message])))
@@ -124,8 +124,7 @@ async function refusals(slug: string, options: Common): Promise<void> {
 async function logs(slug: string, options: Common & { follow?: boolean }): Promise<void> {
   const access = signedIn(options.data)
   const path = `/v1/servers/${encodeURIComponent(slug)}/logs`
-  const schema = z.object({ lines: z.array(logLineSchema), nextCursor: z.number() })
-  const page = await ask(access.gateway, path, schema, access)
+  const page = await ask(access.gateway, path, logPageAnswer, access)
   for (const line of page.lines) printLine(line, options)
   if (options.follow !== true) return
   let cursor = page.nextCursor
@@ -144,7 +143,7 @@ async function logs(slug: string, options: Common & { follow?: boolean }): Promi
 }
 
 /** The log lines in a stream of server-sent events; ends when the connection does. */
-async function* eventsOf(response: Response): AsyncGenerator<LogLine> {
+async function* eventsOf(response: Response): AsyncGenerator<LogLineAnswer> {
   if (response.body === null) return
   const decoder = new TextDecoder()
   let rest = ''
@@ -153,7 +152,7 @@ async function* eventsOf(response: Response): AsyncGenerator<LogLine> {
       const lines = (rest + decoder.decode(chunk, { stream: true })).split('\n')
       rest = lines.pop() ?? ''
       for (const line of lines) {
-        if (line.startsWith('data: ')) yield logLineSchema.parse(JSON.parse(line.slice(6)))
+        if (line.startsWith('data: ')) yield logLineAnswer.parse(JSON.parse(line.slice(6)))
       }
     }
   } catch (error) {
@@ -162,7 +161,7 @@ async function* eventsOf(response: Response): AsyncGenerator<LogLine> {
   }
 }
 
-function printLine(line: LogLine, options: Common): void {
+function printLine(line: LogLineAnswer, options: Common): void {
   if (options.json === true) printJson(line)
   else print(`${line.at} ${line.level.padEnd(8)} ${line.tool ?? '-'}  ${oneLine(line.message)}`)
 }

@@ -1,6 +1,7 @@
 /** `credentials`: values that the broker puts into requests; they go in and never come back. */
+import { credentialAnswer } from '@bmm/spec/rest-answer'
 import type { Command } from 'commander'
-import { ask, credentialSchema, send } from './api.ts'
+import { ask, send } from './api.ts'
 import { readCredentials } from './credential-value.ts'
 import { print, printJson } from './output.ts'
 import { serverArgument } from './server-argument.ts'
@@ -45,7 +46,7 @@ async function set(slug: string, given: string[], options: Common): Promise<void
   const values = readCredentials(given)
   const { gateway, session } = signedIn(options.data)
   for (const { name, value } of values) {
-    const stored = await ask(gateway, pathOf(slug, name), credentialSchema, {
+    const stored = await ask(gateway, pathOf(slug, name), credentialAnswer, {
       session,
       method: 'PUT',
       body: { value },

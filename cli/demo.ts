@@ -3,10 +3,11 @@ import { randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { clientSetups } from '@bmm/spec/client-setup'
+import { serversAnswer } from '@bmm/spec/rest-answer'
 import type { Command } from 'commander'
 import { z } from 'zod'
 import { accessToken } from './access-token.ts'
-import { ask, serverSchema } from './api.ts'
+import { ask } from './api.ts'
 import { callTool } from './call.ts'
 import { checkout } from './config.ts'
 import { CREDENTIAL, teaShopDocument } from './demo/tea-shop.ts'
@@ -152,8 +153,7 @@ async function ensureSession(data: string): Promise<SignedIn> {
 
 /** The server of an earlier demo, or a new one: a slug is never given away twice. */
 async function ensureServer(shop: Shop, access: SignedIn): Promise<string> {
-  const schema = z.object({ servers: z.array(serverSchema) })
-  const { servers } = await ask(access.gateway, '/v1/servers?limit=100', schema, access)
+  const { servers } = await ask(access.gateway, '/v1/servers?limit=100', serversAnswer, access)
   const mine = servers.filter((server) => server.slug.startsWith(SLUG))
   const live = mine.find((server) => server.state === 'live')
   if (live !== undefined) return live.url

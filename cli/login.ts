@@ -1,6 +1,7 @@
 /** `login`, `logout`, `whoami`: the session of the command line. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { meAnswer, signInAnswer } from '@bmm/spec/rest-answer'
 import type { Command } from 'commander'
 import { z } from 'zod'
 import { ask, send } from './api.ts'
@@ -13,21 +14,6 @@ import { dataOption } from './up.ts'
 const MAIL_TIMEOUT_MS = 30_000
 const MAIL_POLL_MS = 50
 
-const meSchema = z.object({
-  user: z.object({ id: z.string(), email: z.string() }),
-  org: z.object({ id: z.string(), name: z.string() }),
-  role: z.string(),
-  session: z.object({ id: z.string(), expiresAt: z.string() }).optional(),
-  token: z
-    .object({
-      id: z.string(),
-      name: z.string(),
-      scopes: z.array(z.string()),
-      expiresAt: z.string(),
-    })
-    .optional(),
-})
-const finishedSchema = z.object({ session: z.string(), user: z.object({ email: z.string() }) })
 const mailSchema = z.object({ to: z.string(), text: z.string() })
 
 type Common = { data: string; json?: boolean }
@@ -96,7 +82,7 @@ async function isSignedInAs(data: string, email: string): Promise<boolean> {
   const session = findSession(paths)
   if (session === undefined || session.email !== email.toLowerCase()) return false
   try {
-    await ask(report.gateway, '/v1/me', meSchema, { session: session.session })
+    await ask(report.gateway, '/v1/me', meAnswer, { session: session.session })
     return true
   } catch (error) {
     if (error instanceof CommandFault && error.code.startsWith('session_')) return false
@@ -114,7 +100,7 @@ async function redeem(data: string, link: string): Promise<{ email: string }> {
 async function finish(gateway: string, link: string) {
   const token = URL.canParse(link) ? new URL(link).searchParams.get('token') : null
   if (token === null) throw misused('That is not the link of a sign-in mail: it has no token.')
-  return ask(gateway, '/v1/login/finish', finishedSchema, { method: 'POST', body: { token } })
+  return ask(gateway, '/v1/login/finish', signInAnswer, { method: 'POST', body: { token } })
 }
 
 /** The link in the newest mail to the address that came since then. */
@@ -153,7 +139,7 @@ async function logout(options: Common): Promise<void> {
 
 async function whoami(options: Common): Promise<void> {
   const { gateway, session } = signedIn(options.data)
-  const me = await ask(gateway, '/v1/me', meSchema, { session })
+  const me = await ask(gateway, '/v1/me', meAnswer, { session })
   if (options.json === true) {
     printJson(me)
     return

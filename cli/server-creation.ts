@@ -1,6 +1,7 @@
 /** From a document to a live server: draft, confirm, build; used by `servers create` and by the demo. */
+import { creationAnswer, draftAnswer } from '@bmm/spec/rest-answer'
 import { z } from 'zod'
-import { ask, buildSchema, draftSchema, serverSchema } from './api.ts'
+import { ask } from './api.ts'
 import { type Access, buildFault, followBuild, stepTimes } from './build-progress.ts'
 import type { CredentialValue } from './credential-value.ts'
 import { isAddress, readDocument } from './document.ts'
@@ -29,7 +30,10 @@ export type Created = {
   elapsedMs: Record<string, number>
 }
 
-const createdSchema = z.object({ server: serverSchema, build: buildSchema })
+/** With as much of the spec as is told of it. */
+const draftSchema = draftAnswer.extend({
+  spec: z.looseObject({ tools: z.array(z.looseObject({ name: z.string() })) }),
+})
 
 /** Throws CommandFault with the build's own reason when it fails. */
 export async function createServer(
@@ -51,7 +55,7 @@ export async function createServer(
     note(`${refused ? 'left out' : 'warning'}: ${place}${message}`)
   }
   note(`draft with ${draft.spec.tools.length} tools (${draftMs} ms)`)
-  const { server, build } = await ask(gateway, '/v1/servers', createdSchema, {
+  const { server, build } = await ask(gateway, '/v1/servers', creationAnswer, {
     session,
     method: 'POST',
     body: {

@@ -1,8 +1,17 @@
 /** `servers`: creating, looking at, pausing and deleting hosted MCP servers. */
+
 import { slugFault } from '@bmm/spec/resource-url'
+import {
+  type CredentialAnswer,
+  credentialsAnswer,
+  deletionAnswer,
+  type ServerAnswer,
+  serverAnswer,
+  serversAnswer,
+  toolsAnswer,
+} from '@bmm/spec/rest-answer'
 import { type Command, Option } from 'commander'
-import { z } from 'zod'
-import { ask, type Credential, credentialSchema, type Server, serverSchema } from './api.ts'
+import { ask } from './api.ts'
 import { readCredentials } from './credential-value.ts'
 import { addReadingOptions, openApiOption } from './draft.ts'
 import { misused } from './fault.ts'
@@ -14,12 +23,6 @@ import { type SignedIn, signedIn } from './session.ts'
 import { dataOption } from './up.ts'
 
 const PAGE = 100
-const pageSchema = z.object({ servers: z.array(serverSchema), nextCursor: z.string().optional() })
-const toolsSchema = z.object({
-  tools: z.array(z.looseObject({ name: z.string(), description: z.string() })),
-})
-const credentialsSchema = z.object({ credentials: z.array(credentialSchema) })
-
 type Common = { data: string; json?: boolean }
 
 /** Adds the commands to the program. */
@@ -105,14 +108,14 @@ async function create(
 
 async function list(options: Common): Promise<void> {
   const { gateway, session } = signedIn(options.data)
-  const found: Server[] = []
+  const found: ServerAnswer[] = []
   let cursor = ''
   do {
     const query = new URLSearchParams({
       limit: String(PAGE),
       ...(cursor === '' ? {} : { cursor }),
     })
-    const page = await ask(gateway, `/v1/servers?${query}`, pageSchema, { session })
+    const page = await ask(gateway, `/v1/servers?${query}`, serversAnswer, { session })
     found.push(...page.servers)
     cursor = page.nextCursor ?? ''
   } while (cursor !== '')
@@ -136,7 +139,7 @@ async function show(slug: string, options: Common): Promise<void> {
 async function tools(slug: string, options: Common): Promise<void> {
   const { gateway, session } = signedIn(options.data)
   const path = `/v1/servers/${encodeURIComponent(slug)}/tools`
-  const found = await ask(gateway, path, toolsSchema, { session })
+  const found = await ask(gateway, path, toolsAnswer, { session })
   if (options.json === true) printJson(found)
   else print(table(found.tools.map((tool) => [tool.name, firstLine(tool.description)])))
 }
@@ -148,7 +151,7 @@ function firstLine(text: string): string {
 async function pause(slug: string, options: Common): Promise<void> {
   const { gateway, session } = signedIn(options.data)
   const path = `/v1/servers/${encodeURIComponent(slug)}/pause`
-  done(await ask(gateway, path, serverSchema, { session, method: 'POST' }), options)
+  done(await ask(gateway, path, serverAnswer, { session, method: 'POST' }), options)
 }
 
 async function resume(slug: string, options: Common): Promise<void> {
@@ -156,7 +159,7 @@ async function resume(slug: string, options: Common): Promise<void> {
   const { specDigest } = await serverOf(slug, access)
   const path = `/v1/servers/${encodeURIComponent(slug)}/resume`
   const body = { specDigest }
-  done(await ask(access.gateway, path, serverSchema, { ...access, method: 'POST', body }), options)
+  done(await ask(access.gateway, path, serverAnswer, { ...access, method: 'POST', body }), options)
 }
 
 async function remove(slug: string, options: Common & { yes?: boolean }): Promise<void> {
@@ -165,28 +168,30 @@ async function remove(slug: string, options: Common & { yes?: boolean }): Promis
   }
   const { gateway, session } = signedIn(options.data)
   const path = `/v1/servers/${encodeURIComponent(slug)}`
-  const schema = z.object({ finished: z.boolean() })
-  const { finished } = await ask(gateway, path, schema, { session, method: 'DELETE' })
+  const { finished } = await ask(gateway, path, deletionAnswer, { session, method: 'DELETE' })
   if (options.json === true) printJson({ deleted: slug, finished })
   else print(finished ? `${slug} is gone` : `${slug} is being deleted; that goes on by itself`)
 }
 
 /** A server by slug or id. */
-export async function serverOf(slug: string, { gateway, session }: SignedIn): Promise<Server> {
-  return ask(gateway, `/v1/servers/${encodeURIComponent(slug)}`, serverSchema, { session })
+export async function serverOf(
+  slug: string,
+  { gateway, session }: SignedIn,
+): Promise<ServerAnswer> {
+  return ask(gateway, `/v1/servers/${encodeURIComponent(slug)}`, serverAnswer, { session })
 }
 
 /** What a server needs and what is stored. */
 export async function credentialsOf(
   slug: string,
   { gateway, session }: SignedIn,
-): Promise<Credential[]> {
+): Promise<CredentialAnswer[]> {
   const path = `/v1/servers/${encodeURIComponent(slug)}/credentials`
-  return (await ask(gateway, path, credentialsSchema, { session })).credentials
+  return (await ask(gateway, path, credentialsAnswer, { session })).credentials
 }
 
 /** Credentials as columns; values never come back. */
-export function credentialTable(credentials: Credential[]): string {
+export function credentialTable(credentials: CredentialAnswer[]): string {
   return table(
     credentials.map(({ name, destination, stored, optional, lastFour }) => [
       name,
@@ -201,12 +206,12 @@ export function credentialTable(credentials: Credential[]): string {
   )
 }
 
-function done(server: Server, options: Common): void {
+function done(server: ServerAnswer, options: Common): void {
   if (options.json === true) printJson(server)
   else print(`${server.slug} is ${server.state}`)
 }
 
-function printServer(server: Server): void {
+function printServer(server: ServerAnswer): void {
   print(
     table([
       ['name', server.name],

@@ -1,18 +1,10 @@
 /** `sessions`: where the person is signed in, and ending it there. */
+import { sessionsAnswer } from '@bmm/spec/rest-answer'
 import type { Command } from 'commander'
-import { z } from 'zod'
 import { ask, send } from './api.ts'
 import { print, printJson, table } from './output.ts'
 import { signedInPerson } from './session.ts'
 import { dataOption } from './up.ts'
-
-const sessionSchema = z.object({
-  id: z.string(),
-  userAgent: z.string(),
-  current: z.boolean(),
-  createdAt: z.string(),
-  expiresAt: z.string(),
-})
 
 type Common = { data: string; json?: boolean }
 
@@ -39,8 +31,7 @@ export function addOwnSessionCommands(program: Command): void {
 
 async function list(options: Common): Promise<void> {
   const { gateway, session } = signedInPerson(options.data)
-  const schema = z.object({ sessions: z.array(sessionSchema) })
-  const { sessions } = await ask(gateway, '/v1/sessions', schema, { session })
+  const { sessions } = await ask(gateway, '/v1/sessions', sessionsAnswer, { session })
   if (options.json === true) {
     printJson({ sessions })
     return

@@ -1,6 +1,6 @@
 /** `stats`: how often the tools of a server were called, how that ended and how long it took. */
+import { type CallCountsAnswer, callStatsAnswer, usageAnswer } from '@bmm/spec/rest-answer'
 import { type Command, InvalidArgumentError, Option } from 'commander'
-import { z } from 'zod'
 import { ask } from './api.ts'
 import { print, printJson, table } from './output.ts'
 import { signedIn } from './session.ts'
@@ -14,38 +14,6 @@ const MAX_HOURS = 31 * 24
 const MAX_DAYS = 400
 const KIBIBYTE = 1024
 const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB']
-
-const countsSchema = z.object({
-  calls: z.number(),
-  errors: z.number(),
-  toolErrors: z.number(),
-  refused: z.number(),
-  overdue: z.number(),
-  cancelled: z.number(),
-  failed: z.number(),
-  bytesIn: z.number(),
-  bytesOut: z.number(),
-  p50Ms: z.number(),
-  p95Ms: z.number(),
-  p99Ms: z.number(),
-})
-type Counts = z.infer<typeof countsSchema>
-
-const statsSchema = z.object({
-  from: z.string(),
-  to: z.string(),
-  total: countsSchema,
-  tools: z.array(countsSchema.extend({ tool: z.string() })),
-  points: z.array(countsSchema.extend({ at: z.string() })),
-})
-
-const usageSchema = z.object({
-  month: z.string(),
-  calls: z.number(),
-  refused: z.number(),
-  bytesIn: z.number(),
-  bytesOut: z.number(),
-})
 
 /** Adds the command to the program. */
 export function addStatsCommand(program: Command): void {
@@ -69,7 +37,7 @@ export function addStatsCommand(program: Command): void {
 async function stats(slug: string | undefined, options: StatsOptions): Promise<void> {
   const access = signedIn(options.data)
   if (slug === undefined) {
-    const usage = await ask(access.gateway, '/v1/usage', usageSchema, access)
+    const usage = await ask(access.gateway, '/v1/usage', usageAnswer, access)
     if (options.json === true) printJson(usage)
     else {
       print(`${usage.month}  ${usage.calls} calls, ${usage.refused} refused`)
@@ -78,7 +46,7 @@ async function stats(slug: string | undefined, options: StatsOptions): Promise<v
     return
   }
   const path = `/v1/servers/${encodeURIComponent(slug)}/stats?${spanOf(options, Date.now())}`
-  const found = await ask(access.gateway, path, statsSchema, access)
+  const found = await ask(access.gateway, path, callStatsAnswer, access)
   if (options.json === true) {
     printJson(found)
     return
@@ -108,7 +76,7 @@ function spanOf({ hours = DEFAULT_HOURS, days }: StatsOptions, now: number): URL
 
 const heading = ['tool', 'calls', 'errors', 'p50', 'p95', 'p99', 'in', 'out']
 
-function row(name: string, counts: Counts): string[] {
+function row(name: string, counts: CallCountsAnswer): string[] {
   const { calls, errors, p50Ms, p95Ms, p99Ms, bytesIn, bytesOut } = counts
   return [
     ...[name, String(calls), String(errors)],

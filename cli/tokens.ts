@@ -1,7 +1,7 @@
 /** `tokens`: service tokens for programs that act for the signed-in person. */
 import { isScope, scopeNames } from '@bmm/lib/permission'
+import { newTokenAnswer, tokensAnswer } from '@bmm/spec/rest-answer'
 import { type Command, InvalidArgumentError } from 'commander'
-import { z } from 'zod'
 import { ask, send } from './api.ts'
 import { bmm } from './hint.ts'
 import { note, print, printJson, table } from './output.ts'
@@ -10,16 +10,6 @@ import { dataOption } from './up.ts'
 
 const MAX_DAYS = 366
 const DEFAULT_DAYS = 30
-
-const tokenSchema = z.object({
-  id: z.string(),
-  name: z.string(),
-  scopes: z.array(z.string()),
-  createdAt: z.string(),
-  expiresAt: z.string(),
-  lastUsedAt: z.string().optional(),
-  user: z.string(),
-})
 
 type Common = { data: string; json?: boolean }
 type CreateOptions = Common & { name: string; scope: string[]; expires: number }
@@ -57,12 +47,11 @@ export function addTokenCommands(program: Command): void {
 async function create(options: CreateOptions): Promise<void> {
   const { gateway, session } = signedInPerson(options.data)
   const { name, scope, expires } = options
-  const made = await ask(
-    gateway,
-    '/v1/tokens',
-    z.object({ value: z.string(), token: tokenSchema }),
-    { session, method: 'POST', body: { name, scopes: scope, expiresInDays: expires } },
-  )
+  const made = await ask(gateway, '/v1/tokens', newTokenAnswer, {
+    session,
+    method: 'POST',
+    body: { name, scopes: scope, expiresInDays: expires },
+  })
   if (options.json === true) {
     printJson(made)
     return
@@ -75,8 +64,7 @@ async function create(options: CreateOptions): Promise<void> {
 
 async function list(options: Common): Promise<void> {
   const { gateway, session } = signedInPerson(options.data)
-  const schema = z.object({ tokens: z.array(tokenSchema) })
-  const { tokens } = await ask(gateway, '/v1/tokens', schema, { session })
+  const { tokens } = await ask(gateway, '/v1/tokens', tokensAnswer, { session })
   if (options.json === true) printJson({ tokens })
   else if (tokens.length === 0) print('no service tokens yet: ./bmm tokens create --help')
   else {

@@ -1,5 +1,4 @@
 /** From messages of the services to JSON of the API: names for numbers, RFC 3339 for times. */
-import { schemeNames } from '@bmm/lib/credential-scheme'
 import {
   type Build,
   type BuildEvent,
@@ -11,35 +10,20 @@ import {
 } from '@bmm/proto/generator/v1/server'
 import type { LogLine } from '@bmm/proto/runner/v1/runner_service'
 import type { Secret } from '@bmm/proto/secrets/v1/secret'
+import {
+  type BuildAnswer,
+  type BuildEventAnswer,
+  buildStates,
+  buildSteps,
+  type DraftAnswer,
+  type LogLineAnswer,
+  type ServerAnswer,
+  serverStates,
+} from '@bmm/spec/rest-answer'
 import { accessSchema } from '@bmm/spec/statement'
 import { type Timestamp, timestampDate } from '@bufbuild/protobuf/wkt'
-import { z } from 'zod'
 
-/** RFC 3339 in UTC with milliseconds. */
-const time = z.iso.datetime({ precision: 3 })
-const serverStates = ['building', 'live', 'paused', 'failed', 'deleting'] as const
-const buildStates = ['queued', 'running', 'succeeded', 'failed', 'cancelled'] as const
-const buildSteps = ['resolve', 'scan', 'compile', 'try', 'sign', 'deploy'] as const
-
-export const serverAnswer = z
-  .object({
-    id: z.string(),
-    orgId: z.string(),
-    slug: z.string(),
-    name: z.string(),
-    state: z.enum(serverStates),
-    version: z.number().int().describe('The live version; 0 when there is none.'),
-    url: z.string().describe('The MCP endpoint.'),
-    tools: z.number().int(),
-    specDigest: z.string().describe('What a resume confirms; empty before the first version.'),
-    access: accessSchema,
-    createdAt: time,
-    createdBy: z.string(),
-    latestBuildId: z.string(),
-  })
-  .meta({ id: 'Server' })
-
-export function serverJson(server: Server | undefined): z.infer<typeof serverAnswer> {
+export function serverJson(server: Server | undefined): ServerAnswer {
   const { id, orgId, slug, name, version, tools, specDigest, createdBy, latestBuildId } =
     present(server)
   return {
@@ -51,26 +35,7 @@ export function serverJson(server: Server | undefined): z.infer<typeof serverAns
   }
 }
 
-export const buildAnswer = z
-  .object({
-    id: z.string(),
-    serverId: z.string(),
-    version: z.number().int(),
-    state: z.enum(buildStates),
-    steps: z.array(
-      z.object({
-        step: z.enum(buildSteps),
-        state: z.enum(buildStates),
-        elapsedMs: z.number().int(),
-      }),
-    ),
-    reason: z.string().describe('Machine reason of a failure, else empty.'),
-    message: z.string(),
-    createdAt: time,
-  })
-  .meta({ id: 'Build' })
-
-export function buildJson(build: Build | undefined): z.infer<typeof buildAnswer> {
+export function buildJson(build: Build | undefined): BuildAnswer {
   const { id, serverId, version, state, steps, reason, message, createdAt } = present(build)
   return {
     ...{ id, serverId, version, reason, message },
@@ -84,19 +49,7 @@ export function buildJson(build: Build | undefined): z.infer<typeof buildAnswer>
   }
 }
 
-/** One event of a build's WebSocket; `step` and `state` are absent where the event has none. */
-const buildEventAnswer = z
-  .object({
-    seq: z.number().int(),
-    step: z.enum(buildSteps).optional(),
-    state: z.enum(buildStates).optional(),
-    elapsedMs: z.number().int(),
-    line: z.string().optional(),
-    at: time,
-  })
-  .meta({ id: 'BuildEvent' })
-
-export function buildEventJson(event: BuildEvent): z.infer<typeof buildEventAnswer> {
+export function buildEventJson(event: BuildEvent): BuildEventAnswer {
   const { seq, step, state, elapsedMs, line, at } = event
   return {
     seq: Number(seq),
@@ -108,25 +61,7 @@ export function buildEventJson(event: BuildEvent): z.infer<typeof buildEventAnsw
   }
 }
 
-export const draftAnswer = z
-  .object({
-    id: z.string(),
-    digest: z.string().describe('What creating a server confirms.'),
-    spec: z.record(z.string(), z.unknown()).describe('The spec as it would be confirmed.'),
-    tools: z.number().int(),
-    warnings: z.array(
-      z.object({
-        path: z.string().describe('JSON pointer into the document, or empty.'),
-        message: z.string(),
-        refused: z.boolean().describe('The operation was left out.'),
-      }),
-    ),
-    tags: z.array(z.object({ name: z.string(), tools: z.number().int() })),
-    expiresAt: time,
-  })
-  .meta({ id: 'Draft' })
-
-export function draftJson(draft: Draft | undefined): z.infer<typeof draftAnswer> {
+export function draftJson(draft: Draft | undefined): DraftAnswer {
   const { id, specDigest, spec, tools, notes, tags, expiresAt } = present(draft)
   return {
     ...{ id, tools },
@@ -137,26 +72,6 @@ export function draftJson(draft: Draft | undefined): z.infer<typeof draftAnswer>
     expiresAt: timeText(expiresAt),
   }
 }
-
-export const credentialAnswer = z
-  .object({
-    name: z.string(),
-    destination: z
-      .object({
-        scheme: z.enum(schemeNames),
-        parameter: z.string().optional(),
-        origins: z.array(z.string()),
-      })
-      .describe('Where the value goes, and nowhere else.'),
-    stored: z.boolean().describe('Whether there is a value.'),
-    optional: z.boolean(),
-    description: z.string(),
-    whereToGet: z.string().optional(),
-    lastFour: z.string().optional(),
-    updatedAt: time.optional(),
-    updatedBy: z.string().optional(),
-  })
-  .meta({ id: 'Credential' })
 
 /** What is stored of a value; the value itself never comes back. */
 export function storedJson(secret: Secret) {
@@ -169,18 +84,7 @@ export function storedJson(secret: Secret) {
   }
 }
 
-export const logLineAnswer = z
-  .object({
-    seq: z.number().int(),
-    at: time,
-    level: z.string(),
-    tool: z.string().optional(),
-    message: z.string(),
-    requestId: z.string().optional(),
-  })
-  .meta({ id: 'LogLine' })
-
-export function logLineJson(line: LogLine): z.infer<typeof logLineAnswer> {
+export function logLineJson(line: LogLine): LogLineAnswer {
   const { seq, at, level, tool, message, requestId } = line
   return {
     seq: Number(seq),

@@ -4,12 +4,13 @@ import type { ServerService } from '@bmm/proto/generator/v1/generator_service'
 import type { Secret } from '@bmm/proto/secrets/v1/secret'
 import type { SecretsService } from '@bmm/proto/secrets/v1/secrets_service'
 import { Permission } from '@bmm/proto/v1/options'
+import { credentialAnswer, credentialsAnswer } from '@bmm/spec/rest-answer'
 import { type CredentialSpec, originSchema, serverSpecSchema } from '@bmm/spec/server-spec'
 import type { CallOptions, Client } from '@connectrpc/connect'
 import { Elysia } from 'elysia'
 import { z } from 'zod'
 import { problem } from '../problem.ts'
-import { credentialAnswer, present, storedJson } from './answer.ts'
+import { present, storedJson } from './answer.ts'
 import { jsonBody } from './json-body.ts'
 import type { People } from './person.ts'
 import { serverIdOf } from './server-reference.ts'
@@ -45,7 +46,7 @@ export function credentialRoutes(options: CredentialRoutesOptions) {
         return { credentials: merged(wanted, stored.secrets) }
       },
       {
-        response: { 200: z.object({ credentials: z.array(credentialAnswer) }) },
+        response: { 200: credentialsAnswer },
         detail: { summary: 'What the server needs and what is stored', tags: ['credentials'] },
       },
     )

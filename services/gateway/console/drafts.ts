@@ -1,13 +1,14 @@
 /** REST: drafts, from a document to a spec that can be looked at. */
 import type { DraftService } from '@bmm/proto/generator/v1/generator_service'
 import { Permission } from '@bmm/proto/v1/options'
+import { draftAnswer } from '@bmm/spec/rest-answer'
 import type { CallOptions, Client } from '@connectrpc/connect'
 import { Elysia } from 'elysia'
 import { z } from 'zod'
 import type { Arrivals } from '../arrival/arrival.ts'
 import type { Room } from '../limits/room.ts'
 import { problem } from '../problem.ts'
-import { draftAnswer, draftJson } from './answer.ts'
+import { draftJson } from './answer.ts'
 import { jsonBody } from './json-body.ts'
 import type { People } from './person.ts'
 

@@ -5,11 +5,12 @@ import type { Log } from '@bmm/lib/log'
 import type { ServerService } from '@bmm/proto/generator/v1/generator_service'
 import type { LogService, WatchLogsResponse } from '@bmm/proto/runner/v1/runner_service'
 import { Permission } from '@bmm/proto/v1/options'
+import { logPageAnswer } from '@bmm/spec/rest-answer'
 import type { CallOptions, Client } from '@connectrpc/connect'
 import { Elysia } from 'elysia'
 import { z } from 'zod'
 import type { Arrivals } from '../arrival/arrival.ts'
-import { logLineAnswer, logLineJson, present } from './answer.ts'
+import { logLineJson, present } from './answer.ts'
 import type { People } from './person.ts'
 import { serverIdOf } from './server-reference.ts'
 
@@ -49,9 +50,7 @@ export function logRoutes(options: LogRoutesOptions) {
           cursor: cursorSchema.describe('Lines after this one; absent for the newest.'),
           limit: z.coerce.number().int().min(1).max(1_000).optional(),
         }),
-        response: {
-          200: z.object({ lines: z.array(logLineAnswer), nextCursor: z.number().int() }),
-        },
+        response: { 200: logPageAnswer },
         detail: { summary: 'Log lines, newest last', tags: ['logs'] },
       },
     )

@@ -1,4 +1,5 @@
 /** The OpenAPI document of the REST API, made from the routes themselves. */
+import { problemAnswer } from '@bmm/spec/rest-answer'
 import { z } from 'zod'
 
 /** What this needs of a route; Elysia's own type knows nothing of standard schemas. */
@@ -15,25 +16,13 @@ export type DocumentedRoute = {
 
 type JsonSchema = Record<string, unknown>
 
-const problemSchema = z
-  .object({
-    type: z.string(),
-    title: z.string(),
-    status: z.number().int(),
-    detail: z.string().describe('A sentence for people.'),
-    code: z.string().describe('Machine reason, such as `slug_taken`.'),
-    requestId: z.string(),
-    errors: z.array(z.object({ path: z.string(), message: z.string() })).optional(),
-  })
-  .meta({ id: 'Problem' })
-
 /** OpenAPI 3.1; schemas with a name become components, so that clients get names for them. */
 export function openApiDocument(routes: readonly DocumentedRoute[], publicUrl: string) {
   const schemas: Record<string, unknown> = {}
   const schemaOf = (schema: z.ZodType, io: 'input' | 'output') => hoisted(schema, io, schemas)
   const problem = {
     description: 'A problem (RFC 9457).',
-    content: { 'application/problem+json': { schema: schemaOf(problemSchema, 'output') } },
+    content: { 'application/problem+json': { schema: schemaOf(problemAnswer, 'output') } },
   }
   const paths: Record<string, Record<string, unknown>> = {}
   for (const { method, path, hooks } of routes) {

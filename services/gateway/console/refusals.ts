@@ -1,11 +1,10 @@
 /** REST: what a server's tools wanted to send and the broker did not let out. */
-
 import type { RefusalService } from '@bmm/proto/broker/v1/broker_service'
 import type { ServerService } from '@bmm/proto/generator/v1/generator_service'
 import { Permission } from '@bmm/proto/v1/options'
+import { refusalsAnswer } from '@bmm/spec/rest-answer'
 import type { Client } from '@connectrpc/connect'
 import { Elysia } from 'elysia'
-import { z } from 'zod'
 import { present, timeText } from './answer.ts'
 import type { People } from './person.ts'
 
@@ -14,14 +13,6 @@ export type RefusalRoutesOptions = {
   servers: Client<typeof ServerService>
   people: People
 }
-
-const refusalAnswer = z.object({
-  at: z.iso.datetime(),
-  reason: z.string().describe('Machine reason, such as `origin_not_allowed`.'),
-  method: z.string(),
-  host: z.string(),
-  message: z.string().describe('What to do about it.'),
-})
 
 export function refusalRoutes({ refusals, servers, people }: RefusalRoutesOptions) {
   return new Elysia({ name: 'refusal-routes', prefix: '/v1', normalize: false }).get(
@@ -40,7 +31,7 @@ export function refusalRoutes({ refusals, servers, people }: RefusalRoutesOption
       }
     },
     {
-      response: { 200: z.object({ refusals: z.array(refusalAnswer).max(200) }) },
+      response: { 200: refusalsAnswer },
       detail: { summary: 'Requests that were refused, newest first', tags: ['logs'] },
     },
   )

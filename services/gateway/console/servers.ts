@@ -7,6 +7,7 @@ import { Permission } from '@bmm/proto/v1/options'
 import { confirmationDigest } from '@bmm/spec/confirmation'
 import { digestPattern } from '@bmm/spec/digest'
 import { resourceUrl } from '@bmm/spec/resource-url'
+import { creationAnswer, deletionAnswer, serverAnswer, serversAnswer } from '@bmm/spec/rest-answer'
 import { type CredentialSpec, credentialNamePattern } from '@bmm/spec/server-spec'
 import { accessSchema } from '@bmm/spec/statement'
 import type { CallOptions, Client } from '@connectrpc/connect'
@@ -14,7 +15,7 @@ import { Elysia } from 'elysia'
 import { z } from 'zod'
 import { problem } from '../problem.ts'
 import type { Servings } from '../serving/serving.ts'
-import { buildAnswer, buildJson, present, serverAnswer, serverJson } from './answer.ts'
+import { buildJson, present, serverJson } from './answer.ts'
 import { credentialsIn, putCredential, valueSchema } from './credentials.ts'
 import { jsonBody } from './json-body.ts'
 import type { People } from './person.ts'
@@ -66,7 +67,7 @@ export function serverRoutes(options: ServerRoutesOptions) {
       {
         parse: [jsonBody()],
         body: createBody,
-        response: { 201: z.object({ server: serverAnswer, build: buildAnswer }) },
+        response: { 201: creationAnswer },
         detail: {
           summary: 'Confirm a draft: create the server and queue its build',
           description: 'Idempotency-Key (header): a repetition within a day gets the first answer.',
@@ -91,9 +92,7 @@ export function serverRoutes(options: ServerRoutesOptions) {
           limit: z.coerce.number().int().min(1).max(100).optional(),
           cursor: z.string().max(200).optional(),
         }),
-        response: {
-          200: z.object({ servers: z.array(serverAnswer), nextCursor: z.string().optional() }),
-        },
+        response: { 200: serversAnswer },
         detail: { summary: 'Servers of your organisation, newest first', tags: ['servers'] },
       },
     )
@@ -125,11 +124,7 @@ export function serverRoutes(options: ServerRoutesOptions) {
         return { finished }
       },
       {
-        response: {
-          200: z.object({
-            finished: z.boolean().describe('False while the deletion still goes on by itself.'),
-          }),
-        },
+        response: { 200: deletionAnswer },
         detail: { summary: 'Delete a server and everything of it', tags: ['servers'] },
       },
     )

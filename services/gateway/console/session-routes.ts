@@ -1,6 +1,7 @@
 /** REST: signing in and out, and who one is. */
 import { reasonOf } from '@bmm/lib/errors'
 import type { SessionService } from '@bmm/proto/auth/v1/auth_service'
+import { meAnswer, sessionsAnswer, signInAnswer } from '@bmm/spec/rest-answer'
 import type { Client } from '@connectrpc/connect'
 import { Elysia } from 'elysia'
 import { z } from 'zod'
@@ -21,23 +22,6 @@ export type SessionRoutesOptions = {
   /** Requests without a session, by visitor. */
   visitors: RateLimiter
 }
-
-const userAnswer = z.object({ id: z.string(), email: z.string() }).meta({ id: 'User' })
-
-const programAnswer = z.object({
-  id: z.string(),
-  name: z.string().describe('What it is for.'),
-  scopes: z.array(z.string()),
-  expiresAt: z.iso.datetime({ precision: 3 }),
-})
-
-const sessionAnswer = z.object({
-  id: z.string(),
-  userAgent: z.string().describe('What signed in, as it called itself.'),
-  current: z.boolean(),
-  createdAt: z.iso.datetime({ precision: 3 }),
-  expiresAt: z.iso.datetime({ precision: 3 }),
-})
 
 export function sessionRoutes(options: SessionRoutesOptions) {
   const { sessions, people, arrivals } = options
@@ -82,10 +66,7 @@ export function sessionRoutes(options: SessionRoutesOptions) {
         parse: [jsonBody()],
         body: z.strictObject({ token: z.string().min(1).max(200) }),
         response: {
-          200: z.object({
-            session: z.string().describe('The bearer of this API for 30 days, shown once.'),
-            user: userAnswer,
-          }),
+          200: signInAnswer,
         },
         detail: { summary: 'Redeem a sign-in link', tags: ['session'], security: [] },
       },
@@ -117,7 +98,7 @@ export function sessionRoutes(options: SessionRoutesOptions) {
         }
       },
       {
-        response: { 200: z.object({ sessions: z.array(sessionAnswer) }) },
+        response: { 200: sessionsAnswer },
         detail: { summary: 'Where one is signed in, newest first', tags: ['session'] },
       },
     )
@@ -147,16 +128,7 @@ export function sessionRoutes(options: SessionRoutesOptions) {
       },
       {
         response: {
-          200: z.object({
-            user: userAnswer,
-            org: z.object({ id: z.string(), name: z.string() }),
-            role: z.string(),
-            session: z
-              .object({ id: z.string(), expiresAt: z.iso.datetime({ precision: 3 }) })
-              .optional()
-              .describe('Of a person.'),
-            token: programAnswer.optional().describe('Of a program, with any scope.'),
-          }),
+          200: meAnswer,
         },
         detail: {
           summary: 'Who is signed in, or for whom the service token acts',

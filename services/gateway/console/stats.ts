@@ -6,6 +6,7 @@ import {
   type StatsService,
 } from '@bmm/proto/runner/v1/stats_service'
 import { Permission } from '@bmm/proto/v1/options'
+import { type CallCountsAnswer, callStatsAnswer, usageAnswer } from '@bmm/spec/rest-answer'
 import { timestampFromMs } from '@bufbuild/protobuf/wkt'
 import type { Client } from '@connectrpc/connect'
 import { Elysia } from 'elysia'
@@ -24,25 +25,7 @@ export type StatsRoutesOptions = {
   now?: () => number
 }
 
-const count = z.number().int()
-const countsAnswer = z
-  .object({
-    calls: count,
-    errors: count.describe('All that follow, up to `failed`.'),
-    toolErrors: count.describe('Answered with `isError`, arguments that do not fit included.'),
-    refused: count.describe('Turned away by a limit.'),
-    overdue: count.describe('Not answered in time.'),
-    cancelled: count,
-    failed: count.describe('The sandbox ended, or its answer could not be used.'),
-    bytesIn: count,
-    bytesOut: count,
-    p50Ms: z.number(),
-    p95Ms: z.number(),
-    p99Ms: z.number(),
-  })
-  .meta({ id: 'CallCounts' })
-
-function countsJson(counts: CallCounts | undefined): z.infer<typeof countsAnswer> {
+function countsJson(counts: CallCounts | undefined): CallCountsAnswer {
   const { p50Ms, p95Ms, p99Ms, ...sums } = present(counts)
   const toolErrors = Number(sums.toolErrors)
   const refused = Number(sums.refused)
@@ -96,11 +79,7 @@ export function statsRoutes({ stats, servers, people, now = Date.now }: StatsRou
           tool: z.string().min(1).max(MAX_TOOL_NAME).optional().describe('Only this one.'),
         }),
         response: {
-          200: z.object({
-            ...{ from: z.iso.datetime(), to: z.iso.datetime(), total: countsAnswer },
-            tools: z.array(countsAnswer.extend({ tool: z.string() })),
-            points: z.array(countsAnswer.extend({ at: z.iso.datetime() })),
-          }),
+          200: callStatsAnswer,
         },
         detail: {
           summary: 'Calls of a server by tool and over time',
@@ -131,11 +110,7 @@ export function statsRoutes({ stats, servers, people, now = Date.now }: StatsRou
             .describe('`YYYY-MM` in UTC; this month where it is absent.'),
         }),
         response: {
-          200: z.object({
-            month: z.string(),
-            calls: count.describe('Of all servers, deleted ones included, without refused calls.'),
-            ...{ refused: count, bytesIn: count, bytesOut: count },
-          }),
+          200: usageAnswer,
         },
         detail: { summary: 'What the organisation used in a month', tags: ['stats'] },
       },

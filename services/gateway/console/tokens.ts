@@ -2,6 +2,7 @@
 import { scopeNames } from '@bmm/lib/permission'
 import type { ServiceToken } from '@bmm/proto/auth/v1/service_token'
 import type { ServiceTokenService } from '@bmm/proto/auth/v1/service_token_service'
+import { newTokenAnswer, type TokenAnswer, tokensAnswer } from '@bmm/spec/rest-answer'
 import type { Client } from '@connectrpc/connect'
 import { Elysia } from 'elysia'
 import { z } from 'zod'
@@ -17,20 +18,6 @@ export type TokenRoutesOptions = {
 const DAY_SECONDS = 86_400
 const MAX_DAYS = 366
 const MAX_NAME = 80
-const time = z.iso.datetime({ precision: 3 })
-
-const tokenAnswer = z
-  .object({
-    id: z.string(),
-    name: z.string(),
-    scopes: z.array(z.string()),
-    createdAt: time,
-    expiresAt: time,
-    lastUsedAt: time.optional().describe('To the minute; absent before the first use.'),
-    user: z.string().describe('The address of the person for whom it acts.'),
-  })
-  .meta({ id: 'ServiceToken' })
-
 export function tokenRoutes({ tokens, people }: TokenRoutesOptions) {
   return new Elysia({ name: 'token-routes', prefix: '/v1', normalize: false })
     .post(
@@ -53,10 +40,7 @@ export function tokenRoutes({ tokens, people }: TokenRoutesOptions) {
           expiresInDays: z.number().int().min(1).max(MAX_DAYS),
         }),
         response: {
-          201: z.object({
-            value: z.string().describe('`bmm_…`: shown here and never again.'),
-            token: tokenAnswer,
-          }),
+          201: newTokenAnswer,
         },
         detail: {
           summary: 'Make a token for a program that acts for you',
@@ -73,7 +57,7 @@ export function tokenRoutes({ tokens, people }: TokenRoutesOptions) {
         return { tokens: listed.tokens.map(tokenJson) }
       },
       {
-        response: { 200: z.object({ tokens: z.array(tokenAnswer) }) },
+        response: { 200: tokensAnswer },
         detail: { summary: 'Live tokens, newest first', tags: ['tokens'] },
       },
     )
@@ -94,7 +78,7 @@ async function liveSession(people: People, request: Request): Promise<string> {
   return people.token(request)
 }
 
-function tokenJson(token: ServiceToken): z.infer<typeof tokenAnswer> {
+function tokenJson(token: ServiceToken): TokenAnswer {
   const { id, name, scopes, createdAt, expiresAt, lastUsedAt, userEmail } = token
   return {
     ...{ id, name, scopes, user: userEmail },
