@@ -212,8 +212,8 @@ export async function openBroker(options: BrokerOptions): Promise<Broker> {
       link.stop()
       watching.stop()
       desk.releaseAll().forEach(forget)
-      targets.stop()
       pool.close()
+      await targets[Symbol.asyncDispose]()
       await refusals[Symbol.asyncDispose]()
     },
   }

@@ -1,6 +1,7 @@
 /** Refused requests on their way to Postgres: in batches, bounded in memory, in rate and in what is kept. */
 import { errorFrom } from '@bmm/lib/errors'
 import type { Log } from '@bmm/lib/log'
+import { startRounds } from '@bmm/lib/rounds'
 import type { Sql } from '@bmm/lib/sql'
 import * as store from './store.ts'
 
@@ -65,12 +66,8 @@ export function openRefusals({
   async function trim(): Promise<void> {
     const serverIds = [...touched]
     touched.clear()
-    try {
-      const before = new Date(now() - KEEP_DAYS * DAY_MS)
-      await store.trimRefusals(sql, serverIds, KEEP_PER_SERVER, before)
-    } catch (error) {
-      log.warn({ fault: errorFrom(error).message }, 'refusals could not be trimmed')
-    }
+    const before = new Date(now() - KEEP_DAYS * DAY_MS)
+    await store.trimRefusals(sql, serverIds, KEEP_PER_SERVER, before)
   }
 
   const flush = () => {
@@ -78,7 +75,7 @@ export function openRefusals({
     return flushing
   }
   const flushTimer = setInterval(() => void flush(), FLUSH_MS)
-  const trimTimer = setInterval(() => void trim(), TRIM_MS)
+  const trimming = startRounds({ name: 'trimming refusals', everyMs: TRIM_MS, round: trim, log })
   return {
     record(row) {
       if (waiting.length >= MAX_WAITING || !isWithinRate(row.serverId)) {
@@ -96,7 +93,7 @@ export function openRefusals({
     flush,
     async [Symbol.asyncDispose]() {
       clearInterval(flushTimer)
-      clearInterval(trimTimer)
+      await trimming[Symbol.asyncDispose]()
       await flush()
     },
   }

@@ -110,19 +110,18 @@ describe('targets', () => {
   })
 
   test('changed by another broker act here soon', async () => {
-    const other = await openTargets({ sql: broker.sql, log: testLog })
+    await using other = await openTargets({ sql: broker.sql, log: testLog })
     const { fetch } = await broker.sandbox(broker.sign({ egress: [{ origin }] }).signed)
     const target = { host: 'box.lan', port: upstream.port, orgId: '' }
     await other.allow(target)
     await until(async () => 'status' in (await fetch(`${origin}/`)))
     await other.remove(target)
     await until(async () => 'failed' in (await fetch(`${origin}/`)))
-    other.stop()
   })
 
   test('are a thousand at most', async () => {
     await using database = await testDatabase('broker', join(import.meta.dir, 'migrations'))
-    const full = await openTargets({ sql: database.sql, log: testLog })
+    await using full = await openTargets({ sql: database.sql, log: testLog })
     await database.sql`
       insert into targets (host, port, org_id)
       select 'box' || n || '.lan', 80, '' from generate_series(1, 999) n`
@@ -132,14 +131,13 @@ describe('targets', () => {
     expect(full.isAllowed('org_any', 'next.lan', 80)).toBe(false)
     await full.remove({ host: 'last.lan', port: 80, orgId: '' })
     expect(await reason(full.allow(next))).toBe('done')
-    full.stop()
   })
 
   test('stay allowed while the database restarts, and end when nobody can take them back', async () => {
     await using database = await testDatabase('broker', join(import.meta.dir, 'migrations'))
     const sql = openSql(database.url, { schema: 'broker', max: 1 })
     const keepMs = 2_500
-    const cutOff = await openTargets({ sql, log: testLog, keepMs })
+    await using cutOff = await openTargets({ sql, log: testLog, keepMs })
     await cutOff.allow({ host: 'box.lan', port: 1, orgId: '' })
     const isAllowed = () => cutOff.isAllowed('org_any', 'box.lan', 1)
     await sql.end({ timeout: 1 })
@@ -148,7 +146,6 @@ describe('targets', () => {
     await until(async () => reasonFor(isAllowed) === 'targets_unknown')
     expect(cutOff.isAllowed('org_any', 'other.lan', 1)).toBe(false)
     expect(performance.now() - cutAt).toBeGreaterThan(keepMs - 2_000)
-    cutOff.stop()
   })
 })
 

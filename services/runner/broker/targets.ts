@@ -1,9 +1,9 @@
 /** The operator's private targets: which host and port which organisation may reach, in memory and in Postgres. */
-
 import { isIP } from 'node:net'
-import { errorFrom, invalid, limited, notFound } from '@bmm/lib/errors'
+import { invalid, limited, notFound } from '@bmm/lib/errors'
 import type { Log } from '@bmm/lib/log'
 import { addressReach, nameReach } from '@bmm/lib/public-address'
+import { startRounds } from '@bmm/lib/rounds'
 import type { Sql } from '@bmm/lib/sql'
 import { FetchFailure } from './outgoing.ts'
 import * as store from './store.ts'
@@ -15,13 +15,12 @@ const KEEP_MS = 10_000
 
 export type Target = { host: string; port: number; orgId: string }
 
-export type Targets = {
+export type Targets = AsyncDisposable & {
   /** Throws FetchFailure `targets_unknown` when it was, and nobody can say whether it still is. */
   isAllowed(orgId: string, host: string, port: number): boolean
   allow(target: Target): Promise<store.TargetRow>
   list(): Promise<store.TargetRow[]>
   remove(target: Target): Promise<void>
-  stop(): void
 }
 
 /** Loads the targets and keeps them current. Rejects when they cannot be loaded at first. */
@@ -34,21 +33,14 @@ export async function openTargets(options: {
   const { sql, log, keepMs = KEEP_MS } = options
   let allowed = await load(sql)
   let loadedAt = performance.now()
-  let isReloading = false
-  async function reload(): Promise<void> {
-    if (isReloading) return
-    isReloading = true
-    const askedAt = performance.now()
-    try {
+  const reloading = startRounds({
+    ...{ name: 'reading the allowed targets', everyMs: RELOAD_MS, log },
+    async round() {
+      const askedAt = performance.now()
       allowed = await load(sql)
       loadedAt = askedAt
-    } catch (error) {
-      log.warn({ fault: errorFrom(error).message }, 'the allowed targets cannot be read')
-    } finally {
-      isReloading = false
-    }
-  }
-  const timer = setInterval(() => void reload(), RELOAD_MS)
+    },
+  })
   return {
     isAllowed(orgId, host, port) {
       const isKnown =
@@ -78,7 +70,7 @@ export async function openTargets(options: {
       if (removed === 0)
         throw notFound('target_not_found', `${host}:${port} is not in the list of allowed targets.`)
     },
-    stop: () => clearInterval(timer),
+    [Symbol.asyncDispose]: () => reloading[Symbol.asyncDispose](),
   }
 }
 

@@ -1,6 +1,7 @@
 /** Counts on their way to Postgres: one statement at most every 750 ms, kept while it is away, never added twice. */
 import { errorFrom } from '@bmm/lib/errors'
 import type { Log } from '@bmm/lib/log'
+import { startRounds } from '@bmm/lib/rounds'
 import type { CallRollup, Meter } from './meter.ts'
 
 export type RollupStore = {
@@ -28,9 +29,9 @@ export type Rollups = AsyncDisposable & {
 /** With the time that the statement takes, a killed process loses less than a second of counts. */
 const FLUSH_MS = 750
 const BATCH_ROLLUPS = 2_000
-const PURGE_MS = 60 * 60 * 1_000
-/** A process that lives for less than an hour forgets old rows too. */
-const FIRST_PURGE_MS = 60_000
+const PURGE_MS = 10 * 60 * 1_000
+/** Of one round: the rest waits for the next, so that a round never hogs the database. */
+const MAX_PURGES = 20
 
 export function openRollups(options: {
   meter: Meter
@@ -51,8 +52,12 @@ export function openRollups(options: {
   const flushTimer = setInterval(() => {
     if (running === undefined && (pending !== undefined || meter.size > 0)) void flush()
   }, options.flushMs ?? FLUSH_MS)
-  const firstPurge = setTimeout(() => void purge(), FIRST_PURGE_MS)
-  const purgeTimer = setInterval(() => void purge(), PURGE_MS)
+  const purging = startRounds({
+    ...{ name: 'deleting old counts', everyMs: PURGE_MS, log },
+    async round() {
+      for (let batch = 0; batch < MAX_PURGES; batch++) if (!(await store.purge())) return
+    },
+  })
 
   /** Stores what is pending, then what was counted; false when there is more than one batch of it. */
   async function storeBatch(): Promise<boolean> {
@@ -97,20 +102,11 @@ export function openRollups(options: {
     return queued
   }
 
-  async function purge(): Promise<void> {
-    try {
-      while (await store.purge());
-    } catch (error) {
-      log.warn({ err: errorFrom(error) }, 'old counts of calls could not be deleted')
-    }
-  }
-
   return {
     flush,
     async [Symbol.asyncDispose]() {
       clearInterval(flushTimer)
-      clearTimeout(firstPurge)
-      clearInterval(purgeTimer)
+      await purging[Symbol.asyncDispose]()
       await flush()
     },
   }
