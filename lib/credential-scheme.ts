@@ -10,7 +10,7 @@ export const schemeFrom = {
 } as const
 export type SchemeName = keyof typeof schemeFrom
 
-export const schemeNames = Object.keys(schemeFrom) as SchemeName[]
+const schemeNames = Object.keys(schemeFrom) as SchemeName[]
 
 /** Undefined for the unspecified one. */
 export function findSchemeName(scheme: Scheme): SchemeName | undefined {
