@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { reasonOf } from '@bmm/lib/errors'
+import { RefusalService } from '@bmm/proto/broker/v1/broker_service'
 import { ToolService } from '@bmm/proto/gateway/v1/tool_service'
 import { ServerService } from '@bmm/proto/generator/v1/generator_service'
 import { type Client, Code, ConnectError, createClient } from '@connectrpc/connect'
@@ -134,7 +135,11 @@ const problemOf = async (answer: Response) => {
   return [status, code]
 }
 
-type Clients = { tools: Client<typeof ToolService>; servers: Client<typeof ServerService> }
+type Clients = {
+  tools: Client<typeof ToolService>
+  servers: Client<typeof ServerService>
+  refusals: Client<typeof RefusalService>
+}
 
 function clientsWith(token: string): Clients {
   const transport = createGrpcTransport({
@@ -149,6 +154,7 @@ function clientsWith(token: string): Clients {
   return {
     tools: createClient(ToolService, transport),
     servers: createClient(ServerService, transport),
+    refusals: createClient(RefusalService, transport),
   }
 }
 
@@ -191,6 +197,13 @@ describe('a service token', () => {
       'server_not_found',
     ])
     expect(await refusal(servers.deleteServer({ serverId: theirs.id }))).toEqual([
+      'NotFound',
+      'server_not_found',
+    ])
+    const { refusals } = clientsWith((await makeToken('logs:read')).value)
+    const { server: own } = await servers.getServer({ server: 'by-node' })
+    expect(await refusals.listRefusals({ serverId: own?.id ?? '' })).toMatchObject({ refusals: [] })
+    expect(await refusal(refusals.listRefusals({ serverId: theirs.id }))).toEqual([
       'NotFound',
       'server_not_found',
     ])

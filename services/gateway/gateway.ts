@@ -223,7 +223,18 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   })
   const grpc = await openGrpcPort({
     handler: grpcHandler({
-      ...{ servings, listings, runner, deadlines, checks, log, trusted, unread, documents },
+      ...{
+        servings,
+        servers,
+        listings,
+        runner,
+        deadlines,
+        checks,
+        log,
+        trusted,
+        unread,
+        documents,
+      },
       tokens: programs,
       toolCalls: running,
       inFlight: programCalls,

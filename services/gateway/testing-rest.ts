@@ -12,6 +12,7 @@ import { userOf } from '@bmm/lib/identity'
 import { newId } from '@bmm/lib/ids'
 import { testIdentities } from '@bmm/lib/testing'
 import { type MintUserTokenRequest, SessionService } from '@bmm/proto/auth/v1/auth_service'
+import { RefusalService } from '@bmm/proto/broker/v1/broker_service'
 import {
   BuildService,
   type CreateDraftRequest,
@@ -102,6 +103,7 @@ export async function restWorld(): Promise<RestWorld> {
         logs(router, asked)
         stats(router, asked)
       }
+      if (name === 'broker') router.service(RefusalService, { listRefusals: () => ({ refusals }) })
     },
   })
   const world: RestWorld = {
@@ -129,6 +131,8 @@ export async function restWorld(): Promise<RestWorld> {
   }
   return world
 }
+
+const refusals = [{ at, reason: 'origin_not_allowed', host: 'evil.example', method: 'GET' }]
 
 function nothingAsked() {
   return {

@@ -47,7 +47,10 @@ export type StandInOptions = {
   /** Further methods of the signer. */
   statements?: Partial<ServiceImpl<typeof StatementService>>
   /** Further services, such as sessions, drafts and servers. */
-  routes?: (name: 'auth' | 'generator' | 'secrets' | 'runner', router: ConnectRouter) => void
+  routes?: (
+    name: 'auth' | 'generator' | 'secrets' | 'runner' | 'broker',
+    router: ConnectRouter,
+  ) => void
 }
 
 export type StandInKeys = { jwks: () => Record<string, unknown>[]; statementKey: Buffer }
@@ -114,6 +117,7 @@ export function serveStandIns(
     options.routes?.('generator', router)
   })
   rpc.serve('runner', (router) => options.routes?.('runner', router))
+  rpc.serve('broker', (router) => options.routes?.('broker', router))
 }
 
 /** Speaks the runner's side of `calls.sock`; tools are functions of the test. */

@@ -27,6 +27,7 @@ const SERVERS = 'bmm.generator.v1.ServerService'
 const BUILDS = 'bmm.generator.v1.BuildService'
 const DRAFTS = 'bmm.generator.v1.DraftService'
 const LOGS = 'bmm.runner.v1.LogService'
+const REFUSALS = 'bmm.broker.v1.RefusalService'
 
 let world: RestWorld
 let target: string
@@ -198,6 +199,15 @@ describe('refused', () => {
     expect(refused.message).toContain('servers:write')
     const caller = tokenOf('tools:call')
     expect(await list(caller).catch(coded)).toEqual([status.PERMISSION_DENIED, 'scope_missing'])
+  })
+
+  test('the refusals of a server of another organisation, which the broker could not tell from none', async () => {
+    const token = tokenOf('logs:read')
+    const listed = (serverId: string) =>
+      client.call(`${REFUSALS}/ListRefusals`, { server_id: serverId }, { token })
+    expect((await listed(ids.server)).refusals).toMatchObject([{ reason: 'origin_not_allowed' }])
+    expect(world.programs.asked.audiences.at(-1)).toEqual(['broker', 'generator'])
+    expect(await listed(newId('srv')).catch(coded)).toEqual([status.NOT_FOUND, 'server_not_found'])
   })
 
   test('with the scope, by a role that may not', async () => {

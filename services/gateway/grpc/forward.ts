@@ -6,14 +6,23 @@ import { unauthenticated, unavailable } from '@bmm/lib/errors'
 import type { ServiceName } from '@bmm/lib/identity'
 import type { Log } from '@bmm/lib/log'
 import { isReadOnly } from '@bmm/lib/rpc-rules'
-import type {
-  DescMessage,
-  DescMethod,
-  DescMethodServerStreaming,
-  DescMethodUnary,
-  Message,
+import { ListRefusalsRequestSchema } from '@bmm/proto/broker/v1/broker_service'
+import type { ServerService } from '@bmm/proto/generator/v1/generator_service'
+import {
+  type DescMessage,
+  type DescMethod,
+  type DescMethodServerStreaming,
+  type DescMethodUnary,
+  isMessage,
+  type Message,
 } from '@bufbuild/protobuf'
-import type { ConnectRouter, HandlerContext, Transport } from '@connectrpc/connect'
+import type {
+  CallOptions,
+  Client,
+  ConnectRouter,
+  HandlerContext,
+  Transport,
+} from '@connectrpc/connect'
 import type { UniversalHandlerOptions } from '@connectrpc/connect/protocol'
 import type { ServiceTokens } from '../access/service-token.ts'
 import type { Servings } from '../serving/serving.ts'
@@ -29,6 +38,7 @@ export type ForwardOptions = {
   transport: (process: ServiceName) => Transport
   confirmations: Confirmations
   tokens: ServiceTokens
+  servers: Pick<Client<typeof ServerService>, 'getServer'>
   /** Asked for changes before an answer, so that the endpoints act at once on what was just done here. */
   servings: Pick<Servings, 'hint'>
   log: Log
@@ -63,7 +73,9 @@ function unary(method: Unary, row: AccessRow, options: ForwardOptions) {
   const transport = options.transport(row.process)
   return async (message: Message, context: HandlerContext): Promise<Message> => {
     const passed = passedOf(context)
-    const { headers } = await personOf(message, row, passed, options)
+    const person = await personOf(message, row, passed, options)
+    await requireServer(message, person, options)
+    const { headers } = person
     const timeoutMs = Math.min(context.timeoutMs() ?? DEFAULT_TIMEOUT_MS, MAX_TIMEOUT_MS)
     const signal = AbortSignal.any([context.signal, passed.ended])
     const answer = await transport
@@ -112,6 +124,12 @@ async function personOf(
     log.info({ rpc: row.path, tokenId: program.tokenId, requestId }, 'a program called')
   }
   return asUser(userToken, requestId)
+}
+
+/** The broker knows no servers, and would tell a foreign one as one without refusals. Throws `server_not_found`. */
+async function requireServer(message: Message, person: CallOptions, { servers }: ForwardOptions) {
+  if (!isMessage(message, ListRefusalsRequestSchema)) return
+  await servers.getServer({ server: message.serverId }, person)
 }
 
 /** Why the gateway itself ended a call; undefined when it did not. */

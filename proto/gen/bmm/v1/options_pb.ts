@@ -45,7 +45,7 @@ export type Allow = Message<"bmm.v1.Allow"> & {
   external: boolean;
 
   /**
-   * Further services that the one that answers an external call shows the person's token to.
+   * Further services that the person's token of an external call is shown to, by the one that answers or on the way to it.
    *
    * @generated from field: repeated bmm.v1.Service forwards_to = 4;
    */
