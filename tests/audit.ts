@@ -1,8 +1,9 @@
 /** What must be true of a stack when nothing is under way, looked for in its tables, its processes and its folders. */
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { Sql } from '@bmm/lib/sql'
 import { supervisorPid } from './children.ts'
+import { emptyGroups } from './control-groups.ts'
 import { guestProcesses, parentOf, processes, stackGroup } from './processes.ts'
 import type { Stack } from './stack.ts'
 import { openStackSql } from './traces.ts'
@@ -87,7 +88,9 @@ export async function auditProcesses(stack: Stack): Promise<string[]> {
   const guests = new Set(await guestProcesses(stack))
   return [
     ...strays(stack),
-    ...emptyGroups(stack, guests),
+    ...emptyGroups(stackGroup(stack), guests).map(
+      (group) => `nothing is in control group ${group}`,
+    ),
     ...leftSockets(stack),
     ...(readQuietly('/proc/self/mounts').includes(dirname(stack.mailbox))
       ? ['a mount is left']
@@ -115,23 +118,6 @@ function descendsFrom(pid: number, ancestor: number): boolean {
     current = parent
   }
   return false
-}
-
-/** Control groups of slots in which nothing runs. */
-function emptyGroups(stack: Stack, guests: ReadonlySet<number>): string[] {
-  const group = ['/sys/fs/cgroup/pids', '/sys/fs/cgroup']
-    .map((root) => join(root, stackGroup(stack)))
-    .find((path) => existsSync(path))
-  if (group === undefined) throw new Error('the stack has no control group')
-  return readdirSync(group, { withFileTypes: true })
-    .filter((entry) => entry.isDirectory())
-    .filter(({ name }) => {
-      const members = readQuietly(join(group, name, 'cgroup.procs'))
-        .trim()
-        .split('\n')
-      return !members.some((pid) => guests.has(Number(pid)))
-    })
-    .map(({ name }) => `control group ${name} has nothing in it`)
 }
 
 /** Listeners close at the first connection: a pooled or assigned slot has no socket any more. */
