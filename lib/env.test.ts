@@ -1,7 +1,7 @@
 /** Tests of reading configuration: each fault is told in words, without the value. */
 import { expect, test } from 'bun:test'
 import { z } from 'zod'
-import { ConfigError, readEnv } from './env.ts'
+import { CONFIG_FAULT, ConfigError, readEnv, serviceConfig } from './env.ts'
 
 const shape = {
   BMM_SHARE: z.coerce.number().min(0).max(1).optional(),
@@ -20,6 +20,27 @@ test.each([
 ])('a fault says what the variable should be: %p', (env, sentence) => {
   expect(() => readEnv(shape, { BMM_NAME: 'a', ...env })).toThrow(
     new ConfigError(`The configuration has 1 fault:\n${sentence}`),
+  )
+})
+
+const service = {
+  BMM_ENV: 'production' as const,
+  BMM_LOG_LEVEL: 'info' as const,
+  BMM_RPC_DIR: '/run',
+  BMM_SERVICE_KEY: '/dev/null',
+  BMM_SERVICE_PUBLIC_KEYS: '/dev/null',
+}
+
+test.each([
+  ['BMM_SERVICE_KEY', '/nowhere/canary', 'ENOENT'],
+  ['BMM_SERVICE_KEY', 'fd:999', 'EBADF'],
+  ['BMM_SERVICE_KEY', '/', 'EISDIR'],
+  ['BMM_SERVICE_PUBLIC_KEYS', '/nowhere/canary', 'ENOENT'],
+])('a source that cannot be read is told like every other fault: %s=%s', (name, source, code) => {
+  expect(() => serviceConfig({ ...service, [name]: source })).toThrow(
+    new ConfigError(
+      `${CONFIG_FAULT} 1 fault:\n${name}: cannot read its source (${code}); give a readable path or fd:N`,
+    ),
   )
 })
 

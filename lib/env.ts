@@ -85,7 +85,9 @@ export function serviceConfig(vars: z.infer<z.ZodObject<typeof serviceEnv>>) {
     logLevel: vars.BMM_LOG_LEVEL,
     rpcDir: vars.BMM_RPC_DIR,
     privateKeyPem: readSecretSource(vars.BMM_SERVICE_KEY, 'BMM_SERVICE_KEY').toString('utf8'),
-    publicKeys: readFileSync(vars.BMM_SERVICE_PUBLIC_KEYS, 'utf8'),
+    publicKeys: readSecretSource(vars.BMM_SERVICE_PUBLIC_KEYS, 'BMM_SERVICE_PUBLIC_KEYS').toString(
+      'utf8',
+    ),
   }
 }
 
@@ -97,8 +99,17 @@ export function readEnv<Shape extends z.ZodRawShape>(
   const parsed = z.object(shape).safeParse(env)
   if (parsed.success) return parsed.data
   const faults = parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${told(issue)}`)
+  throw configError(faults)
+}
+
+/** For what is wrong with a variable, seen when it was used; the sentence must not hold its value. */
+export function settingFault(name: string, sentence: string): ConfigError {
+  return configError([`${name}: ${sentence}`])
+}
+
+function configError(faults: readonly string[]): ConfigError {
   const count = faults.length === 1 ? '1 fault' : `${faults.length} faults`
-  throw new ConfigError(`${CONFIG_FAULT} ${count}:\n${faults.join('\n')}`)
+  return new ConfigError(`${CONFIG_FAULT} ${count}:\n${faults.join('\n')}`)
 }
 
 /** What a variable should be, in the words of whoever sets it. */
@@ -129,7 +140,7 @@ export function readSecretSource(source: string, name: string): Buffer {
     return bytes
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? String(error.code) : 'unreadable'
-    throw new ConfigError(`${name}: cannot read its source (${code}); give a readable path or fd:N`)
+    throw settingFault(name, `cannot read its source (${code}); give a readable path or fd:N`)
   }
 }
 

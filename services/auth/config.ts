@@ -1,12 +1,12 @@
 /** The environment of the auth service, read once. */
 import {
-  ConfigError,
   type Env,
   publicUrlSchema,
   readEnv,
   readSecretSource,
   serviceConfig,
   serviceEnv,
+  settingFault,
 } from '@bmm/lib/env'
 import { keyFault, keyFrom } from '@bmm/lib/envelope'
 import { z } from 'zod'
@@ -104,7 +104,7 @@ function readKek(source: string): Buffer {
     ? keyFrom(Buffer.from(source.slice('base64:'.length)))
     : keyFrom(readSecretSource(source, 'BMM_AUTH_KEK'))
   const fault = keyFault(kek)
-  if (fault !== undefined) throw new ConfigError(`BMM_AUTH_KEK: ${fault}`)
+  if (fault !== undefined) throw settingFault('BMM_AUTH_KEK', fault)
   return kek
 }
 
@@ -113,6 +113,6 @@ function readUserTokenKey(source: string) {
   try {
     return userTokenKey(pem)
   } catch {
-    throw new ConfigError('BMM_USER_TOKEN_KEY: must be an Ed25519 key as PKCS #8 PEM')
+    throw settingFault('BMM_USER_TOKEN_KEY', 'must be an Ed25519 key as PKCS #8 PEM')
   }
 }

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { ConfigError } from '@bmm/lib/env'
+import { CONFIG_FAULT } from '@bmm/lib/env'
 import { configFrom } from './config.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'bmm-secrets-config-'))
@@ -42,7 +42,9 @@ test.each([
   ['is an empty file', file('empty', '')],
   ['stands in the environment in production', `base64:${kek.toString('base64')}`],
 ])('a key-encryption key that %s is refused', (_why, source) => {
-  expect(() => configFrom({ ...env, BMM_KEK: source })).toThrow(ConfigError)
+  expect(() => configFrom({ ...env, BMM_KEK: source })).toThrow(
+    `${CONFIG_FAULT} 1 fault:\nBMM_KEK: `,
+  )
   expect(() => configFrom({ ...env, BMM_KEK: source })).not.toThrow(kek.toString('base64'))
 })
 

@@ -1,11 +1,11 @@
 /** The environment of the secrets service, read once. */
 import {
-  ConfigError,
   type Env,
   readEnv,
   readSecretSource,
   serviceConfig,
   serviceEnv,
+  settingFault,
 } from '@bmm/lib/env'
 import { keyFault, keyFrom } from '@bmm/lib/envelope'
 import { z } from 'zod'
@@ -31,15 +31,16 @@ export function configFrom(env: Env = process.env) {
 function kekFrom(source: string, environment: 'development' | 'production'): Buffer {
   const kek = keyFrom(kekSource(source, environment))
   const fault = keyFault(kek)
-  if (fault !== undefined) throw new ConfigError(`BMM_KEK: ${fault}`)
+  if (fault !== undefined) throw settingFault('BMM_KEK', fault)
   return kek
 }
 
 function kekSource(source: string, environment: 'development' | 'production'): Buffer {
   if (!source.startsWith('base64:')) return readSecretSource(source, 'BMM_KEK')
   if (environment === 'production') {
-    throw new ConfigError(
-      'BMM_KEK: a key in the environment is for development; give fd:N or a path in production',
+    throw settingFault(
+      'BMM_KEK',
+      'a key in the environment is for development; give fd:N or a path in production',
     )
   }
   return Buffer.from(source.slice('base64:'.length))
