@@ -14,6 +14,14 @@ export function environment(): CliEnv {
   return process.env
 }
 
+/** Variables with passwords in them, which the supervisor gets by another way or not at all. */
+const secretVariables = ['DATABASE_URL', 'REDIS_URL', 'BMM_SMTP_URL', 'BMM_TOKEN']
+
+/** The environment of the processes that a start leaves behind. */
+export function environmentWithoutSecrets(env: CliEnv = environment()): CliEnv {
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !secretVariables.includes(name)))
+}
+
 /** Whether installing software on this machine is forbidden. */
 export function installsForbidden(env: CliEnv = environment()): boolean {
   return env.BMM_NO_INSTALL === '1'

@@ -16,7 +16,10 @@ export type OpenRedisOptions = {
   blocking?: boolean
 }
 
-/** `redis://[:password@]host:port[/db]` or `unix:///path?password=…&db=…`. Reconnects for ever, with back-off. */
+/**
+ * `redis://[user:password@]host:port[/db]`, `rediss:` for TLS, or `unix:///path?username=…&password=…&db=…`. Reconnects
+ * for ever, with back-off.
+ */
 export function openRedis(url: string, options: OpenRedisOptions): Redis {
   const shared = {
     retryStrategy: (times: number) => Math.min(times * RETRY_STEP_MS, RETRY_MAX_MS),
@@ -29,14 +32,18 @@ export function openRedis(url: string, options: OpenRedisOptions): Redis {
       ? new Redis({
           ...shared,
           path: parsed.pathname,
-          ...(parsed.searchParams.has('password')
-            ? { password: parsed.searchParams.get('password') ?? '' }
-            : {}),
+          ...pick(parsed, 'username'),
+          ...pick(parsed, 'password'),
           db: Number(parsed.searchParams.get('db') ?? '0'),
         })
       : new Redis(url, shared)
   redis.on('error', (error: Error) => options.log.warn({ fault: error.message }, 'redis'))
   return redis
+}
+
+function pick(url: URL, name: string): Record<string, string> {
+  const value = url.searchParams.get(name)
+  return value === null ? {} : { [name]: value }
 }
 
 /** Calls back on each message of a channel; messages are hints to look again, nothing is lost by missing one. */

@@ -4,11 +4,14 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import postgres from 'postgres'
 import { isOutage } from './outage.ts'
+import { parseSqlAddress, type SqlAddress } from './sql-address.ts'
 
 const DEFAULT_CONNECTIONS = 8
 const CONNECT_TIMEOUT_SECONDS = 10
 const IDLE_TIMEOUT_SECONDS = 60
 const STATEMENT_TIMEOUT_MS = 15_000
+/** A client that vanished from the network must not keep its locks until the kernel notices. */
+const IDLE_TRANSACTION_TIMEOUT_MS = 60_000
 /** Before a lost connection is made again; the client's own would grow to 20 s. */
 const FIRST_BACKOFF_SECONDS = 0.05
 const LONGEST_BACKOFF_SECONDS = 1
@@ -28,17 +31,12 @@ export type OpenSqlOptions = {
   max?: number
 }
 
-/**
- * A pool. The URL is `postgres://user:password@host:port/database`, or with `?host=/folder` for a unix socket.
- * 64-bit integers come back as strings.
- */
+/** A pool on an address as `sql-address.ts` reads it. 64-bit integers come back as strings. */
 export function openSql(url: string, options: OpenSqlOptions): Sql {
-  const parsed = new URL(url)
-  const folder = parsed.searchParams.get('host')
-  parsed.search = ''
-  if (parsed.hostname === '') parsed.hostname = 'localhost'
-  return postgres(parsed.href, {
-    ...(folder === null ? {} : { path: join(folder, `.s.PGSQL.${parsed.port || '5432'}`) }),
+  const address = parseSqlAddress(url)
+  return postgres({
+    ...address,
+    ...inLists(address),
     max: options.max ?? DEFAULT_CONNECTIONS,
     connect_timeout: CONNECT_TIMEOUT_SECONDS,
     idle_timeout: IDLE_TIMEOUT_SECONDS,
@@ -48,8 +46,14 @@ export function openSql(url: string, options: OpenSqlOptions): Sql {
       application_name: `bmm-${options.schema}`,
       search_path: options.schema,
       statement_timeout: STATEMENT_TIMEOUT_MS,
+      idle_in_transaction_session_timeout: IDLE_TRANSACTION_TIMEOUT_MS,
     },
   })
+}
+
+/** The client takes lists, though its types do not say so; of a string it would take what follows a colon for a port. */
+function inLists({ host, port }: SqlAddress): { host: string; port: number } {
+  return { host: [host], port: [port] } as unknown as { host: string; port: number }
 }
 
 /** Runs the work in one transaction; it is rolled back when the work throws. */

@@ -1,5 +1,6 @@
 /** The secrets of a stack: made at its first start, kept in files that only root reads, handed on by descriptor. */
 import {
+  createHash,
   createPrivateKey,
   createPublicKey,
   generateKeyPairSync,
@@ -21,6 +22,7 @@ import { type ServiceName, serviceNames } from '@bmm/lib/identity'
 
 const KEK_BYTES = 32
 const PASSWORD_BYTES = 24
+const STACK_ID_LENGTH = 16
 
 /** Ed25519 keys: one a service, and the one that `auth` signs user tokens with. */
 const keyOwners = [...serviceNames, 'auth-user'] as const
@@ -61,6 +63,12 @@ export function publicKeysText(folder: string): string {
       ]),
     ),
   )
+}
+
+/** What a stack is called in stores that are not its own: it says nothing, and stays as long as the keys. */
+export function stackId(folder: string): string {
+  const key = publicKeyOf(createPrivateKey(readFileSync(keyFile(folder, 'secrets'))))
+  return createHash('sha256').update(key).digest('hex').slice(0, STACK_ID_LENGTH)
 }
 
 /** A password of this stack, made when it is first asked for. */

@@ -1,6 +1,6 @@
 /** Starting a supervisor as a process of its own and listening to what it says until the stack is ready or over. */
 import { join } from 'node:path'
-import { checkout } from '../config.ts'
+import { checkout, environmentWithoutSecrets } from '../config.ts'
 import { failed } from '../fault.ts'
 import { closeQuietly, logFile, openLog, tailOf } from './log-file.ts'
 import type { DecidedOptions } from './options.ts'
@@ -28,6 +28,7 @@ export function launchSupervisor(
   const bun = [process.execPath, '--no-env-file', '--no-install', main, paths.data]
   const child = Bun.spawn(how.tied ? ['setpriv', '--pdeathsig', 'SIGTERM', ...bun] : bun, {
     cwd: checkout,
+    env: environmentWithoutSecrets(),
     // By standard input: addresses of databases hold passwords, and arguments are for everyone to read.
     stdio: [new Blob([JSON.stringify(options)]), log, log, 'pipe'],
     // A session of its own: Ctrl-C reaches the command, which asks the supervisor to stop.

@@ -1,5 +1,6 @@
 /** What `up` was asked for: arguments and the variables of the operator's environment, as the supervisor gets them. */
 import { isIP } from 'node:net'
+import { AddressFault, parseSqlAddress } from '@bmm/lib/sql-address'
 import { z } from 'zod'
 import type { CliEnv } from '../config.ts'
 import { misused } from '../fault.ts'
@@ -67,13 +68,9 @@ export function stackOptions(
     )
   }
   const databaseUrl = present(env.DATABASE_URL)
-  if (databaseUrl !== undefined && !hasScheme(databaseUrl, ['postgres:', 'postgresql:'])) {
-    throw misused('DATABASE_URL must be an address such as postgres://user:password@host/database.')
-  }
+  if (databaseUrl !== undefined) requireSqlAddress(databaseUrl)
   const redisUrl = present(env.REDIS_URL)
-  if (redisUrl !== undefined && !hasScheme(redisUrl, ['redis:', 'rediss:', 'unix:'])) {
-    throw misused('REDIS_URL must be an address such as redis://:password@host:6379.')
-  }
+  if (redisUrl !== undefined) requireRedisAddress(redisUrl)
   const metrics = present(env.BMM_METRICS_ADDRESS)
   if (metrics !== undefined && !isAddressWithPort(metrics)) {
     throw misused('BMM_METRICS_ADDRESS must be one address and port, such as 127.0.0.1:9464.')
@@ -107,8 +104,25 @@ function isOrigin(text: string): boolean {
   return URL.canParse(text) && new URL(text).protocol === 'https:' && new URL(text).origin === text
 }
 
-function hasScheme(text: string, schemes: readonly string[]): boolean {
-  return schemes.includes(URL.parse(text)?.protocol ?? '')
+function requireSqlAddress(text: string): void {
+  try {
+    parseSqlAddress(text)
+  } catch (error) {
+    if (error instanceof AddressFault) throw misused(`DATABASE_URL ${error.message}.`)
+    throw error
+  }
+}
+
+function requireRedisAddress(text: string): void {
+  const url = URL.parse(text)
+  if (url === null || !['redis:', 'rediss:', 'unix:'].includes(url.protocol)) {
+    throw misused('REDIS_URL must be an address such as redis://:password@host:6379.')
+  }
+  if (url.protocol !== 'unix:' && !/^\/?\d*$/.test(url.pathname)) {
+    throw misused(
+      'REDIS_URL must end with the port or the number of a database, such as redis://:password@host:6379/1.',
+    )
+  }
 }
 
 /** What the broker can keep its servers away from; the gateway reads it closely. */

@@ -1,7 +1,9 @@
-/** The stack's Postgres: the embedded PostgreSQL 18 on a unix socket, or the operator's own. */
+/** The embedded PostgreSQL 18 on a unix socket, and what every stack's database gets: a schema and a role a service. */
+import { createHash, createHmac, pbkdf2Sync, randomBytes } from 'node:crypto'
 import { chownSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { openSql, type Sql } from '@bmm/lib/sql'
+import { parseSqlAddress } from '@bmm/lib/sql-address'
 import { checkout } from '../config.ts'
 import { failed } from '../fault.ts'
 import type { ChildSpec } from './child.ts'
@@ -14,6 +16,10 @@ const READY_TIMEOUT_MS = 60_000
 const STOP_TIMEOUT_MS = 15_000
 const MAX_CONNECTIONS = 200
 const SUPERUSER = 'postgres'
+/** As Postgres has them by default. */
+const SCRAM_ITERATIONS = 4_096
+const SCRAM_SALT_BYTES = 16
+const SCRAM_KEY_BYTES = 32
 
 export type PostgresOptions = {
   /** Folder of the socket: made here. */
@@ -67,12 +73,6 @@ export async function embeddedPostgres(options: PostgresOptions): Promise<Postgr
       stopTimeoutMs: STOP_TIMEOUT_MS,
     },
   }
-}
-
-/** The superuser's URL of a Postgres that the operator brings; throws CommandFault when it does not answer. */
-export async function externalPostgres(url: string): Promise<{ url: string }> {
-  if (await answers(url)) return { url }
-  throw failed('database_down', `Postgres at DATABASE_URL (${new URL(url).host}) does not answer.`)
 }
 
 type Initialising = PostgresOptions & {
@@ -171,40 +171,8 @@ async function answers(url: string): Promise<boolean> {
 
 export type ServiceSchema = { service: string; password: string }
 
-/**
- * One role and one schema a service, in one database; repeatable. Returns each service's own URL.
- * A role reaches its own schema and nothing else.
- */
-export async function prepareSchemas(
-  superuserUrl: string,
-  database: string | undefined,
-  schemas: ServiceSchema[],
-): Promise<Map<string, string>> {
-  const url = new URL(superuserUrl)
-  if (database !== undefined) {
-    await makeDatabase(superuserUrl, database)
-    url.pathname = `/${database}`
-  }
-  const name = url.pathname.slice(1)
-  const sql = openSql(url.href, { schema: 'public', max: 1 })
-  try {
-    await sql`revoke all on database ${sql(name)} from public`
-    await sql`revoke all on schema public from public`
-    for (const { service, password } of schemas) await makeSchema(sql, name, service, password)
-  } finally {
-    await sql.end({ timeout: 5 })
-  }
-  return new Map(
-    schemas.map(({ service, password }) => {
-      const own = new URL(url)
-      own.username = roleOf(name, service)
-      own.password = password
-      return [service, own.href]
-    }),
-  )
-}
-
-async function makeDatabase(superuserUrl: string, database: string): Promise<void> {
+/** Makes the database where it is missing; returns its URL. */
+export async function makeDatabase(superuserUrl: string, database: string): Promise<string> {
   const sql = openSql(superuserUrl, { schema: 'public', max: 1 })
   try {
     const found = await sql`select 1 from pg_database where datname = ${database}`
@@ -212,20 +180,61 @@ async function makeDatabase(superuserUrl: string, database: string): Promise<voi
   } finally {
     await sql.end({ timeout: 5 })
   }
+  const url = new URL(superuserUrl)
+  url.pathname = `/${database}`
+  return url.href
+}
+
+/**
+ * One role and one schema a service, in the database of the URL; repeatable. Returns each service's own URL.
+ * A role reaches its own schema and nothing else.
+ */
+export async function prepareSchemas(
+  ownerUrl: string,
+  schemas: ServiceSchema[],
+): Promise<Map<string, string>> {
+  const { database } = parseSqlAddress(ownerUrl)
+  const sql = openSql(ownerUrl, { schema: 'public', max: 1 })
+  try {
+    await sql`revoke all on database ${sql(database)} from public`
+    await sql`revoke all on schema public from public`
+    for (const { service, password } of schemas) await makeSchema(sql, database, service, password)
+  } finally {
+    await sql.end({ timeout: 5 })
+  }
+  return new Map(
+    schemas.map(({ service, password }) => {
+      const own = new URL(ownerUrl)
+      own.username = encodeURIComponent(roleOf(database, service))
+      own.password = password
+      return [service, own.href]
+    }),
+  )
 }
 
 async function makeSchema(sql: Sql, database: string, service: string, password: string) {
   const role = roleOf(database, service)
   const found = await sql`select 1 from pg_roles where rolname = ${role}`
   if (found.length === 0) await sql`create role ${sql(role)} login`
-  // A password is a literal in this statement's grammar, never a parameter; it is hexadecimal.
-  await sql.unsafe(`alter role "${role}" with password '${password.replace(/[^0-9a-f]/g, '')}'`)
+  const [statement] = await sql<{ text: string }[]>`
+    select format('alter role %I with login password %L', ${role}::text, ${scramSecret(password)}::text) as text`
+  await sql.unsafe(statement?.text ?? '')
   await sql`grant connect, temporary on database ${sql(database)} to ${sql(role)}`
   await sql`grant ${sql(role)} to current_user`
   await sql`create schema if not exists ${sql(service)} authorization ${sql(role)}`
 }
 
+/** What Postgres stores of a password (RFC 5803): a server that logs statements must not learn the password itself. */
+function scramSecret(password: string): string {
+  const salt = randomBytes(SCRAM_SALT_BYTES)
+  const salted = pbkdf2Sync(password, salt, SCRAM_ITERATIONS, SCRAM_KEY_BYTES, 'sha256')
+  const hmac = (text: string) => createHmac('sha256', salted).update(text).digest()
+  const storedKey = createHash('sha256').update(hmac('Client Key')).digest('base64')
+  const serverKey = hmac('Server Key').toString('base64')
+  return `SCRAM-SHA-256$${SCRAM_ITERATIONS}:${salt.toString('base64')}$${storedKey}:${serverKey}`
+}
+
 /** Roles belong to the whole server, databases may share it: so the role carries the database's name. */
-function roleOf(database: string, service: string): string {
+export function roleOf(database: string, service: string): string {
   return `${database}_${service}`
 }

@@ -81,8 +81,7 @@ function settings(options: RedisOptions, socket: string, folder: string): string
   ].join('\n')
 }
 
-/** Whether Redis at the URL answers now. */
-export async function answers(url: string): Promise<boolean> {
+async function answers(url: string): Promise<boolean> {
   const redis = openRedis(url, { log: createLog('cli', 'silent') })
   try {
     return (await redis.ping()) === 'PONG'

@@ -97,6 +97,8 @@ test.each([
   [{ BMM_PUBLIC_URL: 'https://example.com/path' }, /without a path/],
   [{ DATABASE_URL: 'mysql://user:canary@host/x' }, /^DATABASE_URL must be (?!.*canary)/],
   [{ DATABASE_URL: 'nonsense' }, /DATABASE_URL must be an address/],
+  [{ DATABASE_URL: 'postgres://u:canary@host/x' }, /^DATABASE_URL leads to another (?!.*canary)/],
+  [{ REDIS_URL: 'redis://:canary@host/one' }, /^REDIS_URL must end with (?!.*canary)/],
   [{ REDIS_URL: 'http://host' }, /REDIS_URL must be an address/],
   [{ REDIS_URL: 'nonsense' }, /REDIS_URL must be an address/],
   [{ BMM_METRICS_ADDRESS: '9464' }, /BMM_METRICS_ADDRESS must be one address/],

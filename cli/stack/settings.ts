@@ -16,6 +16,8 @@ const settingsSchema = z.object({
   grpcPort: z.number().int().min(1).max(65535).optional(),
   postgres: z.enum(['embedded', 'external']),
   redis: z.enum(['own', 'external']),
+  /** Whether an external Postgres holds this stack's data: an empty one then is the wrong one. */
+  claimed: z.literal(true).optional(),
 })
 type Kept = z.infer<typeof settingsSchema>
 export type Settings = Kept & { grpcPort: number }
@@ -61,12 +63,26 @@ function requireFree(port: number, data: string): void {
   )
 }
 
+/** Whether the data in an external Postgres was ever this stack's. */
+export function hasClaimed(data: string): boolean {
+  return findSettings(data)?.claimed === true
+}
+
+/** From now on an external Postgres that is empty is refused. */
+export function keepClaimed(data: string): void {
+  const kept = findSettings(data)
+  if (kept !== undefined && kept.claimed !== true) write(data, { ...kept, claimed: true })
+}
+
 function keep(
   data: string,
   ports: Pick<Settings, 'port' | 'grpcPort'>,
   origins: Origins,
 ): Settings {
-  const settings = { ...ports, ...origins }
+  return write(data, { ...ports, ...origins })
+}
+
+function write<Written extends Kept>(data: string, settings: Written): Written {
   writeFileSync(`${settingsFile(data)}.new`, `${JSON.stringify(settings)}\n`, { mode: 0o600 })
   renameSync(`${settingsFile(data)}.new`, settingsFile(data))
   return settings

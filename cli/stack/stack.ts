@@ -1,16 +1,20 @@
 /** Starting all processes of a stack in order, and stopping them in the opposite one. */
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { parseSqlAddress } from '@bmm/lib/sql-address'
 import { failed } from '../fault.ts'
 import { type Child, type ChildEvent, type ChildSpec, keepRunning } from './child.ts'
-import { passwordOf, prepareKeys } from './keys.ts'
+import { claimPostgres, postgresFault } from './external-postgres.ts'
+import { claimRedis } from './external-redis.ts'
+import { passwordOf, prepareKeys, stackId } from './keys.ts'
 import type { DecidedOptions } from './options.ts'
 import type { StackPaths } from './paths.ts'
-import { embeddedPostgres, externalPostgres, prepareSchemas } from './postgres.ts'
+import { embeddedPostgres, makeDatabase, prepareSchemas } from './postgres.ts'
 import { bundlePrograms } from './programs.ts'
-import { answers, redisStore } from './redis.ts'
+import { redisStore } from './redis.ts'
 import { makeRunFolders } from './run-folders.ts'
 import { type StackFacts, schemaNames, seenCheckout, serviceSpec, services } from './services.ts'
-import { openSettings } from './settings.ts'
+import { hasClaimed, keepClaimed, openSettings } from './settings.ts'
 import type { UserIds } from './user-ids.ts'
 
 const DATABASE = 'bmm'
@@ -72,9 +76,13 @@ async function startStores(
   })
   prepareKeys(paths.keys)
   makeRunFolders(paths, users)
+  const postgres = startPostgres(paths, users, databaseUrl, run)
   const [databaseUrls, redis] = await Promise.all([
-    startPostgres(paths, users, databaseUrl, run),
-    startRedis(paths, users, redisUrl, run),
+    postgres,
+    // A Redis of the operator's is claimed by a stack only that has got its database.
+    (redisUrl === undefined ? Promise.resolve() : postgres.then(() => {})).then(() =>
+      startRedis(paths, users, redisUrl, run),
+    ),
     bundlePrograms(paths, seenCheckout(paths)),
   ])
   return {
@@ -106,8 +114,14 @@ async function startPostgres(
     password: passwordOf(paths.keys, `postgres-${service}`),
   }))
   if (external !== undefined) {
-    const { url } = await externalPostgres(external)
-    return prepareSchemas(url, undefined, schemas)
+    await claimPostgres({
+      ...{ url: external, services: schemaNames(), stack: stackId(paths.keys) },
+      used: hasClaimed(paths.data),
+    })
+    keepClaimed(paths.data)
+    return prepareSchemas(withReadableCertificates(paths, external), schemas).catch((thrown) => {
+      throw postgresFault(thrown, parseSqlAddress(external))
+    })
   }
   const store = await embeddedPostgres({
     run: join(paths.run, 'postgres'),
@@ -117,7 +131,18 @@ async function startPostgres(
     durable: true,
   })
   await run(store.spec)
-  return prepareSchemas(store.url, DATABASE, schemas)
+  return prepareSchemas(await makeDatabase(store.url, DATABASE), schemas)
+}
+
+/** The services read them as users of their own, to whom the operator's file may be closed. */
+function withReadableCertificates(paths: StackPaths, databaseUrl: string): string {
+  const url = new URL(databaseUrl)
+  const file = url.searchParams.get('sslrootcert')
+  if (file === null) return databaseUrl
+  const copy = join(paths.run, 'database-ca.pem')
+  writeFileSync(copy, readFileSync(file), { mode: 0o644 })
+  url.searchParams.set('sslrootcert', copy)
+  return url.href
 }
 
 async function startRedis(
@@ -127,8 +152,8 @@ async function startRedis(
   run: (spec: ChildSpec) => Promise<void>,
 ): Promise<string> {
   if (external !== undefined) {
-    if (await answers(external)) return external
-    throw failed('redis_down', 'Redis at REDIS_URL does not answer.')
+    await claimRedis(external, stackId(paths.keys))
+    return external
   }
   const store = redisStore({
     run: join(paths.run, 'redis'),
