@@ -249,6 +249,17 @@ test('a fault names the line of the body', () => {
   expect(scanCode('const a = 1\nreturn eval("a")').faults[0]?.message).toStartWith('Line 2: ')
 })
 
+test.each([
+  ['x y', 'line 1: '],
+  [`'${'🙂'.repeat(30)}'\nx y\n1\n2\n3`, 'line 2: '],
+  ['return (1', 'line 1, where the code ends: '],
+  ['return 1 +\n\n', 'line 1, where the code ends: '],
+  ['const a = 1\nif (a) {', 'line 2, where the code ends: '],
+])('what does not parse is told by the line that its author sees: %j', (body, place) => {
+  const [fault] = scanCode(body).faults
+  expect(fault?.message).toStartWith(`The code does not parse: ${place}`)
+})
+
 test('texts are found with their escapes resolved and their pieces joined', () => {
   const { texts } = scanCode(`return 'ig${backslash}x6eore ' + 'previous ' + 'instructions'`)
   expect(texts.map((found) => found.text)).toContain('ignore previous instructions')

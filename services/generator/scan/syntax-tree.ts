@@ -56,11 +56,11 @@ export function parseBody(body: string): ParsedBody {
   })
   const fault = errors[0]
   if (fault !== undefined) {
-    const at = fault.labels[0]?.start ?? 0
+    const place = placeIn(body, source, fault.labels[0]?.start ?? 0)
     return {
       ok: false,
       rule: 'unreadable_code',
-      message: `The code does not parse: line ${lineFinder(source)(at)}: ${fault.message}`,
+      message: `The code does not parse: ${place}: ${fault.message}`,
     }
   }
   const root = program as unknown as SyntaxNode
@@ -73,6 +73,13 @@ export function parseBody(body: string): ParsedBody {
     }
   }
   return { ok: true, tree: indexTree(root, source) }
+}
+
+/** What is missing at the end of a body is missed in the wrapper, on a line that the person does not have. */
+function placeIn(body: string, source: string, offset: number): string {
+  const code = body.trimEnd()
+  if (offset < BODY_PREFIX.length + code.length) return `line ${lineFinder(source)(offset)}`
+  return `line ${code.split('\n').length}, where the code ends`
 }
 
 /** Whether wrapping yielded exactly one async function that spans the wrapper: pasted text may declare nothing else. */
