@@ -48,6 +48,15 @@ export const publicUrlSchema = z.string().refine((value) => {
 
 const collectorRule = 'must be an http or https address without a password or a query'
 
+const headersRule =
+  'must be NAME=VALUE, parted by commas, each name once, and in a value %2C for a comma and %25 for %'
+const MAX_HEADERS_CHARACTERS = 8_192
+/** What the body and the connection decide. */
+const ownHeaders = new Set([
+  ...['content-type', 'content-length', 'content-encoding', 'transfer-encoding'],
+  ...['host', 'connection', 'upgrade', 'te', 'trailer', 'expect'],
+])
+
 const listenerPattern = /^(\[[0-9a-f:.]+\]|[^\s:[\]]+):\d{1,5}$/i
 
 /** `HOST:PORT,…` of the platform itself: nobody's request reaches it, whatever the operator allows. */
@@ -60,6 +69,11 @@ export const ownListenersSchema = z
 export const tracingEnv = {
   /** Base address of a collector for OTLP over HTTP; nothing is traced without one. */
   OTEL_EXPORTER_OTLP_ENDPOINT: z.string().refine(isCollector, collectorRule).optional(),
+  /** What the collector wants to be told with each post, such as a key: NAME=VALUE, parted by commas. */
+  OTEL_EXPORTER_OTLP_HEADERS: z
+    .string()
+    .refine((text) => headersIn(text) !== undefined, headersRule)
+    .optional(),
   /** Which share of the calls is traced. */
   OTEL_TRACES_SAMPLER_ARG: z.coerce.number().min(0).max(1).default(1),
 }
@@ -67,10 +81,37 @@ export const tracingEnv = {
 /** Undefined where nothing is to be traced. */
 export function tracingConfig(
   vars: z.infer<z.ZodObject<typeof tracingEnv>>,
-): { url: string; ratio: number } | undefined {
+): { url: string; ratio: number; headers: Record<string, string> } | undefined {
   const endpoint = vars.OTEL_EXPORTER_OTLP_ENDPOINT
   if (endpoint === undefined) return undefined
-  return { url: `${endpoint.replace(/\/+$/, '')}/v1/traces`, ratio: vars.OTEL_TRACES_SAMPLER_ARG }
+  return {
+    url: `${endpoint.replace(/\/+$/, '')}/v1/traces`,
+    ratio: vars.OTEL_TRACES_SAMPLER_ARG,
+    headers: headersIn(vars.OTEL_EXPORTER_OTLP_HEADERS ?? '') ?? {},
+  }
+}
+
+/** By lower-case name, the values percent-decoded; undefined where one of them cannot be sent, or is not ours to set. */
+function headersIn(text: string): Record<string, string> | undefined {
+  const members = text.split(',').filter((member) => member.trim() !== '')
+  const headers = new Map<string, string>()
+  for (const member of members) {
+    const [, name = '', encoded = ''] = /^\s*([!#$%&'*+.^`|~\w-]+)\s*=(.*)$/.exec(member) ?? []
+    const value = percentDecoded(encoded.trim())
+    const isSendable = value !== undefined && /^[\t -~]*$/.test(value)
+    if (name === '' || !isSendable || ownHeaders.has(name.toLowerCase())) return undefined
+    headers.set(name.toLowerCase(), value)
+  }
+  const isBounded = text.length <= MAX_HEADERS_CHARACTERS && headers.size === members.length
+  return isBounded ? Object.fromEntries(headers) : undefined
+}
+
+function percentDecoded(text: string): string | undefined {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return undefined
+  }
 }
 
 function isCollector(text: string): boolean {

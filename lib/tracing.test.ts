@@ -1,5 +1,6 @@
 /** Spans on their way to a collector that speaks OTLP over HTTP: well, badly, late and not at all. */
 import { afterEach, expect, test } from 'bun:test'
+import { version } from '../package.json'
 import { testLog } from './testing.ts'
 import { until } from './testing-until.ts'
 import { isTraceparent, openTracing, type Tracing } from './tracing.ts'
@@ -24,6 +25,7 @@ afterEach(async () => {
 function collector(answer: (request: Request) => Response | Promise<Response>) {
   const spans: Sent[] = []
   const services: unknown[] = []
+  const resources: Sent['attributes'][] = []
   let requests = 0
   const server = Bun.serve({
     hostname: '127.0.0.1',
@@ -40,6 +42,7 @@ function collector(answer: (request: Request) => Response | Promise<Response>) {
       const response = await answer(request)
       if (!response.ok) return response
       for (const { resource, scopeSpans } of body.resourceSpans) {
+        resources.push(resource.attributes)
         services.push(
           resource.attributes.find(({ key }) => key === 'service.name')?.value.stringValue,
         )
@@ -51,7 +54,7 @@ function collector(answer: (request: Request) => Response | Promise<Response>) {
   cleanups.push(() => server.stop(true))
   const url = `http://127.0.0.1:${server.port}/v1/traces`
   return {
-    ...{ url, spans, services },
+    ...{ url, spans, services, resources },
     requests: () => requests,
   }
 }
@@ -89,6 +92,31 @@ test('a trace over two processes arrives as one, with kinds, attributes and fail
     ...{ key: 'http.response.status_code', value: { intValue: 200 } },
   })
   expect(new Set(services)).toEqual(new Set(['bmm-test']))
+})
+
+test('the collector is told the headers that it wants and our version, and the log hears of no header', async () => {
+  const told: unknown[] = []
+  const log = Object.assign(Object.create(testLog), {
+    info: (...words: unknown[]) => void told.push(words),
+    warn: (...words: unknown[]) => void told.push(words),
+  })
+  const given: (string | null)[] = []
+  const { url, spans, resources } = collector((request) => {
+    given.push(request.headers.get('authorization'))
+    return given.length > 1 ? Response.json({}) : new Response(`no ${given[0]}`, { status: 401 })
+  })
+  const headers = { authorization: 'Bearer canary' }
+  const tracing = await openTracing({ service: 'test', config: { url, ratio: 1, headers }, log })
+  cleanups.push(() => tracing?.[Symbol.asyncDispose]())
+  tracing?.start('refused', server)?.end()
+  await until(() => told.length > 1)
+  tracing?.start('taken', server)?.end()
+  await until(() => spans.length === 1)
+  expect(given).toEqual(['Bearer canary', 'Bearer canary'])
+  expect(resources[0]).toContainEqual({ key: 'service.version', value: { stringValue: version } })
+  await until(() => told.length > 2)
+  expect(Bun.inspect(told)).toContain('the collector takes no spans')
+  expect(Bun.inspect(told, { depth: 20 })).not.toContain('canary')
 })
 
 test('a trace of the client is pointed at, or gone on with where the operator wants it', async () => {

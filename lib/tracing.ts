@@ -1,6 +1,7 @@
 /** Spans of the call path on their way to the operator's OTLP collector. Without one configured nothing of it is loaded. */
 import type { SpanContext } from '@opentelemetry/api'
 import type { SpanExporter } from '@opentelemetry/sdk-trace'
+import { version } from '../package.json'
 import { errorFrom } from './errors.ts'
 import type { Log } from './log.ts'
 
@@ -9,6 +10,8 @@ export type TracingConfig = {
   url: string
   /** Which share of the calls is traced. */
   ratio: number
+  /** What each post says besides; may hold a secret. */
+  headers?: Record<string, string>
 }
 
 type Attributes = Record<string, string | number | boolean>
@@ -67,11 +70,16 @@ export async function openTracing(options: {
   const { BatchSpanProcessor, TracerProvider } = await import('@opentelemetry/sdk-trace')
   const { resourceFromAttributes } = await import('@opentelemetry/resources')
   const { OTLPTraceExporter } = await import('@opentelemetry/exporter-trace-otlp-http')
-  const exporter = new OTLPTraceExporter({ url: config.url, timeoutMillis: EXPORT_TIMEOUT_MS })
+  const exporter = new OTLPTraceExporter({
+    url: config.url,
+    headers: config.headers ?? {},
+    timeoutMillis: EXPORT_TIMEOUT_MS,
+  })
   const provider = new TracerProvider({
     resource: resourceFromAttributes({
       'service.namespace': 'bmm',
       'service.name': `bmm-${service}`,
+      'service.version': version,
     }),
     spanProcessors: [
       new BatchSpanProcessor({

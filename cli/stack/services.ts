@@ -66,7 +66,11 @@ type Service = {
  */
 const keepFreeMemory = { MIMALLOC_PURGE_HOLES: '0' }
 
-const tracing = ['OTEL_EXPORTER_OTLP_ENDPOINT', 'OTEL_TRACES_SAMPLER_ARG']
+const tracing = [
+  'OTEL_EXPORTER_OTLP_ENDPOINT',
+  'OTEL_EXPORTER_OTLP_HEADERS',
+  'OTEL_TRACES_SAMPLER_ARG',
+]
 
 export const services: readonly Service[] = [
   {

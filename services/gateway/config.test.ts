@@ -38,8 +38,31 @@ test('a sound environment is read', () => {
     const collector = { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:4318/' }
     expect([configFrom(env).tracing, configFrom({ ...env, ...collector }).tracing]).toEqual([
       undefined,
-      { url: 'http://127.0.0.1:4318/v1/traces', ratio: 1 },
+      { url: 'http://127.0.0.1:4318/v1/traces', ratio: 1, headers: {} },
     ])
+    const headers = 'X-Key = a%2Cb=c%25, authorization=Basic%20eDp5,'
+    expect(
+      configFrom({ ...env, ...collector, OTEL_EXPORTER_OTLP_HEADERS: headers }).tracing,
+    ).toMatchObject({ headers: { 'x-key': 'a,b=c%', authorization: 'Basic eDp5' } })
+  })
+})
+
+test('a header for the collector that cannot be sent is refused without its value', () => {
+  const hostile = [
+    'canary',
+    '=canary',
+    'x=canary%0D%0Ay: z',
+    'x=canary%',
+    'x y=canary',
+    'x=canaryé',
+  ]
+  const foreign = ['x=canary,X=canary', 'Content-Type=canary', `x=canary${'y'.repeat(9_000)}`]
+  withFiles((env) => {
+    for (const headers of [...hostile, ...foreign]) {
+      const read = () => configFrom({ ...env, OTEL_EXPORTER_OTLP_HEADERS: headers })
+      expect(read).toThrow('OTEL_EXPORTER_OTLP_HEADERS: must be NAME=VALUE')
+      expect(read).not.toThrow('canary')
+    }
   })
 })
 
