@@ -350,10 +350,8 @@ class SlotSandbox implements Sandbox {
     this.#calls.failAll(reason.message)
     await cleared
     if (this.#exit) notes.push(this.#exit.detail)
-    return {
-      ...explain(suspected, this.#exit, sandboxClass),
-      detail: notes.filter((note) => note !== '').join('; '),
-    }
+    const detail = notes.filter((note) => note !== '').join('; ')
+    return { ...explain(suspected, this.#exit, sandboxClass), detail }
   }
 
   #removeToken(): void {
