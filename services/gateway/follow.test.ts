@@ -1,5 +1,5 @@
 /** The REST API: builds over a WebSocket and logs as events, and who may not follow. */
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
+import { describe, expect, test } from 'bun:test'
 import { newId } from '@bmm/lib/ids'
 import { eventually } from './testing.ts'
 import {
@@ -10,26 +10,13 @@ import {
   LONG_LOG,
   LONG_LOG_LINES,
   QUIET_LOG,
-  type RestRequest,
-  type RestWorld,
-  restWorld,
+  restWorldOfFile,
   session,
 } from './testing-rest.ts'
 
-let world: RestWorld
-let origin: string
-
-beforeAll(async () => {
-  world = await restWorld()
-  origin = world.gw.origin
-})
-afterAll(async () => {
-  await world.gw[Symbol.asyncDispose]()
-})
-beforeEach(() => world.reset())
-
-const call = (path: string, options?: RestRequest) => world.call(path, options)
-const answer = (path: string, options?: RestRequest) => world.answer(path, options)
+const world = await restWorldOfFile()
+const { call, answer } = world
+const { origin } = world.gw
 
 describe('builds', () => {
   const socketUrl = (more = '') =>

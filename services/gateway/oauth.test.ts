@@ -1,20 +1,9 @@
 /** The OAuth endpoints: documents, and what is carried to the authorization server and back. */
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
-import type { TestGateway, TestServer } from './testing.ts'
-import { form, type OAuthWorld, oauthWorld } from './testing-oauth.ts'
+import { describe, expect, test } from 'bun:test'
+import { form, oauthWorldOfFile } from './testing-oauth.ts'
 
-let world: OAuthWorld
-let gw: TestGateway
-let server: TestServer
-
-beforeAll(async () => {
-  world = await oauthWorld()
-  ;({ gw, server } = world)
-})
-afterAll(async () => {
-  await gw[Symbol.asyncDispose]()
-})
-beforeEach(() => world.reset())
+const world = await oauthWorldOfFile()
+const { gw, server } = world
 
 describe('discovery', () => {
   test('the metadata of RFC 8414 says only what there is', async () => {

@@ -1,20 +1,10 @@
 /** The pages: signing in, consent, and forms that no other page can send. */
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
-import type { TestGateway, TestServer } from './testing.ts'
-import { form, type OAuthWorld, oauthWorld, session } from './testing-oauth.ts'
+import { describe, expect, test } from 'bun:test'
+import type { TestGateway } from './testing.ts'
+import { form, oauthWorld, oauthWorldOfFile, session } from './testing-oauth.ts'
 
-let world: OAuthWorld
-let gw: TestGateway
-let server: TestServer
-
-beforeAll(async () => {
-  world = await oauthWorld()
-  ;({ gw, server } = world)
-})
-afterAll(async () => {
-  await gw[Symbol.asyncDispose]()
-})
-beforeEach(() => world.reset())
+const world = await oauthWorldOfFile()
+const { gw, server } = world
 
 const browserForm = (fields: Record<string, string>, headers = {}) =>
   form(fields, { origin: gw.origin, cookie: `__Host-bmm=${session}`, ...headers })

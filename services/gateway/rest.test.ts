@@ -1,34 +1,13 @@
 /** The REST API: sessions, drafts, its description, and bad input that is never repeated. */
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
+import { describe, expect, test } from 'bun:test'
 import { newId } from '@bmm/lib/ids'
 import { Service } from '@bmm/proto/v1/options'
 import { eventually } from './testing.ts'
-import {
-  atText,
-  canary,
-  digest,
-  ids,
-  type RestRequest,
-  type RestWorld,
-  restWorld,
-  session,
-  spec,
-} from './testing-rest.ts'
+import { atText, canary, digest, ids, restWorldOfFile, session, spec } from './testing-rest.ts'
 
-let world: RestWorld
-let origin: string
-
-beforeAll(async () => {
-  world = await restWorld()
-  origin = world.gw.origin
-})
-afterAll(async () => {
-  await world.gw[Symbol.asyncDispose]()
-})
-beforeEach(() => world.reset())
-
-const call = (path: string, options?: RestRequest) => world.call(path, options)
-const answer = (path: string, options?: RestRequest) => world.answer(path, options)
+const world = await restWorldOfFile()
+const { call, answer } = world
+const { origin } = world.gw
 
 describe('sessions', () => {
   test('signing in mails a link and redeems it', async () => {

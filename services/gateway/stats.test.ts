@@ -1,19 +1,11 @@
 /** The REST API: counts of calls, as the services give them and no further. */
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
+import { describe, expect, test } from 'bun:test'
 import { StatsInterval } from '@bmm/proto/runner/v1/stats_service'
 import { timestampMs } from '@bufbuild/protobuf/wkt'
-import { atText, ids, type RestWorld, restWorld } from './testing-rest.ts'
+import { atText, ids, restWorldOfFile } from './testing-rest.ts'
 
 const DAY_MS = 24 * 60 * 60 * 1_000
-let world: RestWorld
-
-beforeAll(async () => {
-  world = await restWorld()
-})
-afterAll(async () => {
-  await world.gw[Symbol.asyncDispose]()
-})
-beforeEach(() => world.reset())
+const world = await restWorldOfFile()
 
 const counts = {
   ...{ calls: 10, errors: 8, toolErrors: 1, refused: 2, overdue: 3, cancelled: 1, failed: 1 },

@@ -1,4 +1,5 @@
 /** A gateway whose authorization server answers what a test of OAuth or of the pages tells it. */
+import { afterAll, beforeEach } from 'bun:test'
 import { limited, unauthenticated } from '@bmm/lib/errors'
 import { newId } from '@bmm/lib/ids'
 import { SessionService } from '@bmm/proto/auth/v1/auth_service'
@@ -25,6 +26,14 @@ export type OAuthWorld = {
   consent: { outcome: 'login' | 'consent' | 'redirect' | 'fault' | 'stranger' }
   /** Forgets what was asked. */
   reset(): void
+}
+
+/** The gateway that all tests of a file share; each begins with nothing asked. */
+export async function oauthWorldOfFile(): Promise<OAuthWorld> {
+  const world = await oauthWorld()
+  beforeEach(() => world.reset())
+  afterAll(() => world.gw[Symbol.asyncDispose]())
+  return world
 }
 
 export async function oauthWorld(options: { mailbox?: string } = {}): Promise<OAuthWorld> {

@@ -1,4 +1,5 @@
 /** A gateway whose services answer what a test of the REST API tells them. */
+import { afterAll, beforeEach } from 'bun:test'
 import {
   conflict,
   denied,
@@ -82,7 +83,15 @@ export const confirmedBefore = {
   access: '{"kind":"people","people":["usr_1"]}',
 }
 
-export async function restWorld(): Promise<RestWorld> {
+/** The gateway that all tests of a file share; each begins with nothing asked and nothing failing. */
+export async function restWorldOfFile(): Promise<RestWorld> {
+  const world = await restWorld()
+  beforeEach(() => world.reset())
+  afterAll(() => world.gw[Symbol.asyncDispose]())
+  return world
+}
+
+async function restWorld(): Promise<RestWorld> {
   const asked = nothingAsked()
   const failing: RestWorld['failing'] = { part: 'nothing' }
   const identities = await testIdentities()

@@ -1,16 +1,11 @@
 /** Who opened values hears that they were changed, through the generated client. */
-import { afterAll, beforeAll, expect, test } from 'bun:test'
+import { expect, test } from 'bun:test'
 import { watch } from '@bmm/lib/client'
 import { reason } from '@bmm/lib/testing-outcome'
 import { EVERYTHING, openChanges } from './changes.ts'
-import { openTestVault, owner, type TestVault } from './testing.ts'
+import { owner, vaultOfFile } from './testing.ts'
 
-let vault: TestVault
-
-beforeAll(async () => {
-  vault = await openTestVault()
-})
-afterAll(() => vault[Symbol.asyncDispose]())
+const vault = await vaultOfFile()
 
 test('a watch begins with everything and names each changed server, until the process ends', async () => {
   const { serverId } = await vault.makeServer()

@@ -1,5 +1,5 @@
 /** Rows that somebody else wrote: whoever can write the schema changes no contract and brings no epoch back. */
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
+import { beforeEach, describe, expect, test } from 'bun:test'
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { ConfigError } from '@bmm/lib/env'
@@ -13,22 +13,9 @@ import { openAnyKey } from './key-seal.ts'
 import { openKeyring } from './keyring.ts'
 import { openLedger } from './ledger.ts'
 import { secretsMigrations } from './migration.ts'
-import {
-  confirmedIn,
-  moduleDigest,
-  openTestVault,
-  owner,
-  specBytes,
-  specDigest,
-  type TestVault,
-} from './testing.ts'
+import { confirmedIn, moduleDigest, owner, specBytes, specDigest, vaultOfFile } from './testing.ts'
 
-let vault: TestVault
-
-beforeAll(async () => {
-  vault = await openTestVault()
-})
-afterAll(() => vault[Symbol.asyncDispose]())
+const vault = await vaultOfFile()
 
 /** Recorded by a person, not signed yet. */
 async function recorded() {

@@ -1,27 +1,14 @@
 /** The vault: who may put, list, open and delete secrets. */
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { describe, expect, test } from 'bun:test'
 import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import { ConfigError } from '@bmm/lib/env'
 import { testUser } from '@bmm/lib/testing'
 import { outcomeOf, reason } from '@bmm/lib/testing-outcome'
 import { serverSpecBytes } from '@bmm/spec/server-spec'
 import { openKeyring } from './keyring.ts'
-import {
-  canary,
-  destination,
-  openTestVault,
-  origin,
-  owner,
-  spec,
-  type TestVault,
-} from './testing.ts'
+import { canary, destination, origin, owner, spec, vaultOfFile } from './testing.ts'
 
-let vault: TestVault
-
-beforeAll(async () => {
-  vault = await openTestVault()
-})
-afterAll(() => vault[Symbol.asyncDispose]())
+const vault = await vaultOfFile()
 
 describe('secrets', () => {
   test('the broker opens what the current statement names, with the stored destination', async () => {

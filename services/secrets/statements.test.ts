@@ -1,5 +1,5 @@
 /** The signer: what is confirmed, signed, superseded and ended. */
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { describe, expect, test } from 'bun:test'
 import { randomBytes } from 'node:crypto'
 import { newId } from '@bmm/lib/ids'
 import { testUser } from '@bmm/lib/testing'
@@ -10,20 +10,14 @@ import { openStatement } from '@bmm/spec/statement'
 import {
   confirmedIn,
   moduleDigest,
-  openTestVault,
   owner,
   spec,
   specBytes,
   specDigest,
-  type TestVault,
+  vaultOfFile,
 } from './testing.ts'
 
-let vault: TestVault
-
-beforeAll(async () => {
-  vault = await openTestVault()
-})
-afterAll(() => vault[Symbol.asyncDispose]())
+const vault = await vaultOfFile()
 
 describe('statements', () => {
   test('a confirmed contract is signed with what was shown and verifies', async () => {

@@ -1,4 +1,5 @@
 /** A vault of a test file's own: the real service on its own database, with people who confirm and put. */
+import { afterAll } from 'bun:test'
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { asUser } from '@bmm/lib/client'
@@ -33,6 +34,13 @@ export const moduleDigest = digestOf('')
 export const owner = testUser()
 
 export type TestVault = Awaited<ReturnType<typeof openTestVault>>
+
+/** The vault that all tests of a file share. */
+export async function vaultOfFile(): Promise<TestVault> {
+  const vault = await openTestVault()
+  afterAll(() => vault[Symbol.asyncDispose]())
+  return vault
+}
 
 /** Serves both services of the vault with the real interceptors. */
 export async function openTestVault() {

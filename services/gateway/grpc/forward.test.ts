@@ -1,5 +1,5 @@
 /** The forward loop from outside, by grpc-js: what passes, what is refused, and what reaches the services behind. */
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'bun:test'
+import { afterAll, describe, expect, test } from 'bun:test'
 import { connect, constants } from 'node:http2'
 import { newId } from '@bmm/lib/ids'
 import { WatchLogsRequestSchema } from '@bmm/proto/runner/v1/runner_service'
@@ -17,11 +17,10 @@ import {
   ids,
   LONG_LOG,
   LONG_LOG_LINES,
-  type RestWorld,
-  restWorld,
+  restWorldOfFile,
   session,
 } from '../testing-rest.ts'
-import { type GrpcClient, grpcClient, type Refused, refusedFrom } from './testing.ts'
+import { grpcClient, type Refused, refusedFrom } from './testing.ts'
 
 const SERVERS = 'bmm.generator.v1.ServerService'
 const BUILDS = 'bmm.generator.v1.BuildService'
@@ -29,20 +28,10 @@ const DRAFTS = 'bmm.generator.v1.DraftService'
 const LOGS = 'bmm.runner.v1.LogService'
 const REFUSALS = 'bmm.broker.v1.RefusalService'
 
-let world: RestWorld
-let target: string
-let client: GrpcClient
-
-beforeAll(async () => {
-  world = await restWorld()
-  target = `localhost:${world.gw.gateway.grpcPort}`
-  client = grpcClient(target)
-})
-afterEach(() => world.reset())
-afterAll(async () => {
-  client[Symbol.dispose]()
-  await world.gw[Symbol.asyncDispose]()
-})
+const world = await restWorldOfFile()
+const target = `localhost:${world.gw.gateway.grpcPort}`
+const client = grpcClient(target)
+afterAll(() => client[Symbol.dispose]())
 
 const tokenOf = (...scopes: string[]) => world.programs.make(scopes).value
 const list = (token?: string, metadata?: Record<string, string>) =>

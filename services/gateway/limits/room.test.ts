@@ -1,24 +1,18 @@
 /** Documents on their way here, by REST and gRPC: from whom any are taken at all, and how many at a time. */
-import { afterAll, afterEach, beforeAll, expect, test } from 'bun:test'
+import { afterEach, expect, test } from 'bun:test'
 import { type ClientHttp2Session, connect } from 'node:http2'
 import { connect as dial, type Socket } from 'node:net'
 import { eventually } from '../testing.ts'
-import { type RestWorld, restWorld, session } from '../testing-rest.ts'
+import { restWorldOfFile, session } from '../testing-rest.ts'
 
 const MEBIBYTE = 1024 * 1024
 /** The largest body of `POST /v1/drafts`. */
 const LARGEST = 64 * MEBIBYTE
 
-let world: RestWorld
+const world = await restWorldOfFile()
 const open: { destroy(): unknown }[] = []
-beforeAll(async () => {
-  world = await restWorld()
-})
 afterEach(() => {
   for (const each of open.splice(0)) each.destroy()
-})
-afterAll(async () => {
-  await world.gw[Symbol.asyncDispose]()
 })
 
 /** Announces a document and sends its first byte; `status` once the gateway answers. */

@@ -1,31 +1,13 @@
 /** The REST API: servers and credentials, from confirming to forgetting. */
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
+import { describe, expect, test } from 'bun:test'
 import { Scheme } from '@bmm/proto/secrets/v1/secret'
 import { Service } from '@bmm/proto/v1/options'
 import { confirmationDigest } from '@bmm/spec/confirmation'
 import { digestOf } from '@bmm/spec/digest'
-import {
-  atText,
-  canary,
-  digest,
-  ids,
-  type RestRequest,
-  type RestWorld,
-  restWorld,
-} from '../testing-rest.ts'
+import { atText, canary, digest, ids, restWorldOfFile } from '../testing-rest.ts'
 
-let world: RestWorld
-
-beforeAll(async () => {
-  world = await restWorld()
-})
-afterAll(async () => {
-  await world.gw[Symbol.asyncDispose]()
-})
-beforeEach(() => world.reset())
-
-const call = (path: string, options?: RestRequest) => world.call(path, options)
-const answer = (path: string, options?: RestRequest) => world.answer(path, options)
+const world = await restWorldOfFile()
+const { call, answer } = world
 
 describe('servers', () => {
   const create = (more: Record<string, unknown> = {}, headers: Record<string, string> = {}) =>
