@@ -1,14 +1,13 @@
 /** MCP 2025-03-26, 2025-06-18 and 2025-11-25: initialize, notifications and, in the oldest, batches. */
+import { type Decision, instructionsField, readCall, readPage, refusal } from './decision.ts'
 import {
   CODE,
-  faultText,
   type Message,
   type RequestId,
   type RequestMessage,
   type RpcFault,
   resultText,
 } from './message.ts'
-import { type Decision, readCall } from './modern.ts'
 import { wantsReports } from './report.ts'
 import type { ListedServer } from './tool-list.ts'
 
@@ -52,7 +51,7 @@ export function decideLegacy(
     case 'response':
       return { kind: 'nothing', status: 202 }
     case 'invalid':
-      return refuse(message.id, {
+      return refusal(message.id, {
         code: CODE.INVALID_REQUEST,
         message: 'The body is not a JSON-RPC message.',
         status: 400,
@@ -76,7 +75,7 @@ function dispatch(message: RequestMessage, server: ListedServer, place: string):
   switch (method) {
     case 'initialize':
       return place === 'batch'
-        ? refuse(id, {
+        ? refusal(id, {
             code: CODE.INVALID_REQUEST,
             message: 'initialize must not be part of a batch.',
           })
@@ -86,24 +85,21 @@ function dispatch(message: RequestMessage, server: ListedServer, place: string):
     case 'logging/setLevel': {
       const isListening = wantsReports(params.level)
       return isListening === undefined
-        ? refuse(id, { code: CODE.INVALID_PARAMS, message: 'params.level is no log level.' })
+        ? refusal(id, { code: CODE.INVALID_PARAMS, message: 'params.level is no log level.' })
         : { kind: 'listen', id, isListening }
     }
     case 'tools/list': {
-      const cursor = params.cursor ?? ''
-      const page = typeof cursor === 'string' ? server.legacyPages.get(cursor) : undefined
-      return page === undefined
-        ? refuse(id, { code: CODE.INVALID_PARAMS, message: 'The cursor is not valid any more.' })
-        : answer(id, `{${page}}`)
+      const page = readPage(message, server.legacyPages)
+      return typeof page === 'string' ? answer(id, `{${page}}`) : refusal(id, page)
     }
     case 'tools/call': {
       const call = readCall(message, server)
       return 'code' in call
-        ? refuse(id, call)
+        ? refusal(id, call)
         : { kind: 'call', call: { era: 'legacy', id, ...call } }
     }
     default:
-      return refuse(id, {
+      return refusal(id, {
         code: CODE.METHOD_NOT_FOUND,
         message: 'This server does not know that method.',
       })
@@ -117,23 +113,15 @@ function initialize(
   server: ListedServer,
 ): Decision {
   if (typeof params.protocolVersion !== 'string') {
-    return refuse(id, { code: CODE.INVALID_PARAMS, message: 'params.protocolVersion is missing.' })
+    return refusal(id, { code: CODE.INVALID_PARAMS, message: 'params.protocolVersion is missing.' })
   }
   const version = legacyVersions.find((known) => known === params.protocolVersion) ?? LATEST
-  const instructions =
-    server.instructions === undefined
-      ? ''
-      : `,"instructions":${JSON.stringify(server.instructions)}`
   return answer(
     id,
-    `{"protocolVersion":"${version}","capabilities":{"logging":{},"tools":{}},"serverInfo":${server.info}${instructions}}`,
+    `{"protocolVersion":"${version}","capabilities":{"logging":{},"tools":{}},"serverInfo":${server.info}${instructionsField(server)}}`,
   )
 }
 
 function answer(id: RequestId, result: string): Decision {
   return { kind: 'answer', status: 200, body: resultText(id, result) }
-}
-
-function refuse(id: RequestId | null, fault: RpcFault): Decision {
-  return { kind: 'answer', status: fault.status ?? 200, body: faultText(id, fault) }
 }

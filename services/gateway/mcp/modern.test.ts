@@ -1,7 +1,8 @@
 /** The modern era as pure decisions: what is answered, refused or called, without any network. */
 import { describe, expect, test } from 'bun:test'
+import type { Decision } from './decision.ts'
 import { readMessage } from './message.ts'
-import { type Decision, decideModern, isModern } from './modern.ts'
+import { decideModern, isModern } from './modern.ts'
 import { annotations, bodyOf, digest, listed, spec, tool } from './testing.ts'
 import { listServer } from './tool-list.ts'
 

@@ -1,8 +1,8 @@
 /** MCP 2026-07-28: stateless requests that name their version and capabilities, with headers that repeat the body. */
 import { isObject } from '../arrival/json-text.ts'
+import { type Decision, instructionsField, readCall, readPage, refusal } from './decision.ts'
 import {
   CODE,
-  faultText,
   type Message,
   metaOf,
   type RequestId,
@@ -21,25 +21,6 @@ const CLIENT_INFO_KEY = 'io.modelcontextprotocol/clientInfo'
 /** How long a client may keep lists and discovery; a new version shows after this at the latest. */
 const LIST_TTL_MS = 60_000
 const MAX_SHOWN_VERSION = 32
-
-export type ToolCall = {
-  era: 'modern' | 'legacy'
-  id: RequestId
-  tool: string
-  args: Record<string, unknown>
-  /** Present when the client asked for progress. */
-  progressToken?: RequestId
-  /** The client's own trace, as `_meta` carries it (SEP-414): text that nobody has looked at. */
-  traceparent?: string
-}
-
-/** What to do with a message: answer at once, or call a tool. */
-export type Decision =
-  | { kind: 'answer'; status: number; body: string }
-  | { kind: 'nothing'; status: number }
-  | { kind: 'call'; call: ToolCall }
-  /** The earlier era only: the client wants log messages, or none. */
-  | { kind: 'listen'; id: RequestId; isListening: boolean }
 
 /** Revisions are dates, so the order of text is the order of time. */
 export function isModernVersion(version: string): boolean {
@@ -61,66 +42,41 @@ export function isModern(message: Message, headers: Headers): boolean {
 export function decideModern(message: Message, headers: Headers, server: ListedServer): Decision {
   if (message.kind === 'notification') return { kind: 'nothing', status: 202 }
   if (message.kind !== 'request') {
-    return refuse(message.kind === 'invalid' ? message.id : null, {
+    return refusal(message.kind === 'invalid' ? message.id : null, {
       code: CODE.INVALID_REQUEST,
       message: 'The body is not a JSON-RPC request or notification.',
       status: 400,
     })
   }
   const fault = envelopeFault(message, headers)
-  return fault === undefined ? dispatch(message, headers, server) : refuse(message.id, fault)
+  return fault === undefined ? dispatch(message, headers, server) : refusal(message.id, fault)
 }
 
 function dispatch(message: RequestMessage, headers: Headers, server: ListedServer): Decision {
-  const { id, method, params } = message
+  const { id, method } = message
   switch (method) {
     case 'server/discover':
       return answer(id, server, discovery(server))
     case 'tools/list': {
-      const cursor = params.cursor ?? ''
-      const page = typeof cursor === 'string' ? server.modernPages.get(cursor) : undefined
-      return page === undefined
-        ? refuse(id, { code: CODE.INVALID_PARAMS, message: 'The cursor is not valid any more.' })
-        : answer(id, server, `${cacheFields},${page}`)
+      const page = readPage(message, server.modernPages)
+      return typeof page === 'string'
+        ? answer(id, server, `${cacheFields},${page}`)
+        : refusal(id, page)
     }
     case 'tools/call': {
       const call = readCall(message, server)
-      if ('code' in call) return refuse(id, call)
+      if ('code' in call) return refusal(id, call)
       const header = disagreeingHeader(server.tools.get(call.tool) ?? [], call.args, headers)
       return header === undefined
         ? { kind: 'call', call: { era: 'modern', id, ...call } }
-        : refuse(id, mismatch(`The ${header} header does not match the arguments.`))
+        : refusal(id, mismatch(`The ${header} header does not match the arguments.`))
     }
     default:
-      return refuse(id, {
+      return refusal(id, {
         code: CODE.METHOD_NOT_FOUND,
         message: 'This server does not know that method.',
         status: 404,
       })
-  }
-}
-
-/** Name, arguments and progress token of a `tools/call`, the same in both eras. */
-export function readCall(
-  message: RequestMessage,
-  server: ListedServer,
-): Pick<ToolCall, 'tool' | 'args' | 'progressToken' | 'traceparent'> | RpcFault {
-  const { name, arguments: args = {} } = message.params
-  if (typeof name !== 'string') {
-    return { code: CODE.INVALID_PARAMS, message: 'params.name must be the name of a tool.' }
-  }
-  if (!server.tools.has(name)) {
-    return { code: CODE.INVALID_PARAMS, message: 'This server has no tool of that name.' }
-  }
-  if (!isObject(args)) {
-    return { code: CODE.INVALID_PARAMS, message: 'params.arguments must be an object.' }
-  }
-  const { progressToken: token, traceparent } = metaOf(message.params)
-  const usable = typeof token === 'string' || Number.isSafeInteger(token)
-  return {
-    ...{ tool: name, args },
-    ...(usable ? { progressToken: token as RequestId } : {}),
-    ...(typeof traceparent === 'string' ? { traceparent } : {}),
   }
 }
 
@@ -192,10 +148,6 @@ function mismatch(message: string): RpcFault {
   return { code: CODE.HEADER_MISMATCH, message, status: 400 }
 }
 
-function refuse(id: RequestId | null, fault: RpcFault): Decision {
-  return { kind: 'answer', status: fault.status ?? 200, body: faultText(id, fault) }
-}
-
 /** `fields` are the JSON members of the result, without braces. */
 function answer(id: RequestId, server: ListedServer, fields: string): Decision {
   const result = `{"resultType":"complete",${modernMeta(server.info)},${fields}}`
@@ -206,9 +158,5 @@ function answer(id: RequestId, server: ListedServer, fields: string): Decision {
 const cacheFields = `"ttlMs":${LIST_TTL_MS},"cacheScope":"private"`
 
 function discovery(server: ListedServer): string {
-  const instructions =
-    server.instructions === undefined
-      ? ''
-      : `,"instructions":${JSON.stringify(server.instructions)}`
-  return `${cacheFields},"supportedVersions":["${MODERN_VERSION}"],"capabilities":{"tools":{}}${instructions}`
+  return `${cacheFields},"supportedVersions":["${MODERN_VERSION}"],"capabilities":{"tools":{}}${instructionsField(server)}`
 }

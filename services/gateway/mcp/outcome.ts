@@ -4,8 +4,8 @@ import type { TraceSpan } from '@bmm/lib/tracing'
 import type { CallEnd } from '../limits/in-flight.ts'
 import type { CallOutcome, RunnerLink } from '../runner-link.ts'
 import type { CallContext } from './call-context.ts'
+import type { ToolCall } from './decision.ts'
 import { CODE, faultText, type RpcFault, resultText } from './message.ts'
-import type { ToolCall } from './modern.ts'
 import { legacyResult, modernResult, ResultFault, rebuildResult } from './result.ts'
 
 type Judged = Pick<CallContext, 'target' | 'arrival'> & { runner: Pick<RunnerLink, 'judge'> }

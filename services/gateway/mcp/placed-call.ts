@@ -6,7 +6,7 @@ import type { TraceSpan } from '@bmm/lib/tracing'
 import type { RunningCall } from '../limits/in-flight.ts'
 import type { CallOutcome, CallWaiter } from '../runner-link.ts'
 import type { CallContext } from './call-context.ts'
-import type { ToolCall } from './modern.ts'
+import type { ToolCall } from './decision.ts'
 import { outcomeText, settled } from './outcome.ts'
 
 const CALL_TIMEOUT_MS = 60_000

@@ -6,6 +6,7 @@ import type { Listener } from '../arrival/listeners.ts'
 import type { Served } from '../serving/serving.ts'
 import type { CallContext, TracedCall } from './call-context.ts'
 import { beginCallSpan, type CallTracing } from './call-span.ts'
+import type { ToolCall } from './decision.ts'
 import type { McpOptions } from './endpoint.ts'
 import { batchFault, cancelledRequest, decideLegacy, legacyHeaderFault } from './legacy.ts'
 import {
@@ -17,7 +18,7 @@ import {
   readMessage,
   resultText,
 } from './message.ts'
-import { decideModern, isModern, isModernVersion, type ToolCall } from './modern.ts'
+import { decideModern, isModern, isModernVersion } from './modern.ts'
 import { json } from './reply.ts'
 import { answerCall, respondCall } from './tool-call.ts'
 import type { ListedServer } from './tool-list.ts'

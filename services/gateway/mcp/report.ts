@@ -1,7 +1,7 @@
 /** What a tool reports while it works, as its client wants to hear it: as progress, or in the earlier era as log messages. */
 import type { Progress } from '@bmm/lib/call-frames'
+import type { ToolCall } from './decision.ts'
 import type { RequestId } from './message.ts'
-import type { ToolCall } from './modern.ts'
 
 /** What `ctx.progress` says is said at this level. */
 const LEVEL = 'info'

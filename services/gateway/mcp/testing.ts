@@ -1,6 +1,6 @@
 /** Small listings for tests of pure decisions. */
 import type { ServerSpec } from '@bmm/spec/server-spec'
-import type { Decision } from './modern.ts'
+import type { Decision } from './decision.ts'
 import { listServer } from './tool-list.ts'
 
 export const annotations = {
