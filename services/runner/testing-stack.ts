@@ -1,5 +1,5 @@
 /** A whole runner for tests: a real keeper, real sandboxes, a stand-in for the broker, and a gateway to call from. */
-import { chmodSync, existsSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { FrameConnection } from '@bmm/lib/frame-connection'
 import { connectFrames, listenFrames } from '@bmm/lib/frame-socket'
@@ -8,12 +8,8 @@ import type { TestIdentities } from '@bmm/lib/testing'
 import { until } from '@bmm/lib/testing-until'
 import type { DriverName } from './keeper/driver.ts'
 import { startKeeperProcess, type TestKeeperProcess } from './keeper/testing-process.ts'
-import {
-  SLOT_SOCKET_MODE,
-  SLOT_TOKEN_MODE,
-  slotDirectory,
-  slotFiles,
-} from './sandbox/sandbox-limits.ts'
+import { SLOT_SOCKET_MODE, slotDirectory, slotFiles } from './sandbox/sandbox-limits.ts'
+import { writeToken } from './sandbox/slot-token.ts'
 
 const READY_TIMEOUT_MS = 60_000
 
@@ -127,8 +123,7 @@ function expectGuest(
   onFetch: (call: number, url: string) => void,
 ) {
   const tokenFile = join(directory, slotFiles.token)
-  writeFileSync(tokenFile, token)
-  chmodSync(tokenFile, SLOT_TOKEN_MODE)
+  writeToken(tokenFile, token)
   const listener = listenFrames({
     unix: join(directory, slotFiles.egress),
     mode: SLOT_SOCKET_MODE,

@@ -1,10 +1,10 @@
 /** The broker's end of one sandbox's connection: frames become requests, answers become frames. All it sends is hostile. */
-import { timingSafeEqual } from 'node:crypto'
 import { createAllowance } from '@bmm/lib/allowance'
 import type { EgressAnswer } from '@bmm/lib/egress'
 import type { FrameConnection, FrameHandlers, FramePace } from '@bmm/lib/frame-connection'
 import { callIds, FRAME, type Frame, FrameFault, parseControl } from '@bmm/lib/frames'
 import { z } from 'zod'
+import { isSameToken } from '../sandbox/slot-token.ts'
 import { type Ask, FetchFailure } from './outgoing.ts'
 
 const MAX_BODY_BYTES = 8 * 1024 * 1024
@@ -111,7 +111,7 @@ export function sandboxLeg(options: SandboxLegOptions): FrameHandlers {
     if (isGreeted || frame.type !== FRAME.HELLO || !hello.success) {
       throw new FrameFault('the first frame must be a hello')
     }
-    if (!isSame(hello.data.token, options.token)) throw new FrameFault('the token is wrong')
+    if (!isSameToken(hello.data.token, options.token)) throw new FrameFault('the token is wrong')
     isGreeted = true
     clearTimeout(helloDeadline)
     options.onGreeted()
@@ -281,9 +281,4 @@ async function deliver(
   connection.send(FRAME.RESPONSE, id, head)
   connection.sendParts(FRAME.RESPONSE_BODY, id, body)
   connection.send(FRAME.RESPONSE_END, id)
-}
-
-function isSame(given: string, expected: string): boolean {
-  const [a, b] = [Buffer.from(given), Buffer.from(expected)]
-  return a.length === b.length && timingSafeEqual(a, b)
 }

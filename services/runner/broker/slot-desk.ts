@@ -1,15 +1,11 @@
 /** The slots as the broker knows them: a socket for one sandbox each, and later whose sandbox it is. */
-import { chmodSync, rmSync, writeFileSync } from 'node:fs'
+import { rmSync } from 'node:fs'
 import type { FrameConnection } from '@bmm/lib/frame-connection'
 import { type FrameListener, listenFrames } from '@bmm/lib/frame-socket'
 import type { Log } from '@bmm/lib/log'
-import {
-  SLOT_SOCKET_MODE,
-  SLOT_TOKEN_MODE,
-  slotDirectory,
-  slotFiles,
-} from '../sandbox/sandbox-limits.ts'
+import { SLOT_SOCKET_MODE, slotDirectory, slotFiles } from '../sandbox/sandbox-limits.ts'
 import { clearSlotFiles } from '../sandbox/slot-files.ts'
+import { writeToken } from '../sandbox/slot-token.ts'
 import type { Assignment } from './outgoing.ts'
 import { type SandboxRequest, sandboxLeg } from './sandbox-leg.ts'
 import { type SandboxTurns, sandboxTurns } from './turns.ts'
@@ -116,12 +112,6 @@ function listenForOne(unix: string, handlersOf: () => OneConnection): FrameListe
     },
   })
   return listener
-}
-
-function writeToken(path: string, token: string): void {
-  rmSync(path, { force: true })
-  writeFileSync(path, token, { flag: 'wx', mode: SLOT_TOKEN_MODE })
-  chmodSync(path, SLOT_TOKEN_MODE)
 }
 
 function pathOf(slotsDir: string, slot: number, file: 'token' | 'egress'): string {

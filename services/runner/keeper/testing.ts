@@ -1,5 +1,5 @@
 /** What tests of real sandboxes start from: a keeper process, and a broker leg that answers by a function. */
-import { chmodSync, rmSync, writeFileSync } from 'node:fs'
+import { rmSync } from 'node:fs'
 import type { Progress } from '@bmm/lib/call-frames'
 import { type FrameListener, listenFrames } from '@bmm/lib/frame-socket'
 import { FRAME, parseControl } from '@bmm/lib/frames'
@@ -9,10 +9,10 @@ import { type Sandbox, type SandboxOptions, startSandbox } from '../sandbox/sand
 import {
   type SandboxClass,
   SLOT_SOCKET_MODE,
-  SLOT_TOKEN_MODE,
   slotDirectory,
   slotFiles,
 } from '../sandbox/sandbox-limits.ts'
+import { writeToken } from '../sandbox/slot-token.ts'
 import type { DriverName } from './driver.ts'
 import { startKeeperProcess, type TestKeeperProcess } from './testing-process.ts'
 
@@ -205,8 +205,7 @@ export function callTool(
 /** Greets one sandbox by its token, as the broker does, and answers its requests by a function. */
 function fakeBroker(directory: string, token: string, upstream: TestUpstream): FrameListener {
   const tokenFile = `${directory}/${slotFiles.token}`
-  writeFileSync(tokenFile, token)
-  chmodSync(tokenFile, SLOT_TOKEN_MODE)
+  writeToken(tokenFile, token)
   const requests = new Map<number, TestFetch>()
   const listener = listenFrames({
     unix: `${directory}/${slotFiles.egress}`,

@@ -1,6 +1,5 @@
 /** One sandbox as the runner sees it: started in a slot, greeted, sealed, loaded once, called, ended. All it sends is hostile. */
-import { randomBytes, timingSafeEqual } from 'node:crypto'
-import { chmodSync, rmSync, writeFileSync } from 'node:fs'
+import { rmSync } from 'node:fs'
 import { type FrameConnection, type FrameHandlers, PEER_ENDED } from '@bmm/lib/frame-connection'
 import { type FrameListener, listenFrames } from '@bmm/lib/frame-socket'
 import { FRAME, type Frame, FrameFault, type FrameType, parseControl } from '@bmm/lib/frames'
@@ -9,11 +8,11 @@ import { type CallSink, createSandboxCalls, type SandboxCalls } from './sandbox-
 import {
   type SandboxClass,
   SLOT_SOCKET_MODE,
-  SLOT_TOKEN_MODE,
   sandboxClasses,
   slotDirectory,
   slotFiles,
 } from './sandbox-limits.ts'
+import { isSameToken, newToken, writeToken } from './slot-token.ts'
 
 /** Why a sandbox ended. `stopped`: its owner asked; the others are faults. */
 export type SandboxEndCode =
@@ -107,7 +106,6 @@ const defaultTimes: SandboxTimes = {
   heartbeatMs: 10_000,
   graceMs: 1_000,
 }
-const TOKEN_BYTES = 32
 const QUEUE_LIMIT_BYTES = MAX_LOAD_BYTES + 8 * 1024 * 1024
 /** How long calls wait for the keeper's reason before they fail without it: a busy engine takes its time. */
 const REASON_WAIT_MS = 5_000
@@ -252,9 +250,7 @@ class SlotSandbox implements Sandbox {
   }
 
   #listen(): void {
-    const tokenFile = `${this.#directory}/${slotFiles.token}`
-    writeFileSync(tokenFile, this.#token, { mode: SLOT_TOKEN_MODE })
-    chmodSync(tokenFile, SLOT_TOKEN_MODE)
+    writeToken(`${this.#directory}/${slotFiles.token}`, this.#token)
     this.#listener = listenFrames({
       unix: `${this.#directory}/${slotFiles.calls}`,
       mode: SLOT_SOCKET_MODE,
@@ -284,7 +280,7 @@ class SlotSandbox implements Sandbox {
     if (this.#state === 'ended') return
     if (frame.type === FRAME.HELLO) {
       require(this.#state === 'dialled', 'a second hello')
-      require(sameToken(parse(helloSchema, frame).token, this.#token), 'a wrong token')
+      require(isSameToken(parse(helloSchema, frame).token, this.#token), 'a wrong token')
       this.#removeToken()
       this.#state = 'greeted'
     } else if (frame.type === FRAME.SEALED) {
@@ -386,14 +382,4 @@ function parse<Schema extends z.ZodType>(schema: Schema, frame: Frame): z.infer<
     throw new FrameFault(`the sandbox sent a malformed frame of type ${frame.type}`)
   }
   return parsed.data
-}
-
-function newToken(): string {
-  return randomBytes(TOKEN_BYTES).toString('base64url')
-}
-
-function sameToken(given: string, expected: string): boolean {
-  const a = Buffer.from(given)
-  const b = Buffer.from(expected)
-  return a.length === b.length && timingSafeEqual(a, b)
 }
