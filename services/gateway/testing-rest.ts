@@ -23,7 +23,7 @@ import {
 } from '@bmm/proto/generator/v1/generator_service'
 import { BuildState, BuildStep, ServerState } from '@bmm/proto/generator/v1/server'
 import { LogService } from '@bmm/proto/runner/v1/runner_service'
-import { type GetCallStatsRequest, StatsService } from '@bmm/proto/runner/v1/stats_service'
+import type { GetCallStatsRequest } from '@bmm/proto/runner/v1/stats_service'
 import { Scheme } from '@bmm/proto/secrets/v1/secret'
 import { type PutSecretRequest, SecretsService } from '@bmm/proto/secrets/v1/secrets_service'
 import { digestOf } from '@bmm/spec/digest'
@@ -32,6 +32,7 @@ import { timestampFromMs } from '@bufbuild/protobuf/wkt'
 import type { ConnectRouter } from '@connectrpc/connect'
 import { type TestGateway, testGateway, testSpec } from './testing.ts'
 import { type StandInPrograms, standInPrograms } from './testing-programs.ts'
+import { statsStandIn } from './testing-stats.ts'
 
 export const session = `bms_${'s'.repeat(43)}`
 export const canary = 'hunter2-canary'
@@ -110,7 +111,7 @@ async function restWorld(): Promise<RestWorld> {
       if (name === 'secrets') secrets(router, asked, failing)
       if (name === 'runner') {
         logs(router, asked)
-        stats(router, asked)
+        statsStandIn(router, asked.stats, at)
       }
       if (name === 'broker') router.service(RefusalService, { listRefusals: () => ({ refusals }) })
     },
@@ -359,28 +360,6 @@ function logs(router: ConnectRouter, asked: AskedOfServices): void {
         asked.watches.push('log ended')
       }
     },
-  })
-}
-
-function stats(router: ConnectRouter, asked: AskedOfServices): void {
-  const counts = {
-    ...{ calls: 10n, toolErrors: 1n, refused: 2n, overdue: 3n, cancelled: 1n, failed: 1n },
-    ...{ bytesIn: 5_000_000_000n, bytesOut: 7n, p50Ms: 1.23456, p95Ms: 12.3456, p99Ms: 1234.56 },
-  }
-  router.service(StatsService, {
-    getCallStats(request) {
-      asked.stats.push(request)
-      if (request.tool === 'long') throw invalid('range_too_long', '31 days at a time.')
-      const { from, to } = request
-      return {
-        from,
-        to,
-        total: counts,
-        tools: [{ tool: 'echo', counts }],
-        points: [{ at, counts }],
-      }
-    },
-    getUsage: ({ month }) => (month === '2026-11' ? { calls: 9n, bytesIn: 8n } : {}),
   })
 }
 
