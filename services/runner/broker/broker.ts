@@ -11,6 +11,7 @@ import { askStatementKeys, createStatementKeyring } from '@bmm/lib/statement-key
 import { isTraceparent, type Tracing } from '@bmm/lib/tracing'
 import type { SecretsService, StatementService } from '@bmm/proto/secrets/v1/secrets_service'
 import type { Client, ConnectRouter } from '@connectrpc/connect'
+import { type AnswerLimits, createAnswerMemory } from './answer-memory.ts'
 import { openContracts } from './contract.ts'
 import { type Assignment, createOutgoing, FetchFailure } from './outgoing.ts'
 import { openRefusals } from './refusals.ts'
@@ -29,10 +30,12 @@ const turnLimits: TurnLimits = {
   ...{ perSandbox: 16, perOrg: 128, total: 512 },
   ...{ waiting: 4_096, waitingPerOrg: 1_024 },
 }
-/** Answers in memory that no sandbox has taken yet. */
-const MAX_ANSWER_BYTES = 256 * 1024 * 1024
-const MAX_ORG_ANSWER_BYTES = 96 * 1024 * 1024
-const MAX_SANDBOX_ANSWER_BYTES = 32 * 1024 * 1024
+const MEBIBYTE = 1024 * 1024
+const answerLimits: AnswerLimits = {
+  perSandbox: 32 * MEBIBYTE,
+  perOrg: 96 * MEBIBYTE,
+  total: 256 * MEBIBYTE,
+}
 
 export type Broker = AsyncDisposable & {
   routes(router: ConnectRouter): void
@@ -85,11 +88,10 @@ export async function openBroker(options: BrokerOptions): Promise<Broker> {
   })
   /** Assigned slots by contract: the last one to go takes the opened secrets along. */
   const holders = new Map<Assignment['contract'], number>()
-  let answerBytes = 0
+  const answers = createAnswerMemory(answerLimits)
   let answered = 0
   const refused = tally()
   const failed = tally()
-  const orgAnswerBytes = new Map<string, number>()
   let assignments = 0
 
   function record(slot: Slot, method: string, failure: FetchFailure): void {
@@ -101,23 +103,7 @@ export async function openBroker(options: BrokerOptions): Promise<Broker> {
   }
 
   async function carryOut(slot: Slot, { call, ask, signal, deliver }: SandboxRequest) {
-    let reserved = 0
-    const orgId = slot.assignment?.contract.statement.orgId ?? ''
-    const count = (bytes: number) => {
-      reserved += bytes
-      answerBytes += bytes
-      slot.answerBytes += bytes
-      const ofOrg = (orgAnswerBytes.get(orgId) ?? 0) + bytes
-      if (ofOrg > 0) orgAnswerBytes.set(orgId, ofOrg)
-      else orgAnswerBytes.delete(orgId)
-    }
-    const reserve = (bytes: number) => {
-      if (answerBytes + bytes > MAX_ANSWER_BYTES) return false
-      if ((orgAnswerBytes.get(orgId) ?? 0) + bytes > MAX_ORG_ANSWER_BYTES) return false
-      if (slot.answerBytes + bytes > MAX_SANDBOX_ANSWER_BYTES) return false
-      count(bytes)
-      return true
-    }
+    const { reserve, release } = answers.hold(slot, slot.assignment?.contract.statement.orgId ?? '')
     try {
       await deliver(
         await inTurn(slot, signal, async (assignment) => {
@@ -137,7 +123,7 @@ export async function openBroker(options: BrokerOptions): Promise<Broker> {
       } else if (!signal.aborted) log.error({ err: errorFrom(error) }, 'a request failed')
       throw error
     } finally {
-      count(-reserved)
+      release()
     }
   }
 
@@ -205,7 +191,7 @@ export async function openBroker(options: BrokerOptions): Promise<Broker> {
       counter('bmm_egress_answered_total', 'Requests of sandboxes that were answered.', answered),
       counter('bmm_egress_refused_total', 'Requests that a rule refused.', refused.by('reason')),
       counter('bmm_egress_failed_total', 'Requests that failed on the way.', failed.by('reason')),
-      gauge('bmm_egress_answer_bytes', 'Answers that no sandbox has taken yet.', answerBytes),
+      gauge('bmm_egress_answer_bytes', 'Answers that no sandbox has taken yet.', answers.bytes),
       gauge('bmm_egress_slots', 'Sandboxes that are expected or connected.', desk.size),
     ],
     async [Symbol.asyncDispose]() {

@@ -6,11 +6,12 @@ import type { Log } from '@bmm/lib/log'
 import { SLOT_SOCKET_MODE, slotDirectory, slotFiles } from '../sandbox/sandbox-limits.ts'
 import { clearSlotFiles } from '../sandbox/slot-files.ts'
 import { writeToken } from '../sandbox/slot-token.ts'
+import type { SandboxAnswers } from './answer-memory.ts'
 import type { Assignment } from './outgoing.ts'
 import { type SandboxRequest, sandboxLeg } from './sandbox-leg.ts'
 import { type SandboxTurns, sandboxTurns } from './turns.ts'
 
-export type Slot = {
+export type Slot = SandboxAnswers & {
   readonly slot: number
   readonly token: string
   /** Undefined until the runner hands the sandbox over to a server. */
@@ -18,8 +19,6 @@ export type Slot = {
   turns: SandboxTurns
   listener: FrameListener | undefined
   connection: FrameConnection | undefined
-  /** Received bytes of answers that are not delivered yet. */
-  answerBytes: number
 }
 
 export type SlotDesk = {
