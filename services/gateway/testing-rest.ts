@@ -111,7 +111,7 @@ async function restWorld(): Promise<RestWorld> {
       if (name === 'secrets') secrets(router, asked, failing)
       if (name === 'runner') {
         logs(router, asked)
-        statsStandIn(router, asked.stats, at)
+        statsStandIn(router, asked, at)
       }
       if (name === 'broker') router.service(RefusalService, { listRefusals: () => ({ refusals }) })
     },

@@ -4,10 +4,10 @@ import { type GetCallStatsRequest, StatsService } from '@bmm/proto/runner/v1/sta
 import type { Timestamp } from '@bufbuild/protobuf/wkt'
 import type { ConnectRouter } from '@connectrpc/connect'
 
-/** `asked` gets every question; a point of the answer is at `at`. */
+/** `asked.stats` gets every question; a point of the answer is at `at`. */
 export function statsStandIn(
   router: ConnectRouter,
-  asked: GetCallStatsRequest[],
+  asked: { stats: GetCallStatsRequest[] },
   at: Timestamp,
 ): void {
   const counts = {
@@ -16,7 +16,7 @@ export function statsStandIn(
   }
   router.service(StatsService, {
     getCallStats(request) {
-      asked.push(request)
+      asked.stats.push(request)
       if (request.tool === 'long') throw invalid('range_too_long', '31 days at a time.')
       const { from, to } = request
       return {
