@@ -1,6 +1,6 @@
 /** What gateway, runner and sandbox say about a call: the payloads of its frames, one schema for both ends of a leg. */
 import { z } from 'zod'
-import { isTraceparent } from './tracing.ts'
+import { isTrace } from './tracing.ts'
 
 /** The `mtd` claim of the JWT with which a gateway greets the runner. */
 export const CALLS_METHOD = '/frames/calls'
@@ -41,7 +41,7 @@ export function isCallHeader(value: unknown): value is CallHeader {
     header.timeoutMs <= MAX_TIMEOUT_MS &&
     isText(header.requestId) &&
     typeof header.progress === 'boolean' &&
-    (header.trace === undefined || isTraceparent(header.trace))
+    (header.trace === undefined || isTrace(header.trace))
   )
 }
 

@@ -3,7 +3,7 @@ import { afterEach, expect, test } from 'bun:test'
 import { version } from '../package.json'
 import { testLog } from './testing.ts'
 import { until } from './testing-until.ts'
-import { isTraceparent, openTracing, type Tracing } from './tracing.ts'
+import { isTrace, openTracing, type Tracing } from './tracing.ts'
 
 type Sent = {
   traceId: string
@@ -12,7 +12,8 @@ type Sent = {
   name: string
   kind: number
   status: { code?: number }
-  links: { traceId: string; spanId: string }[]
+  traceState?: string
+  links: { traceId: string; spanId: string; traceState?: string }[]
   attributes: { key: string; value: Record<string, unknown> }[]
 }
 
@@ -77,7 +78,7 @@ test('a trace over two processes arrives as one, with kinds, attributes and fail
   const { url, spans, services } = collector(() => Response.json({}))
   const [gateway, runner] = [await open(url), await open(url)]
   const root = gateway.start('call', server)
-  const child = runner.continue('run', root?.traceparent ?? '', { kind: 'client', attributes: {} })
+  const child = runner.continue('run', root?.trace ?? '', { kind: 'client', attributes: {} })
   child.set({ 'http.response.status_code': 200 })
   child.end('deadline')
   root?.end()
@@ -132,6 +133,26 @@ test('a trace of the client is pointed at, or gone on with where the operator wa
   expect(linked?.traceId).not.toBe(traceId)
   expect([child?.traceId, child?.parentSpanId]).toEqual([traceId, spanId])
   expect([bogus?.parentSpanId, bogus?.links]).toEqual([undefined, []])
+})
+
+test('the tracestate of a client is passed on with its traceparent, and no more of it than there may be', async () => {
+  const { url, spans } = collector(() => Response.json({}))
+  const tracing = await open(url)
+  const begin = (tracestate: string, as: 'link' | 'parent' = 'parent') =>
+    tracing.start('call', { ...server, client: { traceparent: foreign, tracestate, as } })
+  const call = begin('a=1, t@v=x y,BAD=1,,b')
+  expect(call?.trace).toMatch(/^00-0af7651916cd43dd8448eb211c80319c-[0-9a-f]{16}-01 a=1,t@v=x y$/)
+  expect(isTrace(call?.trace)).toBe(true)
+  tracing.continue('run', call?.trace ?? '', { kind: 'client', attributes: {} }).end()
+  await until(() => spans.length === 1)
+  expect(spans[0]).toMatchObject({ name: 'run', traceState: 'a=1,t@v=x y' })
+  begin('a=1', 'link')?.end()
+  await until(() => spans.length === 2)
+  expect(spans[1]?.links).toMatchObject([{ traceState: 'a=1' }])
+  const many = Array.from({ length: 40 }, (_, at) => `k${at}=1`).join()
+  expect(begin(many)?.trace.split(',')).toHaveLength(32)
+  expect(begin(`a=${'1'.repeat(600)}`)?.trace).not.toContain(' ')
+  expect(begin('a=1', 'link')?.trace).not.toContain(' ')
 })
 
 test('a trace that is gone on with says whether it is recorded, whatever the share', async () => {
@@ -190,12 +211,13 @@ test.each([
   60_000,
 )
 
-test('what is no traceparent is told apart', () => {
-  expect(isTraceparent(foreign)).toBe(true)
+test('what is no trace is told apart', () => {
+  expect(isTrace(foreign)).toBe(true)
   for (const text of [
     ...['', '00-', foreign.replace('00-', '01-'), foreign.toUpperCase(), `${foreign}-more`],
     ...[`00-${'0'.repeat(32)}-b7ad6b7169203331-01`, undefined, 7],
+    `${foreign} ${'a'.repeat(600)}`,
   ]) {
-    expect(isTraceparent(text)).toBe(false)
+    expect(isTrace(text)).toBe(false)
   }
 })

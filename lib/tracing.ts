@@ -23,21 +23,24 @@ export type SpanOptions = {
 }
 
 export type TraceSpan = {
-  /** What a child in another process is begun with. */
-  readonly traceparent: string
+  /** What a child in another process is begun with: a traceparent, and after a space the client's tracestate if there is one. */
+  readonly trace: string
   set(attributes: Attributes): void
   /** With the machine reason of a failure, if there was one. */
   end(failure?: string): void
 }
 
+/** As a client sends them: texts that nobody has looked at. */
+export type ClientTrace = { traceparent: string; tracestate?: string }
+
 export type Tracing = AsyncDisposable & {
   /**
-   * A new trace, for a share of the calls. `client` is a traceparent from outside, to be pointed at or gone on
-   * with; one that is gone on with says itself whether it is recorded (W3C Trace Context section 3.2.2.5.1).
+   * A new trace, for a share of the calls. `client` is a trace from outside, to be pointed at or gone on with; one that
+   * is gone on with says itself whether it is recorded (W3C Trace Context section 3.2.2.5.1).
    */
   start(
     name: string,
-    options: SpanOptions & { client?: { traceparent: string; as: 'link' | 'parent' } },
+    options: SpanOptions & { client?: ClientTrace & { as: 'link' | 'parent' } },
   ): TraceSpan | undefined
   /** A part of a trace of ours. */
   continue(name: string, parent: string, options: SpanOptions): TraceSpan
@@ -51,9 +54,20 @@ const EXPORT_TIMEOUT_MS = 5_000
 const CLOSE_TIMEOUT_MS = 2_000
 const traceparentPattern = /^00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$/
 
-/** Whether it is a traceparent of the one version that there is (W3C Trace Context section 3.2). */
-export function isTraceparent(value: unknown): value is string {
-  return contextFrom(value) !== undefined
+/** W3C Trace Context section 3.3.1.5: as much is passed on; longer ones are not. */
+const MAX_TRACESTATE = 512
+
+/** Whether it is what a span says of itself: a traceparent of the one version that there is (W3C Trace Context section 3.2). */
+export function isTrace(value: unknown): value is string {
+  if (typeof value !== 'string') return false
+  const { traceparent, tracestate = '' } = partsOf(value)
+  return contextFrom(traceparent) !== undefined && tracestate.length <= MAX_TRACESTATE
+}
+
+function partsOf(trace: string): ClientTrace {
+  const end = trace.indexOf(' ')
+  if (end === -1) return { traceparent: trace }
+  return { traceparent: trace.slice(0, end), tracestate: trace.slice(end + 1) }
 }
 
 /** Undefined where no collector is configured. */
@@ -64,9 +78,8 @@ export async function openTracing(options: {
 }): Promise<Tracing | undefined> {
   const { service, config, log } = options
   if (config === undefined) return undefined
-  const { ROOT_CONTEXT, SpanKind, SpanStatusCode, TraceFlags, trace } = await import(
-    '@opentelemetry/api'
-  )
+  const { ROOT_CONTEXT, SpanKind, SpanStatusCode, TraceFlags, createTraceState, trace } =
+    await import('@opentelemetry/api')
   const { BatchSpanProcessor, TracerProvider } = await import('@opentelemetry/sdk-trace')
   const { resourceFromAttributes } = await import('@opentelemetry/resources')
   const { OTLPTraceExporter } = await import('@opentelemetry/exporter-trace-otlp-http')
@@ -103,9 +116,11 @@ export async function openTracing(options: {
     const context = parent === undefined ? ROOT_CONTEXT : trace.setSpanContext(ROOT_CONTEXT, parent)
     const links = link === undefined ? [] : [{ context: link }]
     const span = tracer.startSpan(name, { kind: kinds[kind], attributes, links }, context)
-    const { traceId, spanId } = span.spanContext()
+    const { traceId, spanId, traceState } = span.spanContext()
+    const own = `00-${traceId}-${spanId}-01`
+    const passedOn = traceState?.serialize() ?? ''
     return {
-      traceparent: `00-${traceId}-${spanId}-01`,
+      trace: passedOn === '' ? own : `${own} ${passedOn}`,
       set: (more) => void span.setAttributes(more),
       end(failure) {
         if (failure !== undefined) {
@@ -117,9 +132,16 @@ export async function openTracing(options: {
     }
   }
 
+  /** Members that are no such, and those beyond 32, are left out (W3C Trace Context section 3.3). */
+  function contextOf({ traceparent, tracestate = '' }: ClientTrace): SpanContext | undefined {
+    const context = contextFrom(traceparent)
+    if (context === undefined || tracestate === '') return context
+    return { ...context, traceState: createTraceState(tracestate) }
+  }
+
   return {
     start(name, asked) {
-      const context = contextFrom(asked.client?.traceparent)
+      const context = asked.client && contextOf(asked.client)
       const parent = asked.client?.as === 'parent' ? context : undefined
       const isRecorded =
         parent === undefined
@@ -128,7 +150,7 @@ export async function openTracing(options: {
       if (!isRecorded) return undefined
       return begun(name, asked, parent === undefined ? { link: context } : { parent })
     },
-    continue: (name, parent, asked) => begun(name, asked, { parent: contextFrom(parent) }),
+    continue: (name, parent, asked) => begun(name, asked, { parent: contextOf(partsOf(parent)) }),
     async [Symbol.asyncDispose]() {
       const closed = provider.shutdown().catch(() => {})
       await Promise.race([closed, Bun.sleep(CLOSE_TIMEOUT_MS)])

@@ -47,18 +47,22 @@ export type Collector = AsyncDisposable & {
   spans: Span[]
   /** All that was sent, as it came. */
   bodies: string[]
+  /** What came as Authorization. */
+  authorizations: Set<string | null>
 }
 
 /** Listens on a free port of loopback; a body that is no OTLP is refused and kept. */
 export function startCollector(): Collector {
   const spans: Span[] = []
   const bodies: string[] = []
+  const authorizations = new Set<string | null>()
   const server = Bun.serve({
     hostname: '127.0.0.1',
     port: 0,
     async fetch(request) {
       const text = await request.text()
       bodies.push(text)
+      authorizations.add(request.headers.get('authorization'))
       const isTraces = new URL(request.url).pathname === '/v1/traces' && request.method === 'POST'
       const parsed = tracesSchema.safeParse(isTraces ? JSON.parse(text) : undefined)
       if (!parsed.success) return new Response('', { status: 400 })
@@ -67,7 +71,7 @@ export function startCollector(): Collector {
     },
   })
   return {
-    ...{ spans, bodies, endpoint: `http://127.0.0.1:${server.port}` },
+    ...{ spans, bodies, authorizations, endpoint: `http://127.0.0.1:${server.port}` },
     [Symbol.asyncDispose]: () => server.stop(true),
   }
 }

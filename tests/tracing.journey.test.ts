@@ -1,4 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { type Account, ask, callTool, obtainTokens, type Served, serve, signUp } from './account.ts'
 import { until } from './children.ts'
 import { type Collector, type Span, startCollector } from './collector.ts'
@@ -6,6 +8,7 @@ import { type Stack, startStack } from './stack.ts'
 import { startUpstream, type Upstream } from './upstream.ts'
 
 const apiKey = 'tracing-key-93b1f2'
+const collectorKey = 'collector-key-5e0d'
 const argument = 'tracing-argument-4c77'
 const client = { traceId: '0af7651916cd43dd8448eb211c80319c', spanId: 'b7ad6b7169203331' }
 
@@ -21,6 +24,7 @@ beforeAll(async () => {
   upstream = startUpstream(apiKey)
   stack = await startStack('bwrap', {
     OTEL_EXPORTER_OTLP_ENDPOINT: collector.endpoint,
+    OTEL_EXPORTER_OTLP_HEADERS: `authorization=Bearer%20${collectorKey}`,
     BMM_TRACE_CLIENTS: 'link',
   })
   await stack.run('targets', 'allow', upstream.target)
@@ -114,6 +118,16 @@ test('no span holds an argument, a token, a credential or an address with its pa
     expect(sent).not.toContain(secret)
   }
   expect(sent).not.toContain(account.email)
+})
+
+test('every process tells the collector the key that it wants, and no log has it', () => {
+  expect([...collector.authorizations]).toEqual([`Bearer ${collectorKey}`])
+  const logs = join(stack.data, 'logs')
+  const found = readdirSync(logs).filter((name) =>
+    readFileSync(join(logs, name), 'utf8').includes(collectorKey),
+  )
+  expect(found).toEqual([])
+  expect(readdirSync(logs)).not.toEqual([])
 })
 
 test('a collector that goes away is nothing to the calls', async () => {

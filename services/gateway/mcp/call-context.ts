@@ -1,12 +1,12 @@
 /** Who calls which server over which request, with what it takes to carry the call out. */
 import type { Deadlines } from '@bmm/lib/deadlines'
-import type { TraceSpan } from '@bmm/lib/tracing'
+import type { ClientTrace, TraceSpan } from '@bmm/lib/tracing'
 import type { Arrival } from '../arrival/arrival.ts'
 import type { InFlight } from '../limits/in-flight.ts'
 import type { RunnerLink } from '../runner-link.ts'
 
 /** What a span is named by, and the trace that the call's own message names. */
-export type TracedCall = { tool: string; traceparent?: string }
+export type TracedCall = { tool: string } & Partial<ClientTrace>
 
 export type CallContext = {
   runner: RunnerLink

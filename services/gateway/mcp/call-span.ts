@@ -1,5 +1,5 @@
 /** The first span of a traced call: what the gateway did, from the message to its answer. */
-import type { TraceSpan, Tracing } from '@bmm/lib/tracing'
+import type { ClientTrace, TraceSpan, Tracing } from '@bmm/lib/tracing'
 import type { TracedCall } from './call-context.ts'
 
 /** `clients` says what becomes of the traceparent that a client sends. */
@@ -11,9 +11,7 @@ export function beginCallSpan(
   call: TracedCall,
   from: { serverId: string; requestId: string; request: Pick<Request, 'headers'> },
 ): TraceSpan | undefined {
-  // The message's own one names the caller more closely: a proxy on the way may have its own in the header.
-  const traceparent =
-    clients === 'ignore' ? null : (call.traceparent ?? from.request.headers.get('traceparent'))
+  const client = clients === 'ignore' ? undefined : clientTrace(call, from.request.headers)
   return tracing.start(`tools/call ${call.tool}`, {
     kind: 'server',
     attributes: {
@@ -23,8 +21,15 @@ export function beginCallSpan(
       'bmm.server.id': from.serverId,
       'bmm.request.id': from.requestId,
     },
-    ...(traceparent === null || clients === 'ignore'
-      ? {}
-      : { client: { traceparent, as: clients } }),
+    ...(client === undefined || clients === 'ignore' ? {} : { client: { ...client, as: clients } }),
   })
+}
+
+/** The message's own one names the caller more closely: a proxy on the way may have its own in the headers. */
+function clientTrace(call: TracedCall, headers: Headers): ClientTrace | undefined {
+  const inMessage = call.traceparent !== undefined
+  const traceparent = call.traceparent ?? headers.get('traceparent')
+  const tracestate = inMessage ? call.tracestate : headers.get('tracestate')
+  if (traceparent === null) return undefined
+  return { traceparent, ...(tracestate ? { tracestate } : {}) }
 }

@@ -19,6 +19,7 @@ export type ToolCall = {
   progressToken?: RequestId
   /** The client's own trace, as `_meta` carries it (SEP-414): text that nobody has looked at. */
   traceparent?: string
+  tracestate?: string
 }
 
 export type Decision =
@@ -36,7 +37,7 @@ export function refusal(id: RequestId | null, fault: RpcFault): Decision {
 export function readCall(
   message: RequestMessage,
   server: ListedServer,
-): Pick<ToolCall, 'tool' | 'args' | 'progressToken' | 'traceparent'> | RpcFault {
+): Pick<ToolCall, 'tool' | 'args' | 'progressToken' | 'traceparent' | 'tracestate'> | RpcFault {
   const { name, arguments: args = {} } = message.params
   if (typeof name !== 'string') {
     return { code: CODE.INVALID_PARAMS, message: 'params.name must be the name of a tool.' }
@@ -47,12 +48,13 @@ export function readCall(
   if (!isObject(args)) {
     return { code: CODE.INVALID_PARAMS, message: 'params.arguments must be an object.' }
   }
-  const { progressToken: token, traceparent } = metaOf(message.params)
+  const { progressToken: token, traceparent, tracestate } = metaOf(message.params)
   const usable = typeof token === 'string' || Number.isSafeInteger(token)
   return {
     ...{ tool: name, args },
     ...(usable ? { progressToken: token as RequestId } : {}),
     ...(typeof traceparent === 'string' ? { traceparent } : {}),
+    ...(typeof tracestate === 'string' ? { tracestate } : {}),
   }
 }
 

@@ -67,13 +67,13 @@ describe('the modern era', () => {
     const params = {
       name: 'echo',
       arguments: { a: 1 },
-      _meta: { ...envelope, progressToken: 'p1', traceparent: '00-a-b-01' },
+      _meta: { ...envelope, progressToken: 'p1', traceparent: '00-a-b-01', tracestate: 'a=1' },
     }
     expect(modern('tools/call', params, headers)).toEqual({
       kind: 'call',
       call: {
         ...{ era: 'modern', id: 7, tool: 'echo', args: { a: 1 } },
-        ...{ progressToken: 'p1', traceparent: '00-a-b-01' },
+        ...{ progressToken: 'p1', traceparent: '00-a-b-01', tracestate: 'a=1' },
       },
     })
   })

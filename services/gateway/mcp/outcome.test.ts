@@ -22,7 +22,7 @@ test.each<[string, CallOutcome, string | undefined]>([
   ['a failure', { kind: 'failed', code: 'deadline', message: 'Too long.' }, 'deadline'],
 ])('%s', (_, outcome, failure) => {
   const ended: unknown[] = []
-  const span = { traceparent: '', set() {}, end: (why?: string) => ended.push(why) }
+  const span = { trace: '', set() {}, end: (why?: string) => ended.push(why) }
   const call = { id: 1, tool: 'echo', args: {}, era: 'legacy' as const }
   outcomeText(call, context, outcome, span)
   expect(ended).toEqual([failure])

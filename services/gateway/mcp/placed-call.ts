@@ -63,7 +63,7 @@ export class PlacedCall implements CallWaiter, Expiring {
       progress: call.progressToken !== undefined || context.isListening !== undefined,
     }
     this.#span = context.beginSpan?.(call)
-    if (this.#span !== undefined) this.#header.trace = this.#span.traceparent
+    if (this.#span !== undefined) this.#header.trace = this.#span.trace
   }
 
   place(): void {

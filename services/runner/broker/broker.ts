@@ -8,7 +8,7 @@ import type { Log } from '@bmm/lib/log'
 import { type CollectMetrics, counter, gauge, tally } from '@bmm/lib/metrics'
 import type { Sql } from '@bmm/lib/sql'
 import { askStatementKeys, createStatementKeyring } from '@bmm/lib/statement-keys'
-import { isTraceparent, type Tracing } from '@bmm/lib/tracing'
+import { isTrace, type Tracing } from '@bmm/lib/tracing'
 import type { SecretsService, StatementService } from '@bmm/proto/secrets/v1/secrets_service'
 import type { Client, ConnectRouter } from '@connectrpc/connect'
 import { type AnswerLimits, createAnswerMemory } from './answer-memory.ts'
@@ -111,7 +111,7 @@ export async function openBroker(options: BrokerOptions): Promise<Broker> {
           if (!inFlight) throw noCallInFlight()
           const send = () => outgoing.send(ask, assignment, { signal, reserve })
           const { tracing } = options
-          if (tracing === undefined || !isTraceparent(trace)) return send()
+          if (tracing === undefined || !isTrace(trace)) return send()
           return traced(tracing, trace, ask, assignment.contract, send)
         }),
       )

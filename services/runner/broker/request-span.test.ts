@@ -19,7 +19,7 @@ async function spanOf(
     start: () => undefined,
     continue(name: string, _parent: string, { attributes }: SpanOptions) {
       said.push(name, attributes)
-      return { traceparent: '', set: (more) => said.push(more), end: (why) => said.push(why) }
+      return { trace: '', set: (more) => said.push(more), end: (why) => said.push(why) }
     },
     async [Symbol.asyncDispose]() {},
   }

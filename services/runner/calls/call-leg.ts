@@ -143,9 +143,9 @@ function gatewayPeer(
     const leftMs = Math.max(1, Math.ceil(timeoutMs - (performance.now() - call.startedAt)))
     deadlines.clear(call.deadline)
     const span =
-      call.span && options.tracing?.continue(`sandbox ${tool}`, call.span.traceparent, inSandbox)
+      call.span && options.tracing?.continue(`sandbox ${tool}`, call.span.trace, inSandbox)
     const sink: CallSink = {
-      ...(span === undefined ? noTrace : { trace: span.traceparent }),
+      ...(span === undefined ? noTrace : { trace: span.trace }),
       part(bytes) {
         call.bytesOut += bytes.length
         send(FRAME.RESULT_PART, call.id, bytes)
@@ -222,7 +222,7 @@ function gatewayPeer(
     })
     // The view ends with this turn, the wake does not.
     const kept = args.slice()
-    const waking = call.span && options.tracing?.continue('wake', call.span.traceparent, inRunner)
+    const waking = call.span && options.tracing?.continue('wake', call.span.trace, inRunner)
     fleet.wake(deployment, userId).then(
       (woken) => {
         waking?.end()
