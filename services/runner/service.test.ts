@@ -2,7 +2,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
 import { join } from 'node:path'
 import { asUser, watch } from '@bmm/lib/client'
-import { reasonOf } from '@bmm/lib/errors'
 import { newId } from '@bmm/lib/ids'
 import { createStatementKeyring } from '@bmm/lib/statement-keys'
 import {
@@ -14,9 +13,9 @@ import {
   testLog,
   testRpc,
 } from '@bmm/lib/testing'
+import { reason } from '@bmm/lib/testing-outcome'
 import { DeploymentService, LogService } from '@bmm/proto/runner/v1/runner_service'
 import type { SignedStatement } from '@bmm/spec/statement'
-import { Code, ConnectError } from '@connectrpc/connect'
 import type { Deployment } from './deployment/deployment.ts'
 import { createDeployments, type Deployments } from './deployment/deployments.ts'
 import { callStatsReader } from './metering/call-stats.ts'
@@ -90,15 +89,6 @@ const serve = (epoch: number, of = server) => signedBy(signer, serveStatement(of
 const stop = (epoch: number, reason?: 'paused' | 'deleted') =>
   client().stop({ statement: signedBy(signer, stopStatement(server, epoch, reason)) })
 
-async function refusal(call: Promise<unknown>): Promise<string | undefined> {
-  const error = await call.then(
-    () => undefined,
-    (thrown: unknown) => thrown,
-  )
-  if (!(error instanceof ConnectError)) throw new Error('the call was not refused')
-  return reasonOf(error) ?? Code[error.code]
-}
-
 describe('deploying', () => {
   test('a signed version with its artefacts is served and survives a restart', async () => {
     await deploy(serve(1))
@@ -118,41 +108,41 @@ describe('deploying', () => {
   test('a newer epoch replaces, an older or a different one of the same epoch is refused', async () => {
     await deploy(serve(1))
     await deploy(serve(3))
-    expect(await refusal(deploy(serve(2)))).toBe('stale_epoch')
+    expect(await reason(deploy(serve(2)))).toBe('stale_epoch')
     const other = signedBy(signer, serveStatement(server, 3, { version: 9 }))
-    expect(await refusal(deploy(other))).toBe('stale_epoch')
+    expect(await reason(deploy(other))).toBe('stale_epoch')
     expect(deployments.find(server.serverId)?.statement.epoch).toBe(3)
   })
 
   test('a statement signed by another key, or changed by a bit, is refused', async () => {
     const forged = signedBy(testSigner(signer.keyId), serveStatement(server, 1))
-    expect(await refusal(deploy(forged))).toBe('statement_invalid')
+    expect(await reason(deploy(forged))).toBe('statement_invalid')
     const unknown = signedBy(testSigner('stk_other'), serveStatement(server, 1))
-    expect(await refusal(deploy(unknown))).toBe('statement_invalid')
+    expect(await reason(deploy(unknown))).toBe('statement_invalid')
     const flipped = serve(1)
     const bytes = flipped.bytes.slice()
     bytes[20] = (bytes[20] ?? 0) ^ 1
-    expect(await refusal(deploy({ ...flipped, bytes }))).toBe('statement_invalid')
+    expect(await reason(deploy({ ...flipped, bytes }))).toBe('statement_invalid')
     expect(deployments.find(server.serverId)).toBeUndefined()
   })
 
   test('a statement that moves the server to another organisation is refused', async () => {
     await deploy(serve(1))
     const moved = signedBy(signer, serveStatement(server, 2, { orgId: newId('org') }))
-    expect(await refusal(deploy(moved))).toBe('statement_invalid')
+    expect(await reason(deploy(moved))).toBe('statement_invalid')
   })
 
   test('artefacts that the digests do not name are refused', async () => {
     const { spec, module } = testServer({ other: 'async () => 1' }).artefacts
     const swappedSpec = deploy(serve(1), { ...server.artefacts, spec })
-    expect(await refusal(swappedSpec)).toBe('digest_mismatch')
+    expect(await reason(swappedSpec)).toBe('digest_mismatch')
     const swappedModule = deploy(serve(1), { ...server.artefacts, module })
-    expect(await refusal(swappedModule)).toBe('digest_mismatch')
+    expect(await reason(swappedModule)).toBe('digest_mismatch')
   })
 
   test('a signed spec that is no spec is refused', async () => {
     const bad = { ...server, artefacts: { ...server.artefacts, spec: new Uint8Array([123, 125]) } }
-    expect(await refusal(deploy(serve(1, bad), bad.artefacts))).toBe('spec_invalid')
+    expect(await reason(deploy(serve(1, bad), bad.artefacts))).toBe('spec_invalid')
   })
 
   test('only the generator may deploy, stop and try', async () => {
@@ -160,9 +150,9 @@ describe('deploying', () => {
       const other = rpc.client(DeploymentService, 'runner', caller)
       const statement = serve(1)
       const refusals = await Promise.all([
-        refusal(other.deploy({ statement, ...server.artefacts })),
-        refusal(other.stop({ statement })),
-        refusal(other.tryVersion(server.artefacts)),
+        reason(other.deploy({ statement, ...server.artefacts })),
+        reason(other.stop({ statement })),
+        reason(other.tryVersion(server.artefacts)),
       ])
       expect(new Set(refusals)).toEqual(new Set(['caller_not_allowed']))
     }
@@ -174,7 +164,7 @@ describe('stopping', () => {
     await deploy(serve(1))
     await stop(2)
     expect(changes.map((change) => change.kind)).toEqual(['serving', 'stopped'])
-    expect(await refusal(deploy(serve(1)))).toBe('stale_epoch')
+    expect(await reason(deploy(serve(1)))).toBe('stale_epoch')
     const restarted = openDeployments()
     await restarted.load()
     expect(restarted.find(server.serverId)?.kind).toBe('stopped')
@@ -184,7 +174,7 @@ describe('stopping', () => {
 
   test('a stop can be repeated and an older one is refused', async () => {
     await deploy(serve(5))
-    expect(await refusal(stop(4))).toBe('stale_epoch')
+    expect(await reason(stop(4))).toBe('stale_epoch')
     await stop(6)
     await stop(6)
     expect(deployments.find(server.serverId)?.kind).toBe('stopped')
@@ -192,9 +182,9 @@ describe('stopping', () => {
 
   test('stop and serve statements cannot stand for each other', async () => {
     const wrong = client().stop({ statement: serve(1) })
-    expect(await refusal(wrong)).toBe('statement_invalid')
+    expect(await reason(wrong)).toBe('statement_invalid')
     const stopping = signedBy(signer, stopStatement(server, 1))
-    expect(await refusal(deploy(stopping))).toBe('statement_invalid')
+    expect(await reason(deploy(stopping))).toBe('statement_invalid')
   })
 
   test('the artefacts of a stopped server are forgotten', async () => {
@@ -287,7 +277,7 @@ describe('the run log', () => {
       return { lines, first: await lines.next() }
     }
     const [first] = await Promise.all(Array.from({ length: 20 }, () => follow()))
-    expect(await refusal(follow())).toBe('too_many_followers')
+    expect(await reason(follow())).toBe('too_many_followers')
     const stranger = runLines.follow({ ...place, orgId: newId('org') }, 0n, gone.signal)
     expect((await stranger.next()).value).toBe('following')
     const empty = stranger.next()
@@ -338,20 +328,18 @@ describe('the run log', () => {
   test('is closed to other organisations, roles without permission and other services', async () => {
     await deploy(serve(1))
     const { serverId } = server
-    expect(await refusal(logs().listLogs({ serverId }, await asMember(newId('org'))))).toBe(
+    expect(await reason(logs().listLogs({ serverId }, await asMember(newId('org'))))).toBe(
       'server_not_found',
     )
-    expect(await refusal(logs().listLogs({ serverId }, await asMember(undefined, 'billing')))).toBe(
+    expect(await reason(logs().listLogs({ serverId }, await asMember(undefined, 'billing')))).toBe(
       'permission_missing',
     )
-    expect(await refusal(logs().listLogs({ serverId }))).toBe('user_required')
+    expect(await reason(logs().listLogs({ serverId }))).toBe('user_required')
     const foreign = await asMember(newId('org'))
     const followed = watch(logs().watchLogs, { serverId }, foreign).next()
-    expect(await refusal(followed)).toBe('server_not_found')
+    expect(await reason(followed)).toBe('server_not_found')
     const broker = rpc.client(LogService, 'runner', 'broker')
-    expect(await refusal(broker.listLogs({ serverId }, await asMember()))).toBe(
-      'caller_not_allowed',
-    )
+    expect(await reason(broker.listLogs({ serverId }, await asMember()))).toBe('caller_not_allowed')
   })
 
   test('goes with its deleted server', async () => {

@@ -2,7 +2,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
 import { join } from 'node:path'
 import { asUser } from '@bmm/lib/client'
-import { reasonOf } from '@bmm/lib/errors'
 import { newId } from '@bmm/lib/ids'
 import { createStatementKeyring } from '@bmm/lib/statement-keys'
 import {
@@ -14,9 +13,9 @@ import {
   testLog,
   testRpc,
 } from '@bmm/lib/testing'
+import { reason } from '@bmm/lib/testing-outcome'
 import { StatsInterval, StatsService } from '@bmm/proto/runner/v1/stats_service'
 import { timestampFromMs } from '@bufbuild/protobuf/wkt'
-import { Code, ConnectError } from '@connectrpc/connect'
 import type { Artefacts, ServingDeployment } from '../deployment/deployment.ts'
 import { createDeployments, type Deployments } from '../deployment/deployments.ts'
 import { createRunLines } from '../run-log/run-lines.ts'
@@ -129,15 +128,6 @@ async function stats(
     },
     member ?? (await asMember()),
   )
-}
-
-async function refusal(call: Promise<unknown>): Promise<string | undefined> {
-  const error = await call.then(
-    () => undefined,
-    (thrown: unknown) => thrown,
-  )
-  if (!(error instanceof ConnectError)) throw new Error('the call was not refused')
-  return reasonOf(error) ?? Code[error.code]
 }
 
 describe('what was counted', () => {
@@ -347,11 +337,11 @@ describe('a question', () => {
   test('is refused to other organisations, roles without permission, services and strangers', async () => {
     count('one', 1)
     await rollups.flush()
-    expect(await refusal(stats({}, await asMember(newId('org'))))).toBe('server_not_found')
-    expect(await refusal(stats({}, await asMember(undefined, 'nobody')))).toBe('permission_missing')
-    expect(await refusal(stats({}, {}))).toBe('user_required')
+    expect(await reason(stats({}, await asMember(newId('org'))))).toBe('server_not_found')
+    expect(await reason(stats({}, await asMember(undefined, 'nobody')))).toBe('permission_missing')
+    expect(await reason(stats({}, {}))).toBe('user_required')
     const broker = rpc.client(StatsService, 'runner', 'broker')
-    expect(await refusal(broker.getUsage({ month: '2026-11' }, await asMember()))).toBe(
+    expect(await reason(broker.getUsage({ month: '2026-11' }, await asMember()))).toBe(
       'caller_not_allowed',
     )
     const foreign = await client().getUsage({ month: '2026-11' }, await asMember(newId('org')))
@@ -374,13 +364,13 @@ describe('a question', () => {
     const days = (from: number, interval: StatsInterval) =>
       stats({ from: noon - from * DAY_MS, to: noon, interval })
     expect((await days(31, HOUR)).points).toEqual([])
-    expect(await refusal(days(32, HOUR))).toBe('range_too_long')
+    expect(await reason(days(32, HOUR))).toBe('range_too_long')
     expect((await days(400, DAY)).points).toEqual([])
-    expect(await refusal(days(402, DAY))).toBe('range_too_long')
-    expect(await refusal(days(0, HOUR))).toBe('range_invalid')
-    expect(await refusal(days(-1, HOUR))).toBe('range_invalid')
-    expect(await refusal(stats({ interval: StatsInterval.UNSPECIFIED }))).toBe('invalid_request')
-    expect(await refusal(client().getUsage({ month: '2026-13' }, await asMember()))).toBe(
+    expect(await reason(days(402, DAY))).toBe('range_too_long')
+    expect(await reason(days(0, HOUR))).toBe('range_invalid')
+    expect(await reason(days(-1, HOUR))).toBe('range_invalid')
+    expect(await reason(stats({ interval: StatsInterval.UNSPECIFIED }))).toBe('invalid_request')
+    expect(await reason(client().getUsage({ month: '2026-13' }, await asMember()))).toBe(
       'invalid_request',
     )
   })
