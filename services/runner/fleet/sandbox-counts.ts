@@ -1,6 +1,6 @@
 /** What happens to sandboxes, counted as it happens. */
 import { type Tally, tally } from '@bmm/lib/metrics'
-import { bucketOf, emptyLatency, type Latency } from '../metering/latency.ts'
+import { bucketOf, countIn, emptyLatency, type Latency } from '../metering/latency.ts'
 
 export type SandboxCounts = {
   woken(ms: number): void
@@ -16,8 +16,7 @@ export function sandboxCounts(): SandboxCounts {
   return {
     ...{ wakes, failedWakes: tally(), ends: tally() },
     woken(ms) {
-      const bucket = bucketOf(ms)
-      wakes.latency[bucket] = (wakes.latency[bucket] ?? 0) + 1
+      countIn(wakes.latency, bucketOf(ms))
       wakes.msSum += ms
     },
   }

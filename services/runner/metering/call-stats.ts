@@ -1,7 +1,7 @@
 /** Reading what was counted: how much may be asked at once, and the totals of an answer. */
 import { invalid, limited } from '@bmm/lib/errors'
-import { emptyLatency } from './latency.ts'
-import type { CallSums, RollupSpan, RollupSums } from './rollup-store.ts'
+import { type CallSums, totalOf } from './call-sums.ts'
+import type { RollupSpan, RollupSums } from './rollup-store.ts'
 
 const HOUR_MS = 60 * 60 * 1_000
 const DAY_MS = 24 * HOUR_MS
@@ -82,23 +82,4 @@ function statsFrom({ from, to }: RollupSpan, { tools, points }: RollupSums): Cal
     tools: [...tools].sort(([, a], [, b]) => b.calls - a.calls).slice(0, MAX_TOOLS),
     points: [...points].map(([at, sums]) => [new Date(at), sums]),
   }
-}
-
-function totalOf(parts: Iterable<CallSums>): CallSums {
-  const total: CallSums = {
-    ...{ calls: 0, toolErrors: 0, refused: 0, overdue: 0, cancelled: 0, failed: 0 },
-    ...{ bytesIn: 0, bytesOut: 0, latency: emptyLatency() },
-  }
-  for (const part of parts) {
-    total.calls += part.calls
-    total.toolErrors += part.toolErrors
-    total.refused += part.refused
-    total.overdue += part.overdue
-    total.cancelled += part.cancelled
-    total.failed += part.failed
-    total.bytesIn += part.bytesIn
-    total.bytesOut += part.bytesOut
-    total.latency = total.latency.map((count, bucket) => count + (part.latency[bucket] ?? 0))
-  }
-  return total
 }

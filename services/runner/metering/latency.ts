@@ -20,6 +20,10 @@ export function emptyLatency(): Latency {
   return new Array<number>(LATENCY_BUCKETS).fill(0)
 }
 
+export function countIn(latency: Latency, bucket: number): void {
+  latency[bucket] = (latency[bucket] ?? 0) + 1
+}
+
 /** The bucket of a time: the first whose bound is not below it. */
 export function bucketOf(ms: number): number {
   let low = 0

@@ -2,28 +2,20 @@
 import type { Verdict } from '@bmm/lib/call-frames'
 import type { CallFailureCode } from '../calls/call-failure.ts'
 import type { ServingDeployment } from '../deployment/deployment.ts'
-import { bucketOf, emptyLatency, type Latency } from './latency.ts'
+import { type CallSums, emptySums } from './call-sums.ts'
+import { bucketOf, countIn, emptyLatency, type Latency } from './latency.ts'
 
 /** How a call ended. `answered` is any result, that of a tool that failed included: nobody here parses it. */
 export type CallEnding = 'answered' | 'refused' | 'overdue' | 'cancelled' | 'failed'
 
 /** Counts of one tool of one version in one hour. */
-export type CallRollup = {
+export type CallRollup = CallSums & {
   serverId: string
   orgId: string
   version: number
   tool: string
   /** Its start, in milliseconds since 1970. */
   hour: number
-  calls: number
-  toolErrors: number
-  refused: number
-  overdue: number
-  cancelled: number
-  failed: number
-  bytesIn: number
-  bytesOut: number
-  latency: Latency
 }
 
 /** One call that has ended. */
@@ -88,11 +80,7 @@ export function createMeter(options: { now: () => number; maxRollups?: number })
     { tool, hour }: { tool: string; hour: number },
   ): CallRollup {
     const { serverId, orgId, version } = statement
-    const rollup: CallRollup = {
-      ...{ serverId, orgId, version, tool, hour },
-      ...{ calls: 0, toolErrors: 0, refused: 0, overdue: 0, cancelled: 0, failed: 0 },
-      ...{ bytesIn: 0, bytesOut: 0, latency: emptyLatency() },
-    }
+    const rollup: CallRollup = { serverId, orgId, version, tool, hour, ...emptySums() }
     rollups.set(key, rollup)
     return rollup
   }
@@ -105,9 +93,9 @@ export function createMeter(options: { now: () => number; maxRollups?: number })
       rollup.bytesIn += bytesIn
       rollup.bytesOut += bytesOut
       if (ending !== 'answered') rollup[ending]++
-      if (ending !== 'refused') add(rollup.latency, bucket)
+      if (ending !== 'refused') countIn(rollup.latency, bucket)
       const total = totals.endings[ending]
-      add(total.latency, bucket)
+      countIn(total.latency, bucket)
       total.msSum += ms
       totals.bytesIn += bytesIn
       totals.bytesOut += bytesOut
@@ -153,10 +141,6 @@ export function endingOf(code: CallFailureCode): Exclude<CallEnding, 'answered'>
     default:
       return code satisfies never
   }
-}
-
-function add(latency: Latency, bucket: number): void {
-  latency[bucket] = (latency[bucket] ?? 0) + 1
 }
 
 function newTotals(): MeterTotals {

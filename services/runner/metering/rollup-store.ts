@@ -1,6 +1,7 @@
 /** All SQL about counts of calls: adding, summing and forgetting them. */
 import type { Querying } from '@bmm/lib/sql'
-import { emptyLatency, type Latency } from './latency.ts'
+import type { CallSums } from './call-sums.ts'
+import { emptyLatency } from './latency.ts'
 import type { RollupFlush } from './rollups.ts'
 
 /** Rollups are kept this long; what an organisation used in a month is kept for good. */
@@ -71,18 +72,6 @@ export type RollupSpan = {
   interval: 'hour' | 'day'
   /** Empty for all. */
   tool: string
-}
-
-export type CallSums = {
-  calls: number
-  toolErrors: number
-  refused: number
-  overdue: number
-  cancelled: number
-  failed: number
-  bytesIn: number
-  bytesOut: number
-  latency: Latency
 }
 
 export type RollupSums = {

@@ -9,8 +9,9 @@ import type { MessageInitShape } from '@bufbuild/protobuf'
 import { type Timestamp, timestampDate, timestampFromDate } from '@bufbuild/protobuf/wkt'
 import type { ServiceImpl } from '@connectrpc/connect'
 import type { ReadStats } from './call-stats.ts'
+import type { CallSums } from './call-sums.ts'
 import { quantileMs } from './latency.ts'
-import type { CallSums, OrgMonth } from './rollup-store.ts'
+import type { OrgMonth } from './rollup-store.ts'
 
 export type StatsServiceOptions = {
   /** Throws `server_not_found` where the server is not this organisation's. */
