@@ -5,6 +5,9 @@ import type { Log } from './log.ts'
 const RETRY_STEP_MS = 100
 const RETRY_MAX_MS = 2_000
 const COMMAND_TIMEOUT_MS = 5_000
+/** Without an answer for longer than any command may take, the way to Redis is broken: the kernel would wait for minutes. */
+const SILENCE_MS = 8_000
+const BLOCKING_SILENCE_MS = 30_000
 /** A process that starts while Redis is away goes without hints for the time being. */
 const SUBSCRIBE_PATIENCE_MS = 1_000
 
@@ -14,6 +17,8 @@ export type OpenRedisOptions = {
   log: Log
   /** For workers and subscribers, which wait as long as it takes instead of failing a command. */
   blocking?: boolean
+  /** Shorter in tests. */
+  silenceMs?: number
 }
 
 /**
@@ -24,6 +29,8 @@ export function openRedis(url: string, options: OpenRedisOptions): Redis {
   const shared = {
     retryStrategy: (times: number) => Math.min(times * RETRY_STEP_MS, RETRY_MAX_MS),
     maxRetriesPerRequest: options.blocking === true ? null : 1,
+    socketTimeout:
+      options.silenceMs ?? (options.blocking === true ? BLOCKING_SILENCE_MS : SILENCE_MS),
     ...(options.blocking === true ? {} : { commandTimeout: COMMAND_TIMEOUT_MS }),
   }
   const parsed = new URL(url)

@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
-import { createConnection, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { inTransaction, migrate, openSql, readMigrations, type Sql } from './sql.ts'
 import { type TestDatabase, testDatabase } from './testing.ts'
 import { outcomeOf } from './testing-outcome.ts'
+import { startWay } from './testing-way.ts'
 
 let database: TestDatabase
 let folder: string
@@ -52,53 +52,19 @@ test('migrations wait for a database that comes a little later', async () => {
 test('connections that lead nowhere any more are given up, queries say so, and new ones serve', async () => {
   const url = new URL(database.url)
   await using way = await startWay(join(url.searchParams.get('host') ?? '', '.s.PGSQL.5432'))
-  url.searchParams.set('host', way.folder)
+  url.searchParams.set('host', dirname(way.socket))
   const options = { schema: 'sqltest', max: 2, statementTimeoutMs: 600 }
   const sql = openSql(url.href, options)
   await Promise.all([sql`select pg_sleep(0.1)`, sql`select pg_sleep(0.1)`])
-  way.lead('nowhere')
+  way.break()
   const held = inTransaction(sql, (transaction) => transaction`select 1`)
   const lost = await Promise.all([outcomeOf(held), outcomeOf(sql`select 2`.execute())])
   for (const outcome of lost) expect(outcome).toThrow(/CONNECTION_CLOSED/)
-  way.lead('there')
   expect([...(await sql`select 3 as answer`)]).toEqual([{ answer: 3 }])
   // A server that answers late is waited for.
   expect(await outcomeOf(sql`select pg_sleep(5)`.execute())).toThrow(/statement timeout/)
   await sql.end({ timeout: 1 })
 })
-
-/** A socket that leads to the server, or takes everything and brings nothing: what is open then stays so for ever. */
-async function startWay(target: string) {
-  const own = mkdtempSync(join(tmpdir(), 'bmm-way-'))
-  const open = new Set<{ leads: boolean }>()
-  let leads = true
-  const server = createServer((client) => {
-    const way = { leads }
-    open.add(way)
-    const there = createConnection(target)
-    client.on('data', (bytes) => way.leads && there.write(bytes))
-    there.on('data', (bytes) => way.leads && client.write(bytes))
-    for (const [one, other] of [
-      [client, there],
-      [there, client],
-    ] as const) {
-      one.on('close', () => other.destroy())
-      one.on('error', () => {})
-    }
-  })
-  await new Promise<void>((resolve) => server.listen(join(own, '.s.PGSQL.5432'), resolve))
-  return {
-    folder: own,
-    lead(where: 'there' | 'nowhere') {
-      leads = where === 'there'
-      if (!leads) for (const way of open) way.leads = false
-    },
-    async [Symbol.asyncDispose]() {
-      server.close()
-      rmSync(own, { recursive: true })
-    },
-  }
-}
 
 test('a changed or vanished migration stops the start and applies nothing', async () => {
   const migrations = migration('0003-third.sql', 'insert into things values (2);')
