@@ -109,10 +109,9 @@ function told(message: string, lost: Error | undefined): [string, string] {
     ]
   }
   if (/^ERR /.test(message)) return ['redis_failed', `Redis says: ${message}.`]
-  if (lost === undefined) return ['redis_down', `Redis does not answer (${message}).`]
   return [
     'redis_down',
-    `Redis does not answer (${lost.message}): does it run, may this machine reach it, and does it speak TLS just where REDIS_URL begins with rediss:?`,
+    `Redis does not answer (${lost?.message ?? message}): does it run, may this machine reach it, and does it speak TLS just where REDIS_URL begins with rediss:?`,
   ]
 }
 
