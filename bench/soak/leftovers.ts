@@ -14,7 +14,8 @@ const kept = [
   ...['secrets.servers', 'secrets.confirmations', 'runner.deployments', 'broker.epochs'],
   ...['auth.grants', 'auth.authorization_codes', 'auth.consent_requests', 'auth.revocations'],
   ...['auth.refresh_tokens', 'auth.rate_counts', 'runner.run_lines', 'broker.refusals'],
-  ...['generator.tool_calls', 'runner.tool_calls'],
+  // Hours of counts: a soak may begin in one and end in the next.
+  'runner.call_rollups',
 ]
 
 /** By name; the sandboxes must sleep by now, or they count. */
