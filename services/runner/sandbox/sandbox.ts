@@ -335,15 +335,14 @@ class SlotSandbox implements Sandbox {
   async #clear(suspected: SandboxEnd): Promise<SandboxEnd> {
     const { keeper, slot, sandboxClass } = this.#options
     const notes = [suspected.detail]
-    if (suspected.detail === PEER_ENDED) {
-      await Promise.race([this.#exited.promise, Bun.sleep(EXIT_WAIT_MS)])
-    }
+    const isExiting = suspected.detail === PEER_ENDED
+    if (isExiting) await Promise.race([this.#exited.promise, Bun.sleep(EXIT_WAIT_MS)])
     const cleared = keeper.stop(slot).catch((error) => notes.push(`not stopped: ${String(error)}`))
     await Promise.race([cleared, Bun.sleep(REASON_WAIT_MS)])
-    const reason = explain(suspected, this.#exit, sandboxClass)
-    this.#sealed.reject(new Error(reason.message))
-    this.#loaded.reject(new LoadFailed(reason.message))
-    this.#calls.failAll(reason.message)
+    const { message } = explain(suspected, this.#exit, sandboxClass)
+    this.#sealed.reject(new Error(message))
+    this.#loaded.reject(new LoadFailed(message))
+    this.#calls.failAll(message)
     await cleared
     if (this.#exit) notes.push(this.#exit.detail)
     const detail = notes.filter((note) => note !== '').join('; ')
