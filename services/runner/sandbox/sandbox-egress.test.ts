@@ -111,7 +111,7 @@ describeByDriver('egress', (withTools) => {
           expect(answer.outcome.code).toBe('deadline')
           expect((await callTool(sandbox, 'get', { path: '/empty' })).outcome.code).toBe('ok')
         },
-        { upstream },
+        { upstream, times: { graceMs: 15_000 } },
       )
     })
   })
