@@ -13,7 +13,7 @@ const expireLease = (buildId: string) =>
     .sql`update builds set lease_until = now() - interval '1 second' where id = ${buildId}`
 
 const succeeded = async (buildId: string, serverId: string) => {
-  expect((await calls.buildOf(buildId)).state).toBe(BuildState.SUCCEEDED)
+  expect(await calls.buildOf(buildId)).toMatchObject({ state: BuildState.SUCCEEDED, reason: '' })
   expect((await calls.serverOf(serverId)).state).toBe(ServerState.LIVE)
   expect(generator.neighbours.deployed.length).toBe(1)
   const seen = await calls.events(buildId)
