@@ -47,7 +47,7 @@ const attempts: readonly Attempt[] = [
     code: 'for (;;) {}',
     seen: { ends: ['heartbeat'] },
     timeoutMs: 100_000,
-    options: { times: { heartbeatMs: 500 } },
+    options: { times: { heartbeatMs: 2_000 } },
   },
   {
     intent: 'look dead: end its first thread and go on in the others',
