@@ -60,17 +60,24 @@ export function startKeeper(options: KeeperOptions): Keeper {
     if (slot >= options.owners.slots) throw new Error(`there is no slot ${slot}`)
     const before = running.get(slot)
     if (before && !before.stopRequested) throw new Error(`slot ${slot} is taken`)
-    await before?.gone
-    if (running.has(slot)) throw new Error(`slot ${slot} is taken`)
-    const starting = driver.start(slot, request.class)
     const entry: Running = {
       ...{ slot, class: request.class, sandbox: undefined, stopRequested: false },
       charged: false,
       gone: Promise.resolve(),
     }
+    // Known from this moment: a stop that comes right behind must find it.
     running.set(slot, entry)
-    entry.gone = follow(entry, starting).finally(() => running.delete(slot))
+    const starting = startAfter(before, entry)
+    entry.gone = follow(entry, starting).finally(() => {
+      if (running.get(slot) === entry) running.delete(slot)
+    })
     return await starting
+  }
+
+  async function startAfter(before: Running | undefined, entry: Running): Promise<StartedSandbox> {
+    if (before) await before.gone
+    if (entry.stopRequested) throw new Error(`slot ${entry.slot} was stopped before it started`)
+    return await driver.start(entry.slot, entry.class)
   }
 
   /** From the start of a sandbox to its end, of which the runner hears. */

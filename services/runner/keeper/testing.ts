@@ -93,7 +93,14 @@ export async function startTestStack(
         slot,
         sandboxClass: options.class ?? 'hobby',
         slotsDir: keeper.slotsDir,
-        keeper: link,
+        keeper: {
+          ...link,
+          start(...parameters) {
+            const started = link.start(...parameters)
+            options.onAsked?.()
+            return started
+          },
+        },
         expectEgress: async (at, token) => {
           listeners.push(fakeBroker(slotDirectory(keeper.slotsDir, at, 'e'), token, upstream))
         },
@@ -148,6 +155,8 @@ export type TestSandboxOptions = {
   upstream?: TestUpstream
   times?: NonNullable<SandboxOptions['times']>
   signal?: AbortSignal
+  /** Called when the keeper has been asked to start it. */
+  onAsked?: () => void
   slot?: number
   /** Tools beside the code tools. */
   more?: TestTool[]
