@@ -1,7 +1,8 @@
 /** The wait of a test for something that must come: never for a fixed time, which a loaded machine outlasts. */
 
 const LIMIT_MS = 45_000
-const POLL_MS = 10
+const SHORTEST_PAUSE_MS = 10
+const LONGEST_PAUSE_MS = 50
 
 /** Rejects with what did not happen. */
 export async function until(
@@ -10,8 +11,9 @@ export async function until(
   limitMs = LIMIT_MS,
 ): Promise<void> {
   const deadline = performance.now() + limitMs
-  while (!(await happened())) {
+  for (let pauseMs = SHORTEST_PAUSE_MS; !(await happened()); ) {
     if (performance.now() > deadline) throw new Error(`it did not happen in ${limitMs} ms: ${what}`)
-    await Bun.sleep(POLL_MS)
+    await Bun.sleep(pauseMs)
+    pauseMs = Math.min(LONGEST_PAUSE_MS, pauseMs * 1.2)
   }
 }

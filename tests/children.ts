@@ -1,11 +1,11 @@
 /** The processes that a supervisor keeps: which they are now, killing one, and waiting until all is well again. */
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { until } from '@bmm/lib/testing-until'
 import { ask } from './account.ts'
 import type { Stack } from './stack.ts'
 
 const WAIT_MS = 60_000
-const POLL_MS = 50
 
 export const children = [
   ...['auth', 'secrets', 'generator', 'runner', 'broker', 'keeper', 'gateway'],
@@ -37,24 +37,12 @@ export function supervisorPid(stack: Stack): number {
 export async function replaced(stack: Stack, name: string): Promise<void> {
   const pid = runningChild(stack, name)
   process.kill(pid, 'SIGKILL')
-  await until(`${name} comes back`, () => ![undefined, pid].includes(childPid(stack, name)))
+  const isBack = () => ![undefined, pid].includes(childPid(stack, name))
+  await until(isBack, `${name} comes back`, WAIT_MS)
 }
 
 /** Whether the stack says that every part of it works. */
 export async function isReady(stack: Stack): Promise<boolean> {
   const answer = await ask(`${stack.gateway}/health/ready`, 'GET').catch(() => undefined)
   return answer?.status === 200
-}
-
-/** Waits for something that must come; `what` names it in the failure. */
-export async function until(
-  what: string,
-  happened: () => boolean | Promise<boolean>,
-  timeoutMs = WAIT_MS,
-): Promise<void> {
-  const deadline = Date.now() + timeoutMs
-  while (!(await happened())) {
-    if (Date.now() > deadline) throw new Error(`it did not happen in ${timeoutMs} ms: ${what}`)
-    await Bun.sleep(POLL_MS)
-  }
 }

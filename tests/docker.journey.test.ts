@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { testDockerSocket } from '@bmm/lib/env'
+import { until } from '@bmm/lib/testing-until'
 import { z } from 'zod'
 import {
   type Account,
@@ -14,7 +15,7 @@ import {
   type Tokens,
   textOf,
 } from './account.ts'
-import { isReady, replaced, supervisorPid, until } from './children.ts'
+import { isReady, replaced, supervisorPid } from './children.ts'
 import { hostileArguments, hostileSpec } from './hostile-tool.ts'
 import { openProber } from './probe.ts'
 import { guestProcesses, stackGroup } from './processes.ts'
@@ -123,19 +124,19 @@ test('kill -9 of the keeper ends every sandbox, one that spins as well, and call
   expect(guests.length).toBe(known.length)
   expect(known.length).toBeGreaterThan(0)
   await replaced(stack, 'keeper')
-  await until('the old containers are gone', async () => {
+  await until(async () => {
     const now = await containers()
     return !known.some((id) => now.includes(id))
-  })
+  }, 'the old containers are gone')
   const alive = await guestProcesses(stack)
   expect(guests.filter((pid) => alive.includes(pid))).toEqual([])
-  await until('calls are answered', async () => (await honest()).text.includes('Item'))
+  await until(async () => (await honest()).text.includes('Item'), 'calls are answered')
 })
 
 test('kill -9 of the supervisor leaves no container, and the next up serves again', async () => {
   await spinning()
   process.kill(supervisorPid(stack), 'SIGKILL')
-  await until('no container is left', async () => (await containers()).length === 0)
+  await until(async () => (await containers()).length === 0, 'no container is left')
   expect(await guestProcesses(stack)).toEqual([])
   const words = ['up', '--data', stack.data, '--detach', '--json']
   const again = await bmm(words, { env: driverEnv('docker') })
@@ -143,7 +144,7 @@ test('kill -9 of the supervisor leaves no container, and the next up serves agai
     0,
     expect.objectContaining({ driver: 'docker', gateway: stack.gateway }),
   ])
-  await until('it is ready', () => isReady(stack))
+  await until(() => isReady(stack), 'it is ready')
   expect(JSON.parse(textOf(await honest()))).toMatchObject({ status: 200 })
 })
 

@@ -2,9 +2,10 @@ import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { closeSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { until } from '@bmm/lib/testing-until'
 import { type Account, obtainTokens, type Served, serve, signUp, type Tokens } from './account.ts'
 import { auditLogs, auditProcesses, auditTables } from './audit.ts'
-import { isReady, until } from './children.ts'
+import { isReady } from './children.ts'
 import { seen, undocumented } from './outage-answers.ts'
 import { startClients } from './patient-clients.ts'
 import { type Stack, startStack } from './stack.ts'
@@ -82,7 +83,7 @@ test('a full disk: clear errors, then everything goes on with nothing lost', asy
   const clients = startClients(stack, { account, server, tokens })
   const own = await obtainTokens(stack, account, server.url)
   const storm = startStorm({ stack, account, server, tokens: own, witness, random: Math.random })
-  await until('servers are made before', () => storm.servers.length > 1)
+  await until(() => storm.servers.length > 1, 'servers are made before')
   const startedAt = performance.now()
   let goodBefore = 0
   try {
@@ -98,9 +99,9 @@ test('a full disk: clear errors, then everything goes on with nothing lost', asy
     rmSync(filler(), { force: true })
   }
   const freedAt = performance.now()
-  await until('all is ready', () => isReady(stack), AGAIN_MS)
+  await until(() => isReady(stack), 'all is ready', AGAIN_MS)
   const refreshes = clients.goodRefreshes()
-  await until('refreshes work again', () => clients.goodRefreshes() > refreshes, AGAIN_MS)
+  await until(() => clients.goodRefreshes() > refreshes, 'refreshes work again', AGAIN_MS)
   process.stdout.write(`again after ${Math.round(performance.now() - freedAt)} ms\n`)
   await storm.stop()
   await clients.stop()
@@ -110,8 +111,8 @@ test('a full disk: clear errors, then everything goes on with nothing lost', asy
   const faults = outcomes.flatMap((outcome) => undocumented(outcome, false) ?? [])
   expect([...new Set(faults), ...clients.wronglySignedOut()]).toEqual([])
   expect(auditLogs(stack)).toEqual([])
-  await until('nothing is half done', async () => (await auditTables(stack)).length === 0, AGAIN_MS)
-  await until('nothing is left', async () => (await auditProcesses(stack)).length === 0)
+  await until(async () => (await auditTables(stack)).length === 0, 'nothing is half done', AGAIN_MS)
+  await until(async () => (await auditProcesses(stack)).length === 0, 'nothing is left')
   for (const { slug, state } of storm.servers) {
     const shown = await account.ask('GET', `/v1/servers/${slug}`)
     const is = /"state":"(\w+)"/.exec(shown.text)?.[1] ?? 'deleted'

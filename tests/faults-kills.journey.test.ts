@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
+import { until } from '@bmm/lib/testing-until'
 import {
   type Account,
   callTool,
@@ -9,7 +10,7 @@ import {
   type Tokens,
 } from './account.ts'
 import { auditLogs, auditProcesses, auditTables } from './audit.ts'
-import { childPid, children, isReady, until } from './children.ts'
+import { childPid, children, isReady } from './children.ts'
 import { seen, undocumented } from './outage-answers.ts'
 import { isGoodCall, startClients } from './patient-clients.ts'
 import { guestProcesses, parentOf, processes } from './processes.ts'
@@ -132,7 +133,7 @@ async function killMany(): Promise<Map<string, number>> {
       killed.set(victim, (killed.get(victim) ?? 0) + 1)
     }
     await Bun.sleep(SHORTEST_PAUSE_MS + random() * (LONGEST_PAUSE_MS - SHORTEST_PAUSE_MS))
-    if (random() < 0.5) await until('it is back', () => isReady(stack), REST_MS).catch(() => {})
+    if (random() < 0.5) await until(() => isReady(stack), 'it is back', REST_MS).catch(() => {})
   }
   return killed
 }
@@ -149,17 +150,17 @@ test(`${KILLS} kills -9 over all processes during builds, calls, token exchanges
     random: Math.random,
     stock,
   })
-  await until('calls work before', () => clients.goodCalls() > 0)
+  await until(() => clients.goodCalls() > 0, 'calls work before')
   const killed = await killMany()
   const done = () => ({ ...storm.counts(), goodRefreshes: clients.goodRefreshes() })
   process.stdout.write(`${JSON.stringify(Object.fromEntries(killed))}\n${JSON.stringify(done())}\n`)
 
-  await until('all is ready', () => isReady(stack), AGAIN_MS)
+  await until(() => isReady(stack), 'all is ready', AGAIN_MS)
   const calls = clients.goodCalls()
-  await until('calls work again', () => clients.goodCalls() > calls + 3, AGAIN_MS)
+  await until(() => clients.goodCalls() > calls + 3, 'calls work again', AGAIN_MS)
   // What the kills held up comes to its end now: each kind of work was begun under them.
   const everyKind = () => Object.values(done()).every((count) => count > 0)
-  await until('work of every kind is done', everyKind, AGAIN_MS)
+  await until(everyKind, 'work of every kind is done', AGAIN_MS)
   await storm.stop()
   await clients.stop()
 
@@ -173,12 +174,12 @@ test(`${KILLS} kills -9 over all processes during builds, calls, token exchanges
   expect(killed.size).toBe(victims.length)
 
   await until(
-    'nothing is half done',
     async () => (await auditTables(stack)).length === 0,
+    'nothing is half done',
     AGAIN_MS,
   ).catch(() => {})
   expect(await auditTables(stack)).toEqual([])
-  await until('nothing is left', async () => (await auditProcesses(stack)).length === 0).catch(
+  await until(async () => (await auditProcesses(stack)).length === 0, 'nothing is left').catch(
     () => {},
   )
   expect(await auditProcesses(stack)).toEqual([])

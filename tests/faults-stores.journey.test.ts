@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'bun:test'
+import { until } from '@bmm/lib/testing-until'
 import {
   type Account,
   callTool,
@@ -11,7 +12,7 @@ import {
   type Tokens,
 } from './account.ts'
 import { auditLogs, auditProcesses, auditTables } from './audit.ts'
-import { isReady, replaced, runningChild, supervisorPid, until } from './children.ts'
+import { isReady, replaced, runningChild, supervisorPid } from './children.ts'
 import { seen, undocumented } from './outage-answers.ts'
 import { isGoodCall, startClients } from './patient-clients.ts'
 import { parentOf, processes } from './processes.ts'
@@ -83,7 +84,7 @@ function signal(pid: number, name: NodeJS.Signals): void {
 /** What is said to clients during an outage and after it, and whether all is well again by itself. */
 async function during(outage: () => () => void, lastsMs = OUTAGE_MS) {
   const clients = startClients(stack, { account, server, tokens })
-  await until('calls work before', () => clients.goodCalls() > 3)
+  await until(() => clients.goodCalls() > 3, 'calls work before')
   const { length: before } = clients.outcomes
   const startedAt = performance.now()
   const end = outage()
@@ -99,10 +100,10 @@ async function during(outage: () => () => void, lastsMs = OUTAGE_MS) {
     end()
   }
   const endedAt = performance.now()
-  await until('all is ready', () => isReady(stack), AGAIN_MS)
+  await until(() => isReady(stack), 'all is ready', AGAIN_MS)
   const [calls, refreshes] = [clients.goodCalls(), clients.goodRefreshes()]
   const enough = () => clients.goodCalls() > calls + 3 && clients.goodRefreshes() > refreshes
-  await until('calls and refreshes work again', enough, AGAIN_MS)
+  await until(enough, 'calls and refreshes work again', AGAIN_MS)
   const againMs = Math.round(performance.now() - endedAt)
   await clients.stop()
   tokens = clients.tokens()
@@ -122,8 +123,8 @@ function bad(calls: Awaited<ReturnType<typeof during>>): string[] {
 }
 
 afterEach(async () => {
-  await until('nothing is half done', async () => (await auditTables(stack)).length === 0, AGAIN_MS)
-  await until('nothing is left', async () => (await auditProcesses(stack)).length === 0)
+  await until(async () => (await auditTables(stack)).length === 0, 'nothing is half done', AGAIN_MS)
+  await until(async () => (await auditProcesses(stack)).length === 0, 'nothing is left')
 })
 
 describe('Postgres away for 15 s', () => {
@@ -164,14 +165,14 @@ describe('Redis away for 15 s', () => {
       await replaced(stack, 'gateway')
       const call = () => callTool(server.url, tokens.accessToken, { name: 'bare' })
       await until(
-        'a call is answered',
         async () => isGoodCall(await call().catch(() => undefined)),
+        'a call is answered',
         AGAIN_MS / 2,
       )
     } finally {
       end()
     }
-    await until('all is ready', () => isReady(stack), AGAIN_MS)
+    await until(() => isReady(stack), 'all is ready', AGAIN_MS)
     expect(auditLogs(stack)).toEqual([])
   }, 120_000)
 })

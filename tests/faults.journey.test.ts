@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { until } from '@bmm/lib/testing-until'
 import { z } from 'zod'
 import {
   type Account,
@@ -15,7 +16,7 @@ import {
   tokensFrom,
 } from './account.ts'
 import { auditProcesses } from './audit.ts'
-import { replaced, runningChild, supervisorPid, until } from './children.ts'
+import { replaced, runningChild, supervisorPid } from './children.ts'
 import { hostileSpec } from './hostile-tool.ts'
 import { isGoodCall } from './patient-clients.ts'
 import { guestProcesses, processes } from './processes.ts'
@@ -74,16 +75,16 @@ describe('a deletion', () => {
     process.kill(runner, 'SIGSTOP')
     const deletion = account.ask('DELETE', `/v1/servers/${slug}`).catch(() => undefined)
     try {
-      await until('the deletion has begun', async () => (await gone(own, doomed)) !== undefined)
+      await until(async () => (await gone(own, doomed)) !== undefined, 'the deletion has begun')
       await replaced(stack, 'generator')
     } finally {
       process.kill(runner, 'SIGCONT')
     }
     await deletion
-    await until('the server is gone', async () => {
+    await until(async () => {
       const answer = await account.ask('GET', `/v1/servers/${slug}`)
       return answer.status === 404
-    })
+    }, 'the server is gone')
     expect([401, 404, 410]).toContain((await gone(own, doomed)) ?? 200)
     expect((await refresh(stack.gateway, own)).status).toBe(400)
     const rows = (await postgresText(stack)).split('\n')
@@ -152,10 +153,10 @@ describe('kill -9 of the supervisor', () => {
     expect(guests.size).toBeGreaterThan(0)
     process.kill(supervisorPid(stack), 'SIGKILL')
     const run = dirname(stack.mailbox)
-    await until('nothing of it runs', async () => {
+    await until(async () => {
       const ours = processes().filter(({ command }) => command.includes(run))
       return ours.length === 0 && (await guestProcesses(stack)).length === 0
-    })
+    }, 'nothing of it runs')
   })
 
   test('the next up clears what was left, soon, and old tokens and sessions go on', async () => {
@@ -168,7 +169,7 @@ describe('kill -9 of the supervisor', () => {
     expect(existsSync(oldMark)).toBe(false)
     expect(JSON.parse(again.stdout)).toMatchObject({ gateway: stack.gateway })
     expect(readQuietly('/proc/self/mounts')).not.toContain(dirname(stack.mailbox))
-    await until('nothing is an orphan', async () => (await auditProcesses(stack)).length === 0)
+    await until(async () => (await auditProcesses(stack)).length === 0, 'nothing is an orphan')
 
     expect((await serverState('faults')).state).toBe('live')
     const answer = await callTool(server.url, tokens.accessToken, { name: 'honest' })

@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { reasonOf } from '@bmm/lib/errors'
+import { until } from '@bmm/lib/testing-until'
 import { RefusalService } from '@bmm/proto/broker/v1/broker_service'
 import { ToolService } from '@bmm/proto/gateway/v1/tool_service'
 import { ServerService } from '@bmm/proto/generator/v1/generator_service'
@@ -11,7 +12,6 @@ import { type Client, Code, ConnectError, createClient } from '@connectrpc/conne
 import { createGrpcTransport } from '@connectrpc/connect-node'
 import { z } from 'zod'
 import { type Account, serve, signUp, succeeded } from './account.ts'
-import { until } from './children.ts'
 import { type Stack, startStack } from './stack.ts'
 
 const checkout = join(import.meta.dir, '..')
@@ -176,10 +176,10 @@ describe('a service token', () => {
     for (let count = 0; count < 3; count++) await tools.callTool(call)
     const failed = await tools.callTool({ ...call, argumentsJson: '{}' })
     expect([failed.isError, failed.resultJson]).toEqual([true, expect.stringMatching(/name/)])
-    await until('the calls are counted', async () => {
+    await until(async () => {
       const stats = JSON.parse(await stack.run('stats', 'by-node', '--json'))
       return stats.total.calls === 5 && stats.total.toolErrors === 1
-    })
+    }, 'the calls are counted')
   }, 60_000)
 
   test('acts in its organisation alone', async () => {
@@ -246,8 +246,8 @@ describe('a service token', () => {
     await stack.run('tokens', 'revoke', id)
     const endedAt = performance.now()
     await until(
-      'the token is refused',
       async () => (await refusal(servers.listServers({}))) !== 'done',
+      'the token is refused',
     )
     expect(await running).toEqual(['PermissionDenied', 'revoked'])
     expect(performance.now() - endedAt).toBeLessThan(REVOKED_WITHIN_MS)
@@ -261,12 +261,12 @@ describe('a service token', () => {
   test('shows when it was last used, and its value nowhere', async () => {
     const { value, id } = await makeToken('servers:read')
     await clientsWith(value).servers.listServers({})
-    await until('the use is kept', async () => {
+    await until(async () => {
       const { tokens } = JSON.parse(await stack.run('tokens', 'list', '--json'))
       return tokens.some((token: { id: string; lastUsedAt?: string }) => {
         return token.id === id && token.lastUsedAt !== undefined
       })
-    })
+    }, 'the use is kept')
     expect(await stack.run('tokens', 'list')).not.toContain(value.slice(4, 40))
     for (const service of ['auth', 'gateway', 'generator']) {
       const log = await Bun.file(join(stack.data, 'logs', `${service}.log`)).text()

@@ -1,9 +1,10 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
+import { until } from '@bmm/lib/testing-until'
 import { type Account, callTool, obtainTokens, serve, signUp, textOf } from './account.ts'
 import { auditLogs, auditProcesses } from './audit.ts'
-import { children, runningChild, until } from './children.ts'
+import { children, runningChild } from './children.ts'
 import { type Offenders, openOffenders } from './offenders.ts'
 import { openPlatform } from './platform.ts'
 import { stackGroup } from './processes.ts'
@@ -86,5 +87,5 @@ test('five tenants that take all they can get change no answer of a sixth, and n
     expect([name, residentBytes(name) < MAX_RESIDENT_BYTES]).toEqual([name, true])
   }
   expect(auditLogs(stack)).toEqual([])
-  await until('nothing is left', async () => (await auditProcesses(stack)).length === 0)
+  await until(async () => (await auditProcesses(stack)).length === 0, 'nothing is left')
 }, 120_000)

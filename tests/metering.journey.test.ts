@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { until } from '@bmm/lib/testing-until'
 import type { ServerSpec } from '@bmm/spec/server-spec'
 import { z } from 'zod'
 import {
@@ -11,7 +12,7 @@ import {
   signUp,
   textOf,
 } from './account.ts'
-import { replaced, runningChild, until } from './children.ts'
+import { replaced, runningChild } from './children.ts'
 import { freePort } from './free-port.ts'
 import { descendants } from './processes.ts'
 import { type Figures, figuresFrom } from './prometheus.ts'
@@ -98,11 +99,13 @@ const countOf = async (tool: string) =>
   (await stats()).tools.find((each) => each.tool === tool)?.calls ?? 0
 /** As soon as they can be read, whatever has just been killed. */
 const countReaches = (tool: string, count: number) =>
-  until(`the count is ${count}`, () =>
-    countOf(tool).then(
-      (found) => found >= count,
-      () => false,
-    ),
+  until(
+    () =>
+      countOf(tool).then(
+        (found) => found >= count,
+        () => false,
+      ),
+    `the count is ${count}`,
   )
 
 /** Calls one after another until the promise settles; when each good answer came, by the clock of this process. */
@@ -131,7 +134,7 @@ describe('stats', () => {
     for (let n = 0; n < 20; n++) expect(textOf(await echo('x'.repeat(100)))).toHaveLength(100)
     await callTool(server.url, bearer, { name: 'fail' })
     await callTool(server.url, bearer, { name: 'echo', args: { text: 1 } })
-    await until('the counts are there', async () => (await stats()).total.toolErrors === 2)
+    await until(async () => (await stats()).total.toolErrors === 2, 'the counts are there')
     const shown = await stack.run('stats', 'metered', '--json')
     const { total, tools, points } = statsSchema.parse(JSON.parse(shown))
     expect(tools.map(({ tool, calls, errors }) => [tool, calls, errors])).toEqual([
@@ -248,10 +251,10 @@ describe('what is counted outlives', () => {
     }
     const { answeredAt, asked } = await callMeanwhile(kill())
     let more = 0
-    await until('calls work again', async () => {
+    await until(async () => {
       more++
       return (await echo('again')).text.includes('"again"')
-    })
+    }, 'calls work again')
     await countReaches('echo', before)
     const counted = (await countOf('echo')) - before
     const safe = answeredAt.filter((at) => at < killedAt - MAX_LOST_MS).length

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { outcomeOf } from '@bmm/lib/testing-outcome'
+import { until } from '@bmm/lib/testing-until'
 import {
   type Account,
   type Answer,
@@ -18,7 +19,6 @@ import {
   type Tokens,
   tokensFrom,
 } from './account.ts'
-import { until } from './children.ts'
 import { isGoodCall } from './patient-clients.ts'
 import { type Stack, startStack } from './stack.ts'
 import { openStackSql } from './traces.ts'
@@ -72,8 +72,8 @@ async function expectGood(server: Served, tokens: Pick<Tokens, 'accessToken'>): 
 async function expectEnded(server: Served, tokens: Pick<Tokens, 'accessToken'>): Promise<void> {
   const endedAt = performance.now()
   await until(
-    'the access token is refused',
     async () => (await call(server, tokens)).status === 401,
+    'the access token is refused',
   )
   expect(performance.now() - endedAt).toBeLessThan(REVOKED_WITHIN_MS)
   expect((await call(server, tokens)).headers.get('www-authenticate')).toContain('invalid_token')
@@ -132,8 +132,9 @@ describe('what is taken away is gone within five seconds', () => {
       name: 'slow',
       args: { ms: 30_000 },
     })
-    await until('the call is under way', () =>
-      upstream.seen.some((request) => request.path === '/slow?ms=30000'),
+    await until(
+      () => upstream.seen.some((request) => request.path === '/slow?ms=30000'),
+      'the call is under way',
     )
     expect((await revoke(tokens)).status).toBe(200)
     await expectEnded(annsServer, tokens)
@@ -195,11 +196,11 @@ describe('what is taken away is gone within five seconds', () => {
     await expectGood(annsServer, tokens)
     const startedAt = performance.now()
     succeeded(await ann.ask('DELETE', path))
-    await until('the value is missing', async () => (await sent()).includes('has no value yet'))
+    await until(async () => (await sent()).includes('has no value yet'), 'the value is missing')
     succeeded(await ann.ask('PUT', path, { body: { value: 'another-key' } }))
-    await until('the other value is sent', async () => !isGoodCall(await call(annsServer, tokens)))
+    await until(async () => !isGoodCall(await call(annsServer, tokens)), 'the other value is sent')
     succeeded(await ann.ask('PUT', path, { body: { value: apiKey } }))
-    await until('the value is back', async () => isGoodCall(await call(annsServer, tokens)))
+    await until(async () => isGoodCall(await call(annsServer, tokens)), 'the value is back')
     expect(performance.now() - startedAt).toBeLessThan(REVOKED_WITHIN_MS)
   })
 
@@ -215,7 +216,7 @@ describe('what stops a server ends its tokens', () => {
     const tokens = await obtainTokens(stack, bob, bobsServer.url)
     await expectGood(bobsServer, tokens)
     succeeded(await bob.ask('POST', '/v1/servers/bobs-items/pause'))
-    await until('the server is paused', async () => (await call(bobsServer, tokens)).status === 404)
+    await until(async () => (await call(bobsServer, tokens)).status === 404, 'the server is paused')
     expect((await refresh(stack.gateway, tokens)).status).toBe(400)
     const server = succeeded(await bob.ask('GET', '/v1/servers/bobs-items'))
     const { specDigest } = server as { specDigest: string }
@@ -229,8 +230,9 @@ describe('what stops a server ends its tokens', () => {
     const tokens = await obtainTokens(stack, bob, bobsServer.url)
     await expectGood(bobsServer, tokens)
     succeeded(await bob.ask('DELETE', '/v1/servers/bobs-items'))
-    await until('the server is gone', async () =>
-      [404, 410].includes((await call(bobsServer, tokens)).status),
+    await until(
+      async () => [404, 410].includes((await call(bobsServer, tokens)).status),
+      'the server is gone',
     )
     expect((await refresh(stack.gateway, tokens)).status).toBe(400)
     const clientId = await registerClient(stack.gateway)

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { until } from '@bmm/lib/testing-until'
 import { type Account, ask, callTool, obtainTokens, type Served, serve, signUp } from './account.ts'
-import { until } from './children.ts'
 import { type Collector, type Span, startCollector } from './collector.ts'
 import { type Stack, startStack } from './stack.ts'
 import { startUpstream, type Upstream } from './upstream.ts'
@@ -45,11 +45,11 @@ afterAll(async () => {
 /** The spans of the call with this traceparent, once its parts have all arrived. */
 async function traceOf(spanCount: number, root: (span: Span) => boolean): Promise<Span[]> {
   let found: Span[] = []
-  await until('the trace is whole', () => {
+  await until(() => {
     const first = collector.spans.find(root)
     found = collector.spans.filter(({ traceId }) => traceId === first?.traceId)
     return first !== undefined && found.length >= spanCount
-  })
+  }, 'the trace is whole')
   return found
 }
 
