@@ -2,7 +2,7 @@
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { freePort } from '@bmm/tests/free-port'
+import { findFreePort } from '@bmm/lib/free-port'
 import { usedBelow } from './processor-time.ts'
 
 const START_TIMEOUT_MS = 30_000
@@ -31,7 +31,7 @@ export async function startNginx(behind: Yardstick): Promise<Yardstick> {
   const program = Bun.which('nginx', { PATH: `${Bun.env.PATH ?? ''}:/usr/sbin` })
   if (program === null) throw new Error('nginx is not installed (apt-get install nginx-light)')
   const folder = mkdtempSync(join(tmpdir(), 'bmm-nginx-'))
-  const port = freePort()
+  const port = findFreePort() ?? 0
   writeFileSync(join(folder, 'nginx.conf'), nginxConfig(folder, port, behind.url.port))
   const child = Bun.spawn([program, '-c', join(folder, 'nginx.conf'), '-p', folder], {
     stdio: ['ignore', 'ignore', 'inherit'],
@@ -69,7 +69,7 @@ http {
 /** supergateway with the echo tool on standard input and output, and the session that its calls belong to. */
 export async function startSupergateway(): Promise<{ bridge: Yardstick; session: string }> {
   await installForeign()
-  const port = freePort()
+  const port = findFreePort() ?? 0
   const tool = `${process.execPath} ${join(import.meta.dir, 'stdio-server.ts')}`
   const child = Bun.spawn(
     [

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { findFreePort } from '@bmm/lib/free-port'
 import { until } from '@bmm/lib/testing-until'
 import type { ServerSpec } from '@bmm/spec/server-spec'
 import { z } from 'zod'
@@ -13,7 +14,6 @@ import {
   textOf,
 } from './account.ts'
 import { replaced, runningChild } from './children.ts'
-import { freePort } from './free-port.ts'
 import { descendants } from './processes.ts'
 import { type Figures, figuresFrom } from './prometheus.ts'
 import { type Stack, startStack } from './stack.ts'
@@ -78,7 +78,7 @@ let bearer: string
 let metricsPort: number
 
 beforeAll(async () => {
-  metricsPort = freePort()
+  metricsPort = findFreePort() ?? 0
   stack = await startStack('bwrap', { BMM_METRICS_ADDRESS: `127.0.0.1:${metricsPort}` })
   await stack.run('login', '--email', email)
   account = await signUp(stack, email)

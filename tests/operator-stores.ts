@@ -7,9 +7,9 @@ import { type Child, type ChildSpec, keepRunning } from '@bmm/cli/stack/child'
 import { embeddedPostgres } from '@bmm/cli/stack/postgres'
 import { redisStore } from '@bmm/cli/stack/redis'
 import { testUserIds } from '@bmm/cli/stack/user-ids'
+import { findFreePort } from '@bmm/lib/free-port'
 import { openSql, ping, type Sql } from '@bmm/lib/sql'
 import { makeCertificates } from '@bmm/lib/testing-upstream'
-import { freePort } from './free-port.ts'
 
 const REDIS_DATABASES = 16
 const OWNER = 'operator'
@@ -39,7 +39,7 @@ export async function startOperatorStores(databases: readonly string[]): Promise
     return child.firstReady
   }
   const passwords = { database: secret() + AWKWARD, redis: secret() + AWKWARD }
-  const ports = { postgres: freePort(), redis: freePort() }
+  const ports = { postgres: findFreePort() ?? 0, redis: findFreePort() ?? 0 }
   const close = async () => {
     for (const child of children) await child.stop()
     rmSync(folder, { recursive: true, force: true })

@@ -1,6 +1,7 @@
 /** What a data directory keeps about its stack: its ports, and so the issuer, never change by themselves. */
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { findFreePort, isFreePort } from '@bmm/lib/free-port'
 import { z } from 'zod'
 import { failed } from '../fault.ts'
 import { claimNumber } from './claims.ts'
@@ -8,7 +9,6 @@ import { claimNumber } from './claims.ts'
 const DEFAULT_PORT = 8787
 const DEFAULT_GRPC_PORT = 9787
 const PORTS_TRIED = 100
-const LOOPBACKS = ['127.0.0.1', '::1']
 
 const settingsSchema = z.object({
   port: z.number().int().min(1).max(65535),
@@ -56,7 +56,7 @@ export function openSettings(
 }
 
 function requireFree(port: number, data: string): void {
-  if (isFree(port)) return
+  if (isFreePort(port)) return
   throw failed(
     'port_taken',
     `Port ${port} belongs to the data in ${data} and another program listens on it: stop that program.`,
@@ -132,14 +132,14 @@ function choosePort(wanted: number | undefined, taken: ReadonlySet<number>, firs
       if (!taken.has(port)) return port
     }
   } else if (wanted !== undefined) {
-    if (!taken.has(wanted) && isFree(wanted)) return wanted
+    if (!taken.has(wanted) && isFreePort(wanted)) return wanted
     const owner = taken.has(wanted)
       ? 'The data of another stack belongs to'
       : 'Another program listens on'
     throw failed('port_taken', `${owner} port ${wanted}: choose another --port.`)
   } else {
     for (let port = first; port < first + PORTS_TRIED; port++) {
-      if (!taken.has(port) && isFree(port)) return port
+      if (!taken.has(port) && isFreePort(port)) return port
     }
   }
   throw failed('port_taken', 'No port was found that is free: choose one with --port.')
@@ -147,30 +147,7 @@ function choosePort(wanted: number | undefined, taken: ReadonlySet<number>, firs
 
 /** A port that nothing listens on now, on either loopback address. */
 export function anyFreePort(): number {
-  for (let attempt = 0; attempt < PORTS_TRIED; attempt++) {
-    using listener = listen('127.0.0.1', 0)
-    if (listener !== undefined && isFree(listener.port, ['::1'])) return listener.port
-  }
-  throw failed('port_taken', 'This machine has no free port.')
-}
-
-/** Free on every loopback address that this machine has. */
-function isFree(port: number, hosts: readonly string[] = LOOPBACKS): boolean {
-  return hosts.every((hostname) => {
-    using listener = listen(hostname, port)
-    return listener !== undefined
-  })
-}
-
-/** A short-lived listener; undefined when the port is taken there. A machine without IPv6 takes nothing there. */
-function listen(hostname: string, port: number): ({ port: number } & Disposable) | undefined {
-  try {
-    const listener = Bun.listen({ hostname, port, socket: { data() {} } })
-    return { port: listener.port, [Symbol.dispose]: () => listener.stop(true) }
-  } catch (error) {
-    const code = error instanceof Error && 'code' in error ? error.code : undefined
-    return code === 'EADDRNOTAVAIL' || code === 'EAFNOSUPPORT'
-      ? { port, [Symbol.dispose]() {} }
-      : undefined
-  }
+  const port = findFreePort()
+  if (port === undefined) throw failed('port_taken', 'This machine has no free port.')
+  return port
 }

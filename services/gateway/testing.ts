@@ -1,5 +1,6 @@
 /** A gateway among stand-ins: real listeners, real RPC and frames, services that answer what a test tells them. */
 import { generateKeyPairSync, sign as signBytes } from 'node:crypto'
+import { findFreePort } from '@bmm/lib/free-port'
 import { newId } from '@bmm/lib/ids'
 import type { Redis } from '@bmm/lib/redis'
 import {
@@ -105,7 +106,7 @@ export async function testGateway(options: TestGatewayOptions = {}): Promise<Tes
     statementKey: statementKey.publicKey.export({ format: 'der', type: 'spki' }),
   })
   let runner = listenAsRunner(rpc.rpcDir, world)
-  const port = freePort()
+  const port = findFreePort() ?? 0
   const origin = `http://localhost:${port}`
   const gateway = await openGateway({
     identity: identities.of('gateway'),
@@ -244,15 +245,6 @@ export function testSpec(names: string[], more: Partial<ServerSpec> = {}): Serve
   }
 }
 
-/** Waits for a state that comes by itself; generous, because the machine may be busy. */
-export async function eventually(condition: () => unknown, limitMs = 15_000): Promise<void> {
-  const deadline = performance.now() + limitMs
-  while (!(await condition())) {
-    if (performance.now() > deadline) throw new Error('the awaited state did not come')
-    await Bun.sleep(10)
-  }
-}
-
 /** A statement whose signature is right for other bytes. */
 export function flippedStatement(statement: SignedStatement): SignedStatement {
   const bytes = statement.bytes.slice()
@@ -273,14 +265,6 @@ async function newTokenKey() {
   const jwk = await exportJWK(publicKey)
   const kid = await calculateJwkThumbprint(jwk)
   return { privateKey, kid, jwk: { ...jwk, kid, alg: 'ES256', use: 'sig' } }
-}
-
-function freePort(): number {
-  const probe = Bun.serve({ port: 0, hostname: '127.0.0.1', fetch: () => new Response() })
-  const { port } = probe
-  void probe.stop(true)
-  if (port === undefined) throw new Error('there is no free port')
-  return port
 }
 
 /** As much of a JSON-RPC answer as tests look at. */

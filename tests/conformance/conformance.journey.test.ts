@@ -1,5 +1,7 @@
 /** The official conformance suite: its server scenarios in two revisions, and those for authorization servers. */
+
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { findFreePort } from '@bmm/lib/free-port'
 import { authorize } from '../mcp-client.ts'
 import { openPlatform, type Platform } from '../platform.ts'
 import { type Stack, startStack } from '../stack.ts'
@@ -55,7 +57,7 @@ describe('the suite for authorization servers', () => {
         const way = authorize(stack, address, email, browser)
         visited.push(way.then(({ callback }) => fetch(callback)).then(() => undefined))
       }
-      const target = { issuer: stack.gateway, clientId, resource: url, port: freePort() }
+      const target = { issuer: stack.gateway, clientId, resource: url, port: findFreePort() ?? 0 }
       const result = await runAuthorizationSuite(target, visit)
       await Promise.all(visited)
       expect(result.ended('FAILURE')).toEqual([])
@@ -72,10 +74,3 @@ describe('the suite for authorization servers', () => {
     RUN_TIMEOUT_MS,
   )
 })
-
-function freePort(): number {
-  const server = Bun.serve({ hostname: '127.0.0.1', port: 0, fetch: () => new Response() })
-  const { port = 0 } = server
-  server.stop(true)
-  return port
-}
