@@ -2,9 +2,9 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { newId } from '@bmm/lib/ids'
 import { type TestRedis, testRedis } from '@bmm/lib/testing'
+import { until } from '@bmm/lib/testing-until'
 import {
   addToolServer,
-  eventually,
   rpcAnswer,
   type TestGateway,
   type TestServer,
@@ -186,7 +186,7 @@ describe('what only the gateway sees is told to the runner, which counts', () =>
       await response.text()
     }
     gw.world.tools.delete('echo')
-    await eventually(() => verdictsOf('forge').length === 1)
+    await until(() => verdictsOf('forge').length === 1)
     expect(gw.world.verdicts.map(({ tool, verdict }) => [tool, verdict])).toEqual([
       ['echo', 'tool_error'],
       ['forge', 'result_invalid'],
@@ -203,17 +203,17 @@ describe('what only the gateway sees is told to the runner, which counts', () =>
     const running = Array.from({ length: 64 }, () =>
       gw.post(server, request('tools/call', { name: 'slow' }), headers),
     )
-    await eventually(() => gw.world.calls.length === before + 64)
+    await until(() => gw.world.calls.length === before + 64)
     const refused = await gw.post(server, request('tools/call', { name: 'slow' }), headers)
     expect([refused.status, await refused.text()]).toEqual([
       429,
       expect.stringContaining('too_many_calls'),
     ])
-    await eventually(() => verdictsOf('slow').includes('refused'))
+    await until(() => verdictsOf('slow').includes('refused'))
     gw.stopRunner()
     for (const response of await Promise.all(running)) await response.text()
     gw.startRunner()
-    await eventually(async () => {
+    await until(async () => {
       const again = await gw.post(server, request('tools/call', { name: 'echo' }), headers)
       return (await again.text()).includes('result')
     })
@@ -235,10 +235,10 @@ describe('cancelling', () => {
       body: JSON.stringify(request('tools/call', { name: 'slow' })),
       signal: controller.signal,
     }).catch((error: unknown) => error)
-    await eventually(() => isRunning(before + 1))
+    await until(() => isRunning(before + 1))
     controller.abort()
     await gone
-    await eventually(() => cancelled() === ended + 1)
+    await until(() => cancelled() === ended + 1)
   })
 
   test('a client that closes its stream cancels the call', async () => {
@@ -257,7 +257,7 @@ describe('cancelling', () => {
     const reader = response.body?.getReader()
     await reader?.read()
     await reader?.cancel()
-    await eventually(() => cancelled() > ended)
+    await until(() => cancelled() > ended)
     gw.world.tools.delete('echo')
   })
 
@@ -277,7 +277,7 @@ describe('cancelling', () => {
     const [before, ended] = [started(), cancelled()]
     const first = gw.post(server, request('tools/call', { name: 'slow' }, 9), mine)
     const second = gw.post(server, request('tools/call', { name: 'slow' }, 9), other)
-    await eventually(() => isRunning(before + 2))
+    await until(() => isRunning(before + 2))
     const cancel = (session: Record<string, string>) =>
       gw.post(
         server,
@@ -286,7 +286,7 @@ describe('cancelling', () => {
       )
     await cancel(mine)
     expect((await rpcAnswer(await first)).error.data.reason).toBe('cancelled')
-    await eventually(() => cancelled() === ended + 1)
+    await until(() => cancelled() === ended + 1)
     await cancel(other)
     await second
   })
@@ -294,7 +294,7 @@ describe('cancelling', () => {
   test('the runner going away ends its calls with a sentence, and it comes back', async () => {
     const before = started()
     const call = gw.post(server, request('tools/call', { name: 'slow' }), await bearer())
-    await eventually(() => isRunning(before + 1))
+    await until(() => isRunning(before + 1))
     gw.stopRunner()
     const { error } = await rpcAnswer(await call)
     expect(error.data.reason).toBe('runner_stopping')
@@ -314,7 +314,7 @@ describe('a deadline', () => {
       const response = await hurried.post(target, request('tools/call', { name: 'never' }), headers)
       const text = await response.text()
       expect(text).toContain('"reason":"deadline"')
-      await eventually(() => hurried.world.cancelled.includes('never'))
+      await until(() => hurried.world.cancelled.includes('never'))
     } finally {
       await hurried[Symbol.asyncDispose]()
     }

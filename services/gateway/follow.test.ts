@@ -1,7 +1,7 @@
 /** The REST API: builds over a WebSocket and logs as events, and who may not follow. */
 import { describe, expect, test } from 'bun:test'
 import { newId } from '@bmm/lib/ids'
-import { eventually } from './testing.ts'
+import { until } from '@bmm/lib/testing-until'
 import {
   atText,
   BUSY_LOG,
@@ -52,9 +52,9 @@ describe('builds', () => {
 
   test('a follower that goes away ends the watch', async () => {
     const followed = follow(socketUrl('?after=7'), { authorization: `Bearer ${session}` })
-    await eventually(() => followed.messages.length === 1)
+    await until(() => followed.messages.length === 1)
     followed.socket.close()
-    await eventually(() => world.asked.watches.includes('build ended'))
+    await until(() => world.asked.watches.includes('build ended'))
   })
 
   const upgrade = {
@@ -128,7 +128,7 @@ describe('logs', () => {
     while (!text.includes('data:')) text += (await reader?.read())?.value ?? ''
     expect(text).toContain('id: 9\ndata: {"seq":9,')
     await reader?.cancel()
-    await eventually(() => world.asked.watches.includes('log ended'))
+    await until(() => world.asked.watches.includes('log ended'))
   })
 
   test('of a foreign server, or that too many follow, are refused before an answer begins', async () => {
@@ -141,15 +141,15 @@ describe('logs', () => {
     const response = await call(`/v1/servers/pets/logs/follow?cursor=${QUIET_LOG}`)
     expect(response.status).toBe(200)
     await response.body?.cancel()
-    await eventually(() => world.asked.watches.includes('log ended'))
+    await until(() => world.asked.watches.includes('log ended'))
   })
 
   test('are given only as fast as they are read, so that a reader who stops fills no memory', async () => {
     const response = await call(`/v1/servers/pets/logs/follow?cursor=${LONG_LOG}`)
-    await eventually(() => world.asked.logLines > 100)
+    await until(() => world.asked.logLines > 100)
     await Bun.sleep(1_000)
     expect(world.asked.logLines).toBeLessThan(LONG_LOG_LINES)
     await response.body?.cancel()
-    await eventually(() => world.asked.watches.includes('log ended'))
+    await until(() => world.asked.watches.includes('log ended'))
   })
 })

@@ -3,7 +3,8 @@ import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { channels, revokedKey } from '@bmm/lib/hints'
 import { newId } from '@bmm/lib/ids'
 import { type TestRedis, testRedis } from '@bmm/lib/testing'
-import { eventually, type TestGateway, testGateway, testSpec } from './testing.ts'
+import { until } from '@bmm/lib/testing-until'
+import { type TestGateway, testGateway, testSpec } from './testing.ts'
 
 let redis: TestRedis
 let gw: TestGateway
@@ -28,12 +29,12 @@ test('a hint makes the gateway look again at once, where its own turn would be m
   gw.world.revoked.push({ grantId: grant, at: Date.now() })
   expect(await status()).toBe(200)
   await redis.redis.publish(channels.tokenRevoked, grant)
-  await eventually(async () => (await status()) === 401)
+  await until(async () => (await status()) === 401)
   const other = { authorization: `Bearer ${await gw.token(server)}` }
   gw.stop(server, 'paused')
   expect((await gw.post(server, list, other)).status).toBe(200)
   await redis.redis.publish(channels.serverUpdated, server.serverId)
-  await eventually(async () => (await gw.post(server, list, other)).status === 404)
+  await until(async () => (await gw.post(server, list, other)).status === 404)
 })
 
 test('a hint that lies ends nothing: only the authorization server can', async () => {
@@ -53,6 +54,6 @@ test('while the authorization server is away, Redis says which grants have ended
     gw.post(server, list, { authorization: `Bearer ${await gw.token(server, { grant })}` })
   await redis.redis.set(revokedKey(ended), '1', 'EX', 900)
   gw.world.broken.add('revocations')
-  await eventually(async () => (await post(ended)).status === 401, 30_000)
+  await until(async () => (await post(ended)).status === 401)
   expect((await post(live)).status).toBe(200)
 }, 60_000)

@@ -1,8 +1,8 @@
 /** The REST API: sessions, drafts, its description, and bad input that is never repeated. */
 import { describe, expect, test } from 'bun:test'
 import { newId } from '@bmm/lib/ids'
+import { until } from '@bmm/lib/testing-until'
 import { Service } from '@bmm/proto/v1/options'
-import { eventually } from './testing.ts'
 import { atText, canary, digest, ids, restWorldOfFile, session, spec } from './testing-rest.ts'
 
 const world = await restWorldOfFile()
@@ -290,13 +290,13 @@ describe('the description', () => {
 
 describe('readiness', () => {
   test('is there when every part answers, and names the one that does not', async () => {
-    await eventually(async () => (await fetch(`${origin}/health/ready`)).status === 200)
+    await until(async () => (await fetch(`${origin}/health/ready`)).status === 200)
     world.gw.stopRunner()
-    await eventually(async () => (await fetch(`${origin}/health/ready`)).status === 503)
+    await until(async () => (await fetch(`${origin}/health/ready`)).status === 503)
     expect(await answer('/health/ready')).toMatchObject({
       faults: { calls: 'is not connected' },
     })
     world.gw.startRunner()
-    await eventually(async () => (await fetch(`${origin}/health/ready`)).status === 200)
+    await until(async () => (await fetch(`${origin}/health/ready`)).status === 200)
   })
 })

@@ -8,9 +8,9 @@ import type { FrameConnection } from '@bmm/lib/frame-connection'
 import { listenFrames } from '@bmm/lib/frame-socket'
 import { FRAME, type Frame, parseCall } from '@bmm/lib/frames'
 import { testIdentities, testLog } from '@bmm/lib/testing'
+import { until } from '@bmm/lib/testing-until'
 import type { EndReason } from './limits/in-flight.ts'
 import { type CallOutcome, openRunnerLink, type RunnerLink } from './runner-link.ts'
-import { eventually } from './testing.ts'
 
 const identities = await testIdentities()
 const cleanups: (() => PromiseLike<void> | void)[] = []
@@ -130,7 +130,7 @@ test('a result of more than eight megabytes is cut off and cancelled', async () 
     for (let parts = 0; parts < 9; parts++) connection.send(FRAME.RESULT_PART, frame.call, part)
   })
   expect(await call(link).outcome).toMatchObject({ kind: 'failed', code: 'result_too_large' })
-  await eventually(() => runner.cancels.length === 1)
+  await until(() => runner.cancels.length === 1)
 })
 
 for (const [what, type, payload] of [
@@ -145,7 +145,7 @@ for (const [what, type, payload] of [
     })
     expect(await call(link).outcome).toMatchObject({ kind: 'failed', code: 'runner_stopping' })
     bad = false
-    await eventually(() => runner.connections === 2)
+    await until(() => runner.connections === 2)
     expect(await call(link).outcome).toMatchObject({ kind: 'result' })
   })
 }
@@ -168,10 +168,10 @@ test('a cancelled call is over at once, whatever the runner still sends', async 
     connection.sendControl(FRAME.PROGRESS, frame.call, { progress: 1 })
   })
   const { outcome, seen, cancel } = call(link)
-  await eventually(() => seen.length === 1)
+  await until(() => seen.length === 1)
   cancel()
   expect(await outcome).toMatchObject({ kind: 'failed', code: 'cancelled' })
-  await eventually(() => runner.cancels.length === 1)
+  await until(() => runner.cancels.length === 1)
 })
 
 test('nobody there is said after a moment, not after ever', async () => {

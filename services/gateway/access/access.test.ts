@@ -2,9 +2,9 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { createHmac, generateKeyPairSync } from 'node:crypto'
 import { newId } from '@bmm/lib/ids'
+import { until } from '@bmm/lib/testing-until'
 import { SignJWT } from 'jose'
 import {
-  eventually,
   flippedStatement,
   foreignStatement,
   rpcAnswer,
@@ -233,7 +233,7 @@ describe('revocation', () => {
     const since = performance.now()
     gw.world.revoked.push({ grantId: grant, at: Date.now() })
     expect(await stream.text()).toContain('"reason":"revoked"')
-    await eventually(async () => (await post(server, token)).status === 401)
+    await until(async () => (await post(server, token)).status === 401)
     expect(performance.now() - since).toBeLessThan(5_000)
     const refused = await post(server, token)
     expect(refused.headers.get('www-authenticate')).toContain('error="invalid_token"')
@@ -243,11 +243,11 @@ describe('revocation', () => {
   test('that nobody can tell of refuses every call with 503 until somebody can', async () => {
     const token = await gw.token(server)
     gw.world.broken.add('revocations')
-    await eventually(async () => (await post(server, token)).status === 503, 25_000)
+    await until(async () => (await post(server, token)).status === 503)
     const { error } = await rpcAnswer(await post(server, token))
     expect(error.message).toContain('Try again')
     gw.world.broken.delete('revocations')
-    await eventually(async () => (await post(server, token)).status === 200)
+    await until(async () => (await post(server, token)).status === 200)
   }, 60_000)
 })
 
@@ -274,7 +274,7 @@ describe('servings', () => {
       const token = await gw.token(target)
       expect((await post(target, token)).status).toBe(200)
       gw.stop(target, reason)
-      await eventually(async () => (await post(target, token)).status === status)
+      await until(async () => (await post(target, token)).status === status)
       const { error } = await rpcAnswer(await post(target, token))
       expect(error.message).toContain(word)
     })
@@ -285,7 +285,7 @@ describe('servings', () => {
     const token = await gw.token(target)
     expect((await post(target, token)).status).toBe(200)
     gw.stop(target, 'deleted', 5)
-    await eventually(async () => (await post(target, token)).status === 410)
+    await until(async () => (await post(target, token)).status === 410)
     const [first] = target.statements
     if (first === undefined) throw new Error('no statement')
     gw.publish(target, first, 6)
@@ -297,10 +297,10 @@ describe('servings', () => {
     const earlier = gw.addServer('heir', testSpec(['echo']))
     expect((await post(earlier, await gw.token(earlier))).status).toBe(200)
     gw.stop(earlier, 'deleted')
-    await eventually(async () => (await post(earlier)).status === 410)
+    await until(async () => (await post(earlier)).status === 410)
     const heir = gw.addServer('heir', testSpec(['echo']))
     const token = await gw.token(heir)
-    await eventually(async () => (await post(heir, token)).status === 200)
+    await until(async () => (await post(heir, token)).status === 200)
     gw.stop(earlier, 'takedown', 9)
     await Bun.sleep(500)
     expect((await post(heir, token)).status).toBe(200)
@@ -380,7 +380,7 @@ describe('limits', () => {
       })
     const before = gw.world.calls.length
     const waiting = Array.from({ length: 64 }, (_, id) => call(id).catch(() => undefined))
-    await eventually(() => gw.world.calls.length === before + 64)
+    await until(() => gw.world.calls.length === before + 64)
     const askedAt = performance.now()
     const refused = await call(99)
     expect(refused.status).toBe(429)

@@ -2,13 +2,13 @@
 import { afterAll, describe, expect, test } from 'bun:test'
 import { connect, constants } from 'node:http2'
 import { newId } from '@bmm/lib/ids'
+import { until } from '@bmm/lib/testing-until'
 import { WatchLogsRequestSchema } from '@bmm/proto/runner/v1/runner_service'
 import { confirmationDigest } from '@bmm/spec/confirmation'
 import { resourceUrl } from '@bmm/spec/resource-url'
 import { accessSchema } from '@bmm/spec/statement'
 import { create, toBinary } from '@bufbuild/protobuf'
 import { status } from '@grpc/grpc-js'
-import { eventually } from '../testing.ts'
 import type { TestProgram } from '../testing-programs.ts'
 import {
   canary,
@@ -237,7 +237,7 @@ describe('a token that ends', () => {
     const other = world.programs.make(['servers:read'])
     const mine = open(`${BUILDS}/WatchBuild`, watchForEver, program.value)
     const theirs = open(`${BUILDS}/WatchBuild`, watchForEver, other.value)
-    await eventually(() => mine.seen.length === 1 && theirs.seen.length === 1)
+    await until(() => mine.seen.length === 1 && theirs.seen.length === 1)
     revoke(program)
     const ending = await mine.ended
     expect(ending && coded(ending)).toEqual([status.UNAUTHENTICATED, 'token_invalid'])
@@ -245,7 +245,7 @@ describe('a token that ends', () => {
       status.UNAUTHENTICATED,
       'token_invalid',
     ])
-    await eventually(() => world.asked.watches.includes('build ended'))
+    await until(() => world.asked.watches.includes('build ended'))
     expect(world.asked.watches.filter((each) => each === 'build ended')).toHaveLength(1)
     await list(other.value)
     theirs.stream.cancel()
@@ -258,7 +258,7 @@ describe('a token that ends', () => {
     for (let call = 0; call < 5; call++) await list(program.value)
     expect(world.programs.asked.exchanges - before).toBe(1)
     world.programs.forget(program)
-    await eventually(() =>
+    await until(() =>
       list(program.value).then(
         () => false,
         ({ code }) => code === status.UNAUTHENTICATED,
@@ -270,30 +270,30 @@ describe('a token that ends', () => {
 describe('what a caller holds', () => {
   test('is freed when it cancels, up to the service behind', async () => {
     const watch = open(`${BUILDS}/WatchBuild`, watchForEver, tokenOf('servers:read'))
-    await eventually(() => watch.seen.length === 1)
+    await until(() => watch.seen.length === 1)
     watch.stream.cancel()
     expect((await watch.ended)?.code).toBe(status.CANCELLED)
-    await eventually(() => world.asked.watches.includes('build ended'))
+    await until(() => world.asked.watches.includes('build ended'))
   })
 
   test('is freed when it vanishes without a word', async () => {
     const vanishing = grpcClient(target)
     const token = tokenOf('servers:read')
     const watch = open(`${BUILDS}/WatchBuild`, watchForEver, token, vanishing)
-    await eventually(() => watch.seen.length === 1)
+    await until(() => watch.seen.length === 1)
     vanishing[Symbol.dispose]()
     watch.stream.cancel()
-    await eventually(() => world.asked.watches.includes('build ended'))
+    await until(() => world.asked.watches.includes('build ended'))
   })
 
   test('is at most 64 calls a person, and everything again after they ended', async () => {
     const { value } = world.programs.make(['servers:read'])
     const held = Array.from({ length: 64 }, () => open(`${BUILDS}/WatchBuild`, watchForEver, value))
-    await eventually(() => held.every(({ seen }) => seen.length === 1))
+    await until(() => held.every(({ seen }) => seen.length === 1))
     expect(await list(value).catch(coded)).toEqual([status.RESOURCE_EXHAUSTED, 'too_many_calls'])
     for (const { stream } of held) stream.cancel()
     await Promise.all(held.map(({ ended }) => ended))
-    await eventually(() => list(value).then(Boolean, () => false))
+    await until(() => list(value).then(Boolean, () => false))
   }, 30_000)
 
   test('is no more than the window while it does not read, and is freed blocked as it is', async () => {
@@ -310,9 +310,9 @@ describe('what a caller holds', () => {
     stream.pause()
     const bytes = toBinary(WatchLogsRequestSchema, message)
     stream.end(Buffer.concat([Buffer.from([0, 0, 0, 0, bytes.length]), bytes]))
-    await eventually(() => world.asked.logLines > 0)
+    await until(() => world.asked.logLines > 0)
     let lines = -1
-    await eventually(async () => {
+    await until(async () => {
       const before = lines
       lines = world.asked.logLines
       await Bun.sleep(200)
@@ -320,7 +320,7 @@ describe('what a caller holds', () => {
     })
     expect(lines).toBeLessThan(LONG_LOG_LINES)
     stream.close(constants.NGHTTP2_CANCEL)
-    await eventually(() => world.asked.watches.includes('log ended'))
+    await until(() => world.asked.watches.includes('log ended'))
     connection.destroy()
   }, 30_000)
 })

@@ -2,11 +2,12 @@
 import { afterAll, afterEach, beforeAll, describe, expect, spyOn, test } from 'bun:test'
 import { connect } from 'node:http2'
 import { testLog } from '@bmm/lib/testing'
+import { until } from '@bmm/lib/testing-until'
 import { fromBinary } from '@bufbuild/protobuf'
 import { type FileDescriptorProto, FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt'
 import { status } from '@grpc/grpc-js'
 import { z } from 'zod'
-import { eventually, type TestGateway, testGateway } from '../testing.ts'
+import { type TestGateway, testGateway } from '../testing.ts'
 import { type GrpcClient, grpcClient } from './testing.ts'
 
 const HEALTH = 'grpc.health.v1.Health'
@@ -32,14 +33,14 @@ describe('health', () => {
       await Bun.sleep(250)
       return (await client.call(`${HEALTH}/Check`, { service })).status
     }
-    await eventually(async () => (await check('')) === 'SERVING')
+    await until(async () => (await check('')) === 'SERVING')
     expect(await check('bmm.gateway.v1.ToolService')).toBe('SERVING')
     gw.stopRunner()
-    await eventually(async () => (await check('')) === 'NOT_SERVING')
+    await until(async () => (await check('')) === 'NOT_SERVING')
     const { statuses } = await client.call(`${HEALTH}/List`)
     expect(statuses).toMatchObject({ '': { status: 'NOT_SERVING' } })
     gw.startRunner()
-    await eventually(async () => (await check('')) === 'SERVING')
+    await until(async () => (await check('')) === 'SERVING')
   }, 40_000)
 
   test('of an unknown service is NotFound, and of an internal one too', async () => {
@@ -54,9 +55,9 @@ describe('health', () => {
     const seen: unknown[] = []
     stream.on('data', (message) => seen.push(message))
     stream.on('error', () => {})
-    await eventually(() => seen.length === 1)
+    await until(() => seen.length === 1)
     gw.stopRunner()
-    await eventually(() => seen.length > 1)
+    await until(() => seen.length > 1)
     expect(seen.slice(0, 2)).toEqual([{ status: 'SERVING' }, { status: 'NOT_SERVING' }])
     stream.cancel()
     gw.startRunner()
@@ -83,7 +84,7 @@ test('one visitor has eight watches at a time, and takes nobody else’s', async
   expect(await watch('192.0.2.1').first).toBe(status.RESOURCE_EXHAUSTED)
   expect(String(await watch('192.0.2.2').first)).toEndWith('SERVING')
   eight[0]?.cancel()
-  await eventually(async () => String(await watch('192.0.2.1').first).endsWith('SERVING'))
+  await until(async () => String(await watch('192.0.2.1').first).endsWith('SERVING'))
 })
 
 test('who hangs up in the middle of a message is no error of ours', async () => {
@@ -100,7 +101,7 @@ test('who hangs up in the middle of a message is no error of ours', async () => 
   stream.write(Buffer.from([0, 0, 0, 0, 20, 1, 2, 3, 4, 5]))
   await Bun.sleep(200)
   session.destroy()
-  await eventually(() => debug.mock.calls.length > 0)
+  await until(() => debug.mock.calls.length > 0)
   const [fields, sentence] = debug.mock.calls[0] ?? []
   expect(fields).toMatchObject({ rpc: `/${REFLECTION}` })
   expect(sentence).toContain('went away')

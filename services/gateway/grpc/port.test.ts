@@ -3,7 +3,7 @@ import { afterEach, describe, expect, test } from 'bun:test'
 import { type ClientHttp2Session, connect, constants, type Http2ServerResponse } from 'node:http2'
 import { connect as dial, type Socket } from 'node:net'
 import { testLog } from '@bmm/lib/testing'
-import { eventually } from '../testing.ts'
+import { until } from '@bmm/lib/testing-until'
 import { type GrpcLimits, type GrpcPort, openGrpcPort } from './port.ts'
 
 let port: GrpcPort | undefined
@@ -82,9 +82,9 @@ describe('connections', () => {
     const [first, second] = [session(address), session(address)]
     expect([await ask(first), await ask(second)]).toEqual(['ok', 'ok'])
     const third = session(address)
-    await eventually(() => third.destroyed || third.closed)
+    await until(() => third.destroyed || third.closed)
     first.destroy()
-    await eventually(async () => {
+    await until(async () => {
       const fourth = session(address)
       const answer = await Promise.race([ask(fourth), Bun.sleep(500)])
       return answer === 'ok'
@@ -95,7 +95,7 @@ describe('connections', () => {
     const address = await listen({ connectionsPerPeer: 1 })
     expect(await ask(session(address))).toBe('ok')
     const second = session(address)
-    await eventually(() => second.destroyed || second.closed)
+    await until(() => second.destroyed || second.closed)
     await port?.stop(() => {})
     const proxied = await listen({ connectionsPerPeer: 1 }, true)
     expect(await ask(session(proxied))).toBe('ok')
@@ -107,16 +107,16 @@ describe('connections', () => {
     const silent = raw(address)
     const used = session(address)
     expect(await ask(used)).toBe('ok')
-    await eventually(() => silent.isClosed)
+    await until(() => silent.isClosed)
     expect(used.destroyed || used.closed).toBe(false)
-    await eventually(() => used.destroyed || used.closed)
+    await until(() => used.destroyed || used.closed)
   })
 
   test('that do not speak HTTP/2 are ended', async () => {
     const address = await listen({})
     const socket = raw(address)
     socket.write('GET / HTTP/1.1\r\nhost: localhost\r\n\r\n')
-    await eventually(() => socket.isClosed)
+    await until(() => socket.isClosed)
     expect(await ask(session(address))).toBe('ok')
   })
 })
@@ -137,7 +137,7 @@ describe('calls', () => {
       path,
     ])
     for (let id = 1; id <= 19; id += 2) socket.write(frame(1, 5, id, headers))
-    await eventually(() => resets.length === 7)
+    await until(() => resets.length === 7)
     expect(new Set(resets)).toEqual(new Set([constants.NGHTTP2_REFUSED_STREAM]))
   })
 
@@ -146,10 +146,10 @@ describe('calls', () => {
     const stream = session(address).request({ ':method': 'POST', ':path': '/flood' })
     stream.on('error', () => {})
     stream.pause()
-    await eventually(() => seen.at(-1) === '/flood')
+    await until(() => seen.at(-1) === '/flood')
     await Bun.sleep(200)
     stream.close(constants.NGHTTP2_CANCEL)
-    await eventually(() => seen.at(-1) === 'flood is over')
+    await until(() => seen.at(-1) === 'flood is over')
   }, 20_000)
 
   test('that are broken off at once, over and over, end their connection and soon nothing of it is worked on', async () => {
@@ -167,7 +167,7 @@ describe('calls', () => {
     socket.write(
       Buffer.concat(streams.flatMap((id) => [frame(1, 4, id, headers), frame(3, 0, id, code)])),
     )
-    await eventually(() => socket.isClosed)
+    await until(() => socket.isClosed)
     expect(seen.filter((path) => path === '/broken').length).toBeLessThan(200)
     expect(await ask(session(address))).toBe('ok')
   })
@@ -198,7 +198,7 @@ describe('calls', () => {
     const client = session(address)
     expect(await ask(client)).toBe('ok')
     const held = ask(client, '/never')
-    await eventually(() => seen.at(-1) === '/never')
+    await until(() => seen.at(-1) === '/never')
     let drained = false
     await port?.stop(() => {
       drained = true

@@ -1,8 +1,9 @@
 /** Listing and calling tools over gRPC: the access rule, limits and ends of a call are those of MCP clients. */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'bun:test'
 import { testIdentities } from '@bmm/lib/testing'
+import { until } from '@bmm/lib/testing-until'
 import { status } from '@grpc/grpc-js'
-import { eventually, type TestGateway, type TestServer, testGateway, testSpec } from '../testing.ts'
+import { type TestGateway, type TestServer, testGateway, testSpec } from '../testing.ts'
 import { type StandInPrograms, standInPrograms, type TestProgram } from '../testing-programs.ts'
 import { type GrpcClient, grpcClient, type Refused } from './testing.ts'
 
@@ -121,7 +122,7 @@ describe('a call', () => {
     const pausing = gw.addServer('pausing', testSpec(['echo']))
     await call({ server: 'pausing' })
     gw.stop(pausing, 'paused')
-    await eventually(async () => {
+    await until(async () => {
       const answer = await call({ server: 'pausing' }).catch(coded)
       return Array.isArray(answer) && answer[1] === 'server_not_live'
     })
@@ -141,7 +142,7 @@ describe('a call that lasts', () => {
     expect((await refusal({ tool: 'stuck' }, { deadlineMs: 700 })).code).toBe(
       status.DEADLINE_EXCEEDED,
     )
-    await eventually(() => gw.world.cancelled.length === 1)
+    await until(() => gw.world.cancelled.length === 1)
   })
 
   test('is cancelled when the token is revoked, and the caller hears why', async () => {
@@ -149,10 +150,10 @@ describe('a call that lasts', () => {
     const { value, tokenId } = programs.make(['tools:call'], gw.person)
     const before = gw.world.calls.length
     const refused = refusal({ tool: 'stuck' }, { token: value })
-    await eventually(() => gw.world.calls.length > before)
+    await until(() => gw.world.calls.length > before)
     gw.world.revoked.push({ grantId: tokenId, at: Date.now() })
     expect(coded(await refused)).toEqual([status.PERMISSION_DENIED, 'revoked'])
-    await eventually(() => gw.world.cancelled.length === 1)
+    await until(() => gw.world.cancelled.length === 1)
   })
 
   test('counts with those of the same person’s MCP clients: 64 at a time', async () => {
@@ -175,11 +176,11 @@ describe('a call that lasts', () => {
       }).catch(() => undefined),
     )
     const before = gw.world.calls.length
-    await eventually(() => gw.world.calls.length === before + 64)
+    await until(() => gw.world.calls.length === before + 64)
     expect(coded(await refusal())).toEqual([status.RESOURCE_EXHAUSTED, 'too_many_calls'])
     gone.abort()
     await Promise.all(mcp)
-    await eventually(() => call().then(Boolean, () => false))
+    await until(() => call().then(Boolean, () => false))
   }, 30_000)
 })
 

@@ -2,10 +2,11 @@
 import { afterEach, beforeEach, expect, test } from 'bun:test'
 import { connect as dial, type Socket } from 'node:net'
 import { testIdentities } from '@bmm/lib/testing'
+import { until } from '@bmm/lib/testing-until'
 import { CallToolRequestSchema } from '@bmm/proto/gateway/v1/tool_service'
 import { create, toBinary } from '@bufbuild/protobuf'
 import { status } from '@grpc/grpc-js'
-import { eventually, type TestGateway, testGateway, testSpec } from '../testing.ts'
+import { type TestGateway, testGateway, testSpec } from '../testing.ts'
 import { standInPrograms, type TestProgram } from '../testing-programs.ts'
 import { type GrpcClient, grpcClient, type Refused } from './testing.ts'
 
@@ -51,7 +52,7 @@ async function leaveUnread({ value }: TestProgram): Promise<Reader> {
   })
   const settings = frame(4, 0, 0, Buffer.alloc(0))
   socket.write(Buffer.concat([Buffer.from(PREFACE), settings, callFrames(value)]))
-  await eventually(() => reader.taken > WINDOW)
+  await until(() => reader.taken > WINDOW)
   return reader
 }
 
@@ -69,7 +70,7 @@ const callLarge = ({ value }: TestProgram) =>
   )
 const FULL = `${status.RESOURCE_EXHAUSTED} too_much_unread`
 const answered = (program: TestProgram) =>
-  eventually(async () => (await callLarge(program)) === 'answered')
+  until(async () => (await callLarge(program)) === 'answered')
 
 test('they are bounded for a person, whose small answers still come', async () => {
   const person = programs.make(['tools:call'])

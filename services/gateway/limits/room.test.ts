@@ -2,7 +2,7 @@
 import { afterEach, expect, test } from 'bun:test'
 import { type ClientHttp2Session, connect } from 'node:http2'
 import { connect as dial, type Socket } from 'node:net'
-import { eventually } from '../testing.ts'
+import { until } from '@bmm/lib/testing-until'
 import { restWorldOfFile, session } from '../testing-rest.ts'
 
 const MEBIBYTE = 1024 * 1024
@@ -33,16 +33,16 @@ function upload(bearer: string, bytes: number): Socket & { status?: string } {
 
 test('a stranger is refused before the body is there', async () => {
   const anybody = upload(`bms_${'x'.repeat(43)}`, LARGEST)
-  await eventually(() => anybody.status === '401')
+  await until(() => anybody.status === '401')
 })
 
 test('a person sends two of the largest at a time by REST, and any number of small ones', async () => {
   const first = upload(session, LARGEST)
   const second = upload(session, LARGEST)
-  await eventually(async () => {
+  await until(async () => {
     const third = upload(session, LARGEST)
     const refused = await Promise.race([
-      eventually(() => third.status === '429').then(() => true),
+      until(() => third.status === '429').then(() => true),
       Bun.sleep(1_000).then(() => false),
     ])
     third.destroy()
@@ -52,7 +52,7 @@ test('a person sends two of the largest at a time by REST, and any number of sma
   const body = { document: 'openapi: 3.1.0' }
   expect((await world.answer('/v1/drafts', { method: 'POST', body })).status).toBe(201)
   first.destroy()
-  await eventually(async () => {
+  await until(async () => {
     const next = upload(session, LARGEST)
     await Bun.sleep(200)
     const { status } = next
@@ -67,15 +67,15 @@ test('a person sends four at a time by gRPC', async () => {
   connection.on('error', () => {})
   open.push(connection)
   const begun = Array.from({ length: 4 }, () => createDraft(connection, value))
-  await eventually(async () => {
+  await until(async () => {
     const fifth = createDraft(connection, value)
-    await eventually(() => fifth.code !== undefined).catch(() => {})
+    await until(() => fifth.code !== undefined).catch(() => {})
     fifth.stream.close()
     return fifth.code === '8'
   })
   expect(begun.map(({ code }) => code)).toEqual([undefined, undefined, undefined, undefined])
   for (const { stream } of begun) stream.close()
-  await eventually(async () => {
+  await until(async () => {
     const next = createDraft(connection, value)
     await Bun.sleep(200)
     next.stream.close()

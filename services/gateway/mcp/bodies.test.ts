@@ -2,13 +2,8 @@
 import { afterAll, afterEach, beforeAll, expect, test } from 'bun:test'
 import { connect, type Socket } from 'node:net'
 import { newId } from '@bmm/lib/ids'
-import {
-  addToolServer,
-  eventually,
-  type TestGateway,
-  type TestServer,
-  testGateway,
-} from '../testing.ts'
+import { until } from '@bmm/lib/testing-until'
+import { addToolServer, type TestGateway, type TestServer, testGateway } from '../testing.ts'
 
 const MEBIBYTE = 1024 * 1024
 const messages = {
@@ -64,25 +59,25 @@ async function personToken(userId = newId('usr')): Promise<string> {
   const token = await gw.token(server, { sub: userId })
   // From now on it is known: looking it up counts for nobody.
   const known = send(token, announced(ping.length), ping)
-  await eventually(() => statusOf(known) === '200')
+  await until(() => statusOf(known) === '200')
   return token
 }
 
 async function pinged(token: string): Promise<Sender> {
   const socket = send(token, announced(ping.length), ping)
-  await eventually(() => socket.answers !== '')
+  await until(() => socket.answers !== '')
   return socket
 }
 
 /** A message that is there at once is answered, as soon as there is room. */
 async function pingPasses(token: string): Promise<void> {
-  await eventually(async () => statusOf(await pinged(token)) === '200')
+  await until(async () => statusOf(await pinged(token)) === '200')
 }
 
 /** All that a person may send at a time, under way. */
 async function fill(token: string, body: string): Promise<Sender[]> {
   const slow = Array.from({ length: 4 }, () => send(token, largest, body))
-  await eventually(async () => statusOf(await pinged(token)) === '429')
+  await until(async () => statusOf(await pinged(token)) === '429')
   return slow
 }
 
@@ -100,13 +95,13 @@ test('a refused body may end: the connection then takes the next message', async
   const eve = await personToken()
   const slow = await fill(eve, '[')
   const refused = send(eve, largest, '[')
-  await eventually(() => statusOf(refused) === '429')
+  await until(() => statusOf(refused) === '429')
   for (const socket of slow) socket.destroy()
   await pingPasses(eve)
   const { host, pathname } = new URL(server.url)
   refused.write(' '.repeat(MEBIBYTE - 1))
   refused.write(`${headOf(pathname, host, eve, announced(ping.length))}${ping}`)
-  await eventually(() => refused.answers.includes('HTTP/1.1 200'))
+  await until(() => refused.answers.includes('HTTP/1.1 200'))
 })
 
 test('a client that hangs up gives its room back', async () => {
@@ -121,11 +116,11 @@ test('a body that does not say how long it is counts what has come of it', async
   const eve = await personToken()
   const begun = Array.from({ length: 50 }, () => send(eve, unannounced, chunk('[')))
   const long = Array.from({ length: 4 }, () => send(eve, unannounced, chunk('['.repeat(900_000))))
-  await eventually(() => long.some((socket) => statusOf(socket) === '429'))
+  await until(() => long.some((socket) => statusOf(socket) === '429'))
   expect(begun.map(statusOf)).toEqual(begun.map(() => ''))
   for (const socket of long) socket.destroy()
   for (const socket of begun) socket.write(`${chunk(']')}0\r\n\r\n`)
-  await eventually(() => begun.every((socket) => statusOf(socket) === '400'))
+  await until(() => begun.every((socket) => statusOf(socket) === '400'))
   await pingPasses(eve)
 })
 
@@ -133,9 +128,9 @@ test('who sends little is answered while others use all the room that there is',
   const people = [await personToken(), await personToken()]
   const small = await personToken()
   for (const token of people) for (let at = 0; at < 4; at++) send(token, largest, '[')
-  await eventually(() => open.some((socket) => statusOf(socket) === '429'))
+  await until(() => open.some((socket) => statusOf(socket) === '429'))
   const large = send(small, largest, '[')
-  await eventually(() => statusOf(large) === '429')
+  await until(() => statusOf(large) === '429')
   await pingPasses(small)
 })
 
@@ -145,7 +140,7 @@ test('while tokens cannot be looked up, what a visitor sends is bounded as well'
   const target = addToolServer(hanging)
   const token = await hanging.token(target)
   for (let at = 0; at < 17; at++) send(token, largest, '[', target)
-  await eventually(() => open.filter((socket) => statusOf(socket) === '429').length === 1)
+  await until(() => open.filter((socket) => statusOf(socket) === '429').length === 1)
   hang.resolve({ jwks: new TextEncoder().encode('{"keys":[]}') })
-  await eventually(() => open.filter((socket) => statusOf(socket) === '401').length === 16)
+  await until(() => open.filter((socket) => statusOf(socket) === '401').length === 16)
 })

@@ -1,7 +1,7 @@
 import { expect, test } from 'bun:test'
 import { outcomeOf } from '@bmm/lib/testing-outcome'
+import { until } from '@bmm/lib/testing-until'
 import { openRoom } from '../limits/room.ts'
-import { eventually } from '../testing.ts'
 import { markLarge, markStream, type UnreadAnswers, unreadAnswers } from './unread-answers.ts'
 
 const MEBIBYTE = 1024 * 1024
@@ -47,7 +47,7 @@ test('answers that are not read are bounded for a person and in all, and make ro
   expect([await ask('eve'), await ask('eve'), await ask('eve')]).toEqual(['200', '200', '429'])
   expect([await ask('ann'), await ask('bob')]).toEqual(['200', '429'])
   for (const socket of open) socket.terminate()
-  await eventually(async () => (await fetch(`${server.url}eve`)).status === 200)
+  await until(async () => (await fetch(`${server.url}eve`)).status === 200)
 })
 
 test('what is read comes whole, again and again', async () => {
@@ -62,7 +62,7 @@ test('a client that stops reading loses its connection, and others get its room'
   using server = serving(unreadAnswers(openRoom({ ...limits, total: 10 * MEBIBYTE })))
   const open: Bun.Socket[] = []
   expect(await askOnly(server.port, 'eve', open)).toBe('200')
-  await eventually(async () => (await fetch(`${server.url}ann`)).status === 200)
+  await until(async () => (await fetch(`${server.url}ann`)).status === 200)
   for (const socket of open) socket.terminate()
 })
 
