@@ -72,12 +72,20 @@ async function containers(): Promise<string[]> {
 
 const honest = () => callTool(server.url, tokens.accessToken, { name: 'honest' })
 
-/** A call whose tool spins; answers what exists once it does. */
+/** A call whose tool spins; answers what exists once it does, when the pool is full again. */
 async function spinning(): Promise<{ guests: number[]; known: string[] }> {
-  const args = hostileArguments('for (;;) {}')
+  const asked = upstream.seen.length
+  const args = hostileArguments(
+    `await ctx.fetch('${upstream.origin}/items/spins').catch(() => {}); for (;;) {}`,
+  )
   void callTool(server.url, tokens.accessToken, { name: 'run', args }).catch(() => {})
-  await Bun.sleep(500)
-  return { guests: await guestProcesses(stack), known: await containers() }
+  await until(() => upstream.seen.length > asked, 'the tool to run')
+  let [guests, known]: [number[], string[]] = [[], []]
+  await until(async () => {
+    ;[guests, known] = [await guestProcesses(stack), await containers()]
+    return known.length > 0 && guests.length === known.length
+  }, 'a guest in each container')
+  return { guests, known }
 }
 
 test('up says that Docker makes the sandboxes, and why', async () => {
@@ -121,8 +129,6 @@ test('no service but the keeper reaches the engine', () => {
 
 test('kill -9 of the keeper ends every sandbox, one that spins as well, and calls are answered again', async () => {
   const { guests, known } = await spinning()
-  expect(guests.length).toBe(known.length)
-  expect(known.length).toBeGreaterThan(0)
   await replaced(stack, 'keeper')
   await until(async () => {
     const now = await containers()
