@@ -118,10 +118,14 @@ function childOf(name: string, fits: (process: { command: string }) => boolean) 
 /** Kills until the number is reached; what is down already cannot be hit and another is chosen. */
 async function killMany(): Promise<Map<string, number>> {
   const killed = new Map<string, number>()
-  for (let kills = 0; kills < KILLS; ) {
+  const spared = () => victims.filter((victim) => !killed.has(victim))
+  // The last kills are for those whom chance has spared.
+  const isOver = () => kills >= KILLS && spared().length === 0
+  let kills = 0
+  while (!isOver()) {
     const together = pick(atOnce)
-    for (let which = 0; which < together && kills < KILLS; which++) {
-      const victim = pick(victims)
+    for (let which = 0; which < together && !isOver(); which++) {
+      const victim = pick(kills < KILLS ? victims : spared())
       const pid = await pidOf(victim)
       if (pid === undefined) continue
       try {
