@@ -22,8 +22,6 @@ export type AdmissionDesk = {
   admit(orgId: string): Admission
   /** That sandbox has ended. */
   release(orgId: string): void
-  readonly sandboxes: number
-  sandboxesOf(orgId: string): number
 }
 
 type Bucket = {
@@ -87,10 +85,6 @@ export function createAdmissionDesk(limits: AdmissionLimits, now: () => number):
       else perOrg.set(orgId, mine - 1)
       sandboxes--
     },
-    get sandboxes() {
-      return sandboxes
-    },
-    sandboxesOf: (orgId) => perOrg.get(orgId) ?? 0,
   }
 }
 

@@ -15,7 +15,6 @@ export type Launcher = {
   sweep(): Promise<void>
   /** Ends all sandboxes, those that are being started as well, and resolves when nothing of them is left. */
   stopAll(): Promise<void>
-  readonly size: number
 }
 
 export function createLauncher(options: {
@@ -73,9 +72,6 @@ export function createLauncher(options: {
       abandon = new AbortController()
       for (const sandbox of live.values()) sandbox.stop()
       await Promise.allSettled(leaving)
-    },
-    get size() {
-      return live.size
     },
   }
 }
