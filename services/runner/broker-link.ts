@@ -21,7 +21,6 @@ export type Assignment = {
   token: string
   signed: SignedStatement
   userId: string
-  sandboxKey: string
 }
 
 export type BrokerLink = {
@@ -98,7 +97,7 @@ export function listenForBroker(options: {
       return current !== undefined
     },
     expect: (slot, token) => ask(FRAME.EXPECT, { slot, token }),
-    assign: ({ slot, token, signed, userId, sandboxKey }) =>
+    assign: ({ slot, token, signed, userId }) =>
       ask(FRAME.ASSIGN, {
         slot,
         token,
@@ -106,7 +105,6 @@ export function listenForBroker(options: {
         signature: Buffer.from(signed.signature).toString('base64'),
         keyId: signed.keyId,
         userId,
-        sandboxKey,
       }),
     async release(slot) {
       await current?.requests.ask(FRAME.RELEASE, { slot }, ANSWER_TIMEOUT_MS).catch(() => {})

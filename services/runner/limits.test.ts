@@ -56,7 +56,7 @@ for (const driver of testDrivers) {
     }
     const call = (...parameters: Parameters<typeof begin>) => begin(...parameters).outcome
     const assignmentsOf = (server: DeployedServer) =>
-      world.broker.assignments.filter(({ sandboxKey }) => sandboxKey.startsWith(server.serverId))
+      world.broker.assignments.filter(({ serverId }) => serverId === server.serverId)
     async function warmSandboxes(): Promise<number> {
       const figures = (await world.runner.metrics()).find(({ name }) => name === 'bmm_sandboxes')
       return figures?.values.find(({ labels }) => labels?.state === 'warm')?.value ?? 0

@@ -73,9 +73,7 @@ for (const driver of testDrivers) {
         await call(server, 'echo', { text: 'x' })
         const { serverId, userId } = server
         const mine = world.broker.assignments.filter((one) => one.userId === userId)
-        expect(mine.map(({ sandboxKey }) => sandboxKey)).toEqual([`${serverId}/1/${userId}`])
-        const statement = JSON.parse(Buffer.from(mine[0]?.statement ?? '', 'base64').toString())
-        expect(statement.serverId).toBe(serverId)
+        expect(mine.map((one) => one.serverId)).toEqual([serverId])
       })
 
       test('is in flight for the broker while it runs, and no longer', async () => {
@@ -303,9 +301,7 @@ for (const driver of testDrivers) {
           begin(server, 'wait', {}, { userId, progress: true }),
         )
         await toRun(...running)
-        const mine = world.broker.assignments.filter(({ sandboxKey }) =>
-          sandboxKey.startsWith(server.serverId),
-        )
+        const mine = world.broker.assignments.filter((one) => one.serverId === server.serverId)
         const client = world.rpc.client(DeploymentService, 'runner', 'generator')
         const stopped = await client.stop({ statement: signedBy(signer, stopStatement(server, 2)) })
         expect(stopped.sandboxesEnded).toBe(2)

@@ -45,10 +45,9 @@ export async function startTestKeeper(slots: number, driver: DriverName): Promis
 
 export type TestAssignment = {
   slot: number
-  token: string
-  statement: string
+  /** Of the statement that came along. */
+  serverId: string
   userId: string
-  sandboxKey: string
 }
 
 export type TestBroker = {
@@ -86,8 +85,10 @@ export async function startTestBroker(
       )
       link.sendControl(FRAME.EXPECTED, frame.call, { slot })
     } else if (frame.type === FRAME.ASSIGN) {
-      assignments.push(value as TestAssignment)
-      link.sendControl(FRAME.ASSIGNED, frame.call, { slot: (value as TestAssignment).slot })
+      const { slot, userId, statement } = value as TestAssignment & { statement: string }
+      const { serverId } = JSON.parse(Buffer.from(statement, 'base64').toString())
+      assignments.push({ slot, serverId, userId })
+      link.sendControl(FRAME.ASSIGNED, frame.call, { slot })
     } else if (frame.type === FRAME.RELEASE) {
       released.push((value as { slot: number }).slot)
       link.sendControl(FRAME.RELEASED, frame.call, value)

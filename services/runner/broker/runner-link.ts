@@ -24,7 +24,6 @@ const assignSchema = z.strictObject({
   signature: z.base64(),
   keyId: z.string().min(1).max(64),
   userId: z.string().min(1).max(200),
-  sandboxKey: z.string().min(1).max(500),
 })
 const releaseSchema = z.strictObject({ slot: slotSchema })
 const inFlightAnswerSchema = z.object({ inFlight: z.boolean(), trace: z.string().optional() })

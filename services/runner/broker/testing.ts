@@ -183,7 +183,7 @@ export async function startTestBroker(options: {
   }
 
   function assign(slot: number, token: string, signed: SignedStatement): Promise<void> {
-    return runner.link.assign({ slot, token, signed, userId: 'usr_test', sandboxKey: 'key' })
+    return runner.link.assign({ slot, token, signed, userId: 'usr_test' })
   }
 }
 

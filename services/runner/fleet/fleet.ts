@@ -153,7 +153,7 @@ export function createFleet(options: FleetOptions): Fleet {
     try {
       const artefact = await Promise.race([deployment.artefact(), abortOf(signal)])
       sandbox = await pool.take(orgId, signal)
-      await prepare(sandbox, { deployment, artefact }, { key, userId, signal })
+      await prepare(sandbox, { deployment, artefact }, { userId, signal })
     } catch (thrown) {
       const failure = failureOf(thrown, mine.abort.signal)
       sandbox?.stop()
@@ -181,12 +181,12 @@ export function createFleet(options: FleetOptions): Fleet {
   async function prepare(
     sandbox: Sandbox,
     { deployment, artefact }: { deployment: ServingDeployment; artefact: LoadArtefact },
-    { key, userId, signal }: { key: string; userId: string; signal: AbortSignal },
+    { userId, signal }: { userId: string; signal: AbortSignal },
   ): Promise<void> {
     const { slot, egressToken: token } = sandbox
     const { signed } = deployment
     const assigned = broker.connected
-      ? broker.assign({ slot, token, signed, userId, sandboxKey: key })
+      ? broker.assign({ slot, token, signed, userId })
       : Promise.resolve()
     await Promise.race([Promise.all([sandbox.load(artefact), assigned]), abortOf(signal)])
     signal.throwIfAborted()
