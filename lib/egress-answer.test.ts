@@ -1,50 +1,12 @@
-import { afterAll, describe, expect, test } from 'bun:test'
+import { describe, expect, test } from 'bun:test'
 import net from 'node:net'
 import { gzipSync } from 'node:zlib'
-import { type EgressRequest, egressFetch } from './egress.ts'
-import { EgressError, type EgressPolicy, publicPolicy } from './egress-policy.ts'
-import { openEgressPool } from './egress-pool.ts'
-import { type Answer, listening, type RawUpstream, rawUpstream } from './testing-upstream.ts'
+import { egressFetch } from './egress.ts'
+import { egressOfFile, failure, okAnswer, toLoopback } from './testing-egress.ts'
+import { listening } from './testing-upstream.ts'
 
 const decoder = new TextDecoder()
-const closers: (() => void)[] = []
-afterAll(() => {
-  for (const close of closers) close()
-})
-
-async function upstream(answer: Answer): Promise<RawUpstream> {
-  const server = await rawUpstream(answer)
-  closers.push(server.close)
-  return server
-}
-
-const ok = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'
-const pool = openEgressPool()
-closers.push(pool.close)
-
-/** Everything resolves to loopback, and the operator allows api.example.com at any port. */
-const toLoopback: EgressPolicy = publicPolicy({
-  resolve: async () => ['127.0.0.1'],
-  isTargetAllowed: (host) => host === 'api.example.com',
-})
-
-function get(port: number, request: Partial<EgressRequest> = {}) {
-  return egressFetch(`http://api.example.com:${port}/`, {
-    policy: toLoopback,
-    connections: { pool, key: 'sandbox-1' },
-    ...request,
-  })
-}
-
-async function failure(act: Promise<unknown>): Promise<EgressError> {
-  try {
-    await act
-  } catch (error) {
-    if (error instanceof EgressError) return error
-    throw error
-  }
-  throw new Error('there was an answer')
-}
+const { upstream, get } = egressOfFile()
 
 describe('the answer', () => {
   test('keeps repeated headers and loses those of the hop', async () => {
@@ -127,7 +89,7 @@ describe('the answer', () => {
   })
 
   test('ends at once when the caller has no room for it', async () => {
-    const server = await upstream(ok)
+    const server = await upstream(okAnswer)
     expect((await failure(get(server.port, { reserve: () => false }))).code).toBe('busy')
   })
 
@@ -162,7 +124,7 @@ describe('the answer', () => {
   })
 
   test('to one request never becomes the answer to the next', async () => {
-    const server = await upstream(`${ok}HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison`)
+    const server = await upstream(`${okAnswer}HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison`)
     for (let round = 0; round < 3; round++) {
       expect(decoder.decode((await get(server.port)).body)).toBe('ok')
     }

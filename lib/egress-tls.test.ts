@@ -5,31 +5,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import tls from 'node:tls'
 import { egressFetch } from './egress.ts'
-import { EgressError, type EgressPolicy, publicPolicy } from './egress-policy.ts'
 import { openEgressPool } from './egress-pool.ts'
+import { failure, okAnswer, toLoopback } from './testing-egress.ts'
 import { listening, makeCertificates, serveRaw } from './testing-upstream.ts'
 
 const closers: (() => void)[] = []
 afterAll(() => {
   for (const close of closers) close()
 })
-
-const ok = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'
-/** Everything resolves to loopback, and the operator allows api.example.com at any port. */
-const toLoopback: EgressPolicy = publicPolicy({
-  resolve: async () => ['127.0.0.1'],
-  isTargetAllowed: (host) => host === 'api.example.com',
-})
-
-async function failure(act: Promise<unknown>): Promise<EgressError> {
-  try {
-    await act
-  } catch (error) {
-    if (error instanceof EgressError) return error
-    throw error
-  }
-  throw new Error('there was an answer')
-}
 
 describe('TLS', () => {
   const folder = mkdtempSync(join(tmpdir(), 'bmm-egress-'))
@@ -56,7 +39,7 @@ describe('TLS', () => {
     }
     const server = tls.createServer(options, (socket) => {
       names.push(`alpn:${socket.alpnProtocol}`)
-      serveRaw(socket, names, ok)
+      serveRaw(socket, names, okAnswer)
     })
     server.on('tlsClientError', () => {})
     closers.push(() => server.close())

@@ -1,51 +1,13 @@
-import { afterAll, describe, expect, test } from 'bun:test'
-import { type EgressRequest, egressFetch } from './egress.ts'
-import { EgressError, type EgressPolicy, publicPolicy } from './egress-policy.ts'
-import { openEgressPool } from './egress-pool.ts'
-import { type Answer, type RawUpstream, rawUpstream } from './testing-upstream.ts'
+import { describe, expect, test } from 'bun:test'
+import { egressFetch } from './egress.ts'
+import { type EgressPolicy, publicPolicy } from './egress-policy.ts'
+import { egressOfFile, failure, okAnswer, toLoopback } from './testing-egress.ts'
 
-const closers: (() => void)[] = []
-afterAll(() => {
-  for (const close of closers) close()
-})
-
-async function upstream(answer: Answer): Promise<RawUpstream> {
-  const server = await rawUpstream(answer)
-  closers.push(server.close)
-  return server
-}
-
-const ok = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'
-const pool = openEgressPool()
-closers.push(pool.close)
-
-/** Everything resolves to loopback, and the operator allows api.example.com at any port. */
-const toLoopback: EgressPolicy = publicPolicy({
-  resolve: async () => ['127.0.0.1'],
-  isTargetAllowed: (host) => host === 'api.example.com',
-})
-
-function get(port: number, request: Partial<EgressRequest> = {}, path = '/') {
-  return egressFetch(`http://api.example.com:${port}${path}`, {
-    policy: toLoopback,
-    connections: { pool, key: 'sandbox-1' },
-    ...request,
-  })
-}
-
-async function failure(act: Promise<unknown>): Promise<EgressError> {
-  try {
-    await act
-  } catch (error) {
-    if (error instanceof EgressError) return error
-    throw error
-  }
-  throw new Error('there was an answer')
-}
+const { pool, upstream, get } = egressOfFile()
 
 describe('the request', () => {
   test('has our Host, our framing and the allowed headers, and nothing else', async () => {
-    const server = await upstream(ok)
+    const server = await upstream(okAnswer)
     const answer = await get(server.port, {
       method: 'POST',
       body: Buffer.from('hello'),
@@ -89,7 +51,7 @@ describe('the request', () => {
   })
 
   test('refuses Upgrade, CONNECT, TRACE and made-up methods before anything is sent', async () => {
-    const server = await upstream(ok)
+    const server = await upstream(okAnswer)
     const upgrade = get(server.port, { headers: [['Upgrade', 'websocket']] })
     expect((await failure(upgrade)).code).toBe('upgrade_refused')
     for (const method of ['CONNECT', 'TRACE', 'GET / HTTP/1.1\r\nX: y\r\n\r\nGET', 'X']) {
@@ -99,7 +61,7 @@ describe('the request', () => {
   })
 
   test('refuses headers that would split the request', async () => {
-    const server = await upstream(ok)
+    const server = await upstream(okAnswer)
     for (const header of [
       ['X-A', 'b\r\nX-Injected: 1'],
       ['X-A', 'b\nX-Injected: 1'],
@@ -117,7 +79,7 @@ describe('the request', () => {
   })
 
   test('carries Range, but not where a credential goes along', async () => {
-    const server = await upstream(ok)
+    const server = await upstream(okAnswer)
     const headers = [
       ['Range', 'bytes=0-1'],
       ['If-Range', '"x"'],
@@ -129,7 +91,7 @@ describe('the request', () => {
   })
 
   test('with a body over the limit is refused', async () => {
-    const server = await upstream(ok)
+    const server = await upstream(okAnswer)
     const limits = { requestBytes: 4 }
     const body = Buffer.from('hello')
     expect((await failure(get(server.port, { method: 'POST', body, limits }))).code).toBe(
@@ -139,7 +101,7 @@ describe('the request', () => {
   })
 
   test('keeps the path as it was checked', async () => {
-    const server = await upstream(ok)
+    const server = await upstream(okAnswer)
     await get(server.port, {}, '/a/../b/%2e%2e/c%2Fd?x=%2F..%00&y=é#frag')
     expect(server.requests[0]).toStartWith('GET /c%2Fd?x=%2F..%00&y=%C3%A9 HTTP/1.1\r\n')
   })
@@ -147,7 +109,7 @@ describe('the request', () => {
 
 describe('the destination', () => {
   test('a name is resolved once and the connection goes to the checked address', async () => {
-    const server = await upstream(ok)
+    const server = await upstream(okAnswer)
     let asked = 0
     const policy: EgressPolicy = {
       ...toLoopback,
@@ -161,20 +123,20 @@ describe('the destination', () => {
   })
 
   test('a name with one private address among public ones is refused', async () => {
-    const server = await upstream(ok)
+    const server = await upstream(okAnswer)
     const policy = publicPolicy({ resolve: async () => ['93.184.215.14', '127.0.0.1'] })
     expect((await failure(get(server.port, { policy }))).code).toBe('private_address')
     expect(server.connections).toBe(0)
   })
 
   test('the next address is tried when the first does not answer', async () => {
-    const server = await upstream(ok)
+    const server = await upstream(okAnswer)
     const policy = { ...toLoopback, resolve: async () => ['127.0.0.2', '127.0.0.1'] }
     expect((await get(server.port, { policy })).status).toBe(200)
   })
 
   test('a literal is refused as a name would be', async () => {
-    const server = await upstream(ok)
+    const server = await upstream(okAnswer)
     for (const host of ['127.0.0.1', '[::ffff:127.0.0.1]', '2130706433', 'localhost']) {
       const act = egressFetch(`http://${host}:${server.port}/`, { policy: publicPolicy() })
       expect(['private_address', 'host_refused']).toContain((await failure(act)).code)
@@ -183,7 +145,7 @@ describe('the destination', () => {
   })
 
   test('a redirect comes back as an answer and its target is refused when asked for', async () => {
-    const inner = await upstream(ok)
+    const inner = await upstream(okAnswer)
     const location = `http://127.0.0.1:${inner.port}/admin`
     const server = await upstream(
       `HTTP/1.1 302 Found\r\nLocation: ${location}\r\nContent-Length: 0\r\n\r\n`,
@@ -197,7 +159,7 @@ describe('the destination', () => {
   })
 
   test('a kept connection does not outlive the leave to use it, nor serve another key', async () => {
-    const server = await upstream(ok)
+    const server = await upstream(okAnswer)
     await get(server.port)
     await get(server.port)
     expect(server.connections).toBe(1)
@@ -212,7 +174,7 @@ describe('the destination', () => {
   })
 
   test('a connection that the server closed while idle is replaced for repeatable methods', async () => {
-    const server = await upstream(ok)
+    const server = await upstream(okAnswer)
     await get(server.port)
     for (const socket of server.sockets) socket.destroy()
     expect((await get(server.port)).status).toBe(200)
@@ -220,7 +182,7 @@ describe('the destination', () => {
 
   test('an upstream slower than the idle time of kept connections is waited for', async () => {
     const server = await upstream((_request, socket) => {
-      setTimeout(() => socket.write(ok), 4_500)
+      setTimeout(() => socket.write(okAnswer), 4_500)
     })
     expect((await get(server.port)).status).toBe(200)
   })
