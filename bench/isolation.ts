@@ -31,7 +31,7 @@ export async function measureIsolation(platform: Platform): Promise<Figure[]> {
   for (let round = 0; round < ROUNDS; round++) {
     const quiet = async () => void without.push(await steadyCalls(url, token))
     const disturbed = async () => {
-      const end = offenders.begin()
+      const { end } = offenders.begin()
       await Bun.sleep(SETTLE_MS)
       beside.push(await steadyCalls(url, token))
       await end()

@@ -12,6 +12,8 @@ import { type Stack, startStack } from './stack.ts'
 import { startWitness, type Witness, witnessSpec } from './storm.ts'
 
 const DISTURBED_MS = 12_000
+/** The offenders come last where the machine has much else to do. */
+const FLOODED_MS = 60_000
 const PAUSE_MS = 100
 /** Generous: how much longer calls take is measured by `./bmm bench isolation`. */
 const SLOW_MS = 5_000
@@ -66,10 +68,11 @@ test('five tenants that take all they can get change no answer of a sixth, and n
   })
   const { accessToken } = await obtainTokens(stack, account, server.url)
   const pids = children.map((name) => [name, runningChild(stack, name)])
-  const end = offenders.begin()
+  const { isFlooding, end } = offenders.begin()
   const took: number[] = []
   const begun = performance.now()
-  while (performance.now() - begun < DISTURBED_MS) {
+  const lastsMs = () => (isFlooding() ? DISTURBED_MS : FLOODED_MS)
+  while (performance.now() - begun < lastsMs()) {
     const askedAt = performance.now()
     expect(textOf(await callTool(server.url, accessToken, { name: 'bare' }))).toBe('yes')
     took.push(performance.now() - askedAt)

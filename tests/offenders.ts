@@ -74,8 +74,13 @@ function offenderSpec(offence: Offence): ServerSpec {
 export type Offender = { offence: Offence; url: string; token: string }
 
 export type Offenders = {
-  /** Lets them begin, in a process of their own; the answer ends it and says how their calls were answered. */
-  begin(): () => Promise<Record<string, number>>
+  /** Lets them begin, in a process of their own. */
+  begin(): {
+    /** Whether of the flood some was served and some was refused by now. */
+    isFlooding(): boolean
+    /** Ends it and says how their calls were answered. */
+    end(): Promise<Record<string, number>>
+  }
 }
 
 const atOnce: Record<Offence, number> = {
@@ -104,9 +109,17 @@ export async function openOffenders(platform: Platform): Promise<Offenders> {
         stdout: 'pipe',
         stderr: 'inherit',
       })
-      return async () => {
-        child.kill('SIGTERM')
-        return JSON.parse(await new Response(child.stdout).text())
+      let said = ''
+      const reading = (async () => {
+        for await (const text of child.stdout.pipeThrough(new TextDecoderStream())) said += text
+      })()
+      return {
+        isFlooding: () => said.includes('\n'),
+        async end() {
+          child.kill('SIGTERM')
+          await reading
+          return JSON.parse(said)
+        },
       }
     },
   }
@@ -130,7 +143,11 @@ async function offendAll(
       while (!signal.aborted) {
         const status = await offend(offence, url, token, signal)
         const key = `${offence} ${status}`
+        const isNew = seen[key] === undefined
         seen[key] = (seen[key] ?? 0) + 1
+        if (isNew && seen['slow 200'] && seen['slow 429'] && key.startsWith('slow')) {
+          process.stdout.write('\n')
+        }
         await pause(status === 429 ? REFUSED_PAUSE_MS : ENDED_PAUSE_MS, signal)
       }
     }),
