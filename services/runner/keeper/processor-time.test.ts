@@ -52,8 +52,8 @@ for (const driver of testDrivers) {
     test('a sandbox that computes for long stands behind everybody, and comes forward afterwards', async () => {
       const stack = await startTestStack('rank', driver)
       try {
-        const sandbox = await stack.sandbox(0)
-        // Until its deadline, which it can see.
+        const sandbox = await stack.sandbox(0, { times: { graceMs: 30_000 } })
+        // Until it is cancelled, which it can see.
         const busy = `async (_, ctx) => {
           while (!ctx.signal.aborted) {
             const end = Date.now() + 50
@@ -72,8 +72,13 @@ for (const driver of testDrivers) {
         const usual = weight()
         // The engine knows weights only.
         const isBehind = () => (driver === 'docker' ? weight() : read('cpu.idle'))
-        const done = callTool(sandbox, 'busy', {}, { timeoutMs: 5_000 }).catch(() => {})
+        let call = 0
+        const onStart = (id: number) => {
+          call = id
+        }
+        const done = callTool(sandbox, 'busy', {}, { timeoutMs: 100_000, onStart })
         await until(() => isBehind() === (driver === 'docker' && isV1 ? '2' : '1'))
+        sandbox.cancel(call)
         await done
         await until(() => weight() === usual)
         if (driver === 'bwrap') expect(read('cpu.idle')).toBe('0')
