@@ -138,14 +138,13 @@ describe('targets', () => {
     const sql = openSql(database.url, { schema: 'broker', max: 1 })
     const keepMs = 2_500
     await using cutOff = await openTargets({ sql, log: testLog, keepMs })
+    const allowedAt = performance.now()
     await cutOff.allow({ host: 'box.lan', port: 1, orgId: '' })
     const isAllowed = () => cutOff.isAllowed('org_any', 'box.lan', 1)
     await sql.end({ timeout: 1 })
-    const cutAt = performance.now()
-    expect(isAllowed()).toBe(true)
     await until(async () => reasonFor(isAllowed) === 'targets_unknown')
     expect(cutOff.isAllowed('org_any', 'other.lan', 1)).toBe(false)
-    expect(performance.now() - cutAt).toBeGreaterThan(keepMs - 2_000)
+    expect(performance.now() - allowedAt).toBeGreaterThan(keepMs)
   })
 })
 
@@ -187,7 +186,8 @@ describe('refusals', () => {
   })
 
   test('are bounded in rate for each server, and in number by the trimming', async () => {
-    const log = openRefusals({ sql: broker.sql, log: testLog, now: Date.now })
+    const at = Date.now()
+    const log = openRefusals({ sql: broker.sql, log: testLog, now: () => at })
     const [serverId, quiet] = [newId('srv'), newId('srv')]
     const row = (server: string) => ({
       ...{ serverId: server, orgId: newId('org'), userId: 'usr_x', at: new Date() },
