@@ -14,6 +14,7 @@ import {
   testRpc,
 } from '@bmm/lib/testing'
 import { reason } from '@bmm/lib/testing-outcome'
+import { until } from '@bmm/lib/testing-until'
 import { StatsInterval, StatsService } from '@bmm/proto/runner/v1/stats_service'
 import { timestampFromMs } from '@bufbuild/protobuf/wkt'
 import type { Artefacts, ServingDeployment } from '../deployment/deployment.ts'
@@ -284,18 +285,14 @@ describe('storing', () => {
     expect((await stats()).total?.calls).toBe(6n)
   })
 
-  test('goes by itself within a second', async () => {
+  test('goes by itself soon', async () => {
     await using soon = openRollups({
       ...{ meter, log: testLog, isDeleted: () => false },
       store: { add, purge: async () => false },
     })
     expect(soon.flush).toBeFunction()
     count('one', 1)
-    const startedAt = performance.now()
-    while ((await stats()).total?.calls !== 1n && performance.now() - startedAt < 10_000) {
-      await Bun.sleep(10)
-    }
-    expect(performance.now() - startedAt).toBeLessThan(2_000)
+    await until(async () => (await stats()).total?.calls === 1n, 'the call to be counted')
   })
 
   test('thousands of counters at once arrive whole', async () => {
