@@ -4,6 +4,7 @@ import { channels, revokedKey } from '@bmm/lib/hints'
 import { subscribe } from '@bmm/lib/redis'
 import { inTransaction } from '@bmm/lib/sql'
 import { outcomeOf } from '@bmm/lib/testing-outcome'
+import { until } from '@bmm/lib/testing-until'
 import { calculateJwkThumbprint, createLocalJWKSet, decodeProtectedHeader, jwtVerify } from 'jose'
 import { z } from 'zod'
 import { cleanUp } from './clean-up.ts'
@@ -45,8 +46,7 @@ describe('revoking', () => {
     expect(await isActive(auth, clientId, tokens.refresh_token)).toBe(false)
     const grant = grantOf(tokens.access_token)
     expect(await auth.redis.redis.exists(revokedKey(grant))).toBe(1)
-    for (let wait = 0; wait < 100 && !heard.includes(grant); wait++) await Bun.sleep(20)
-    expect(heard).toContain(grant)
+    await until(() => heard.includes(grant), 'the gateways to be told')
     expect(await revoke(tokens[kind])).toBeUndefined()
   })
 

@@ -3,6 +3,7 @@ import { beforeEach, describe, expect, test } from 'bun:test'
 import { channels, revokedKey } from '@bmm/lib/hints'
 import { subscribe } from '@bmm/lib/redis'
 import { reason } from '@bmm/lib/testing-outcome'
+import { until } from '@bmm/lib/testing-until'
 import { Service } from '@bmm/proto/v1/options'
 import { cleanUp } from '../clean-up.ts'
 import { tokenHash } from '../opaque-token.ts'
@@ -146,17 +147,15 @@ describe('using', () => {
     const lastUse = async () => (await list())[0]?.lastUsedAt?.seconds
     expect(await lastUse()).toBeUndefined()
     await use(value)
-    for (let wait = 0; wait < 200 && (await lastUse()) === undefined; wait++) await Bun.sleep(10)
+    await until(async () => (await lastUse()) !== undefined, 'the use to be kept')
     const first = await lastUse()
-    expect(first).toBeDefined()
     auth.clock.advance(30_000)
     await use(value)
     await Bun.sleep(100)
     expect(await lastUse()).toBe(first)
     auth.clock.advance(31_000)
     await use(value)
-    for (let wait = 0; wait < 200 && (await lastUse()) === first; wait++) await Bun.sleep(10)
-    expect(await lastUse()).not.toBe(first)
+    await until(async () => (await lastUse()) !== first, 'the later use to be kept')
   })
 })
 
@@ -172,8 +171,7 @@ describe('revoking', () => {
     expect(await auth.redis.redis.exists(revokedKey(id))).toBe(1)
     const { revocations } = await auth.oauth.listRevocations({ after: cursor })
     expect(revocations.map(({ grantId }) => grantId)).toEqual([id])
-    for (let wait = 0; wait < 100 && !heard.includes(id); wait++) await Bun.sleep(20)
-    expect(heard).toContain(id)
+    await until(() => heard.includes(id), 'the gateways to be told')
     expect(await reason(revoke(id))).toBe('token_not_found')
   })
 

@@ -4,6 +4,7 @@ import { watch as follow } from '@bmm/lib/client'
 import { conflict } from '@bmm/lib/errors'
 import { testUser } from '@bmm/lib/testing'
 import { reason } from '@bmm/lib/testing-outcome'
+import { until } from '@bmm/lib/testing-until'
 import { BuildState, BuildStep, ServerState } from '@bmm/proto/generator/v1/server'
 import type { ServerSpec } from '@bmm/spec/server-spec'
 import { codeSpec, generatorOfFile, jsonOf } from '../testing-calls.ts'
@@ -187,12 +188,7 @@ describe('following a build', () => {
     expect(await reason(calls.events(build.id))).toBe('too_many_watchers')
     for (const each of open) await each.return(undefined)
     release.resolve()
-    let again = 'too_many_watchers'
-    for (let i = 0; i < 100 && again === 'too_many_watchers'; i++) {
-      again = await reason(calls.events(build.id))
-      await Bun.sleep(50)
-    }
-    expect(again).toBe('done')
+    await until(async () => (await reason(calls.events(build.id))) === 'done')
   })
 })
 
