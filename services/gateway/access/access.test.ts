@@ -34,6 +34,8 @@ afterAll(async () => {
 })
 
 const list = { jsonrpc: '2.0', id: 1, method: 'tools/list' }
+/** Some seconds, and the time of a loaded machine; by itself the token ends in minutes. */
+const SOON_MS = 20_000
 
 function post(target: TestServer, token?: string, body: unknown = list) {
   return gw.post(target, body, token === undefined ? {} : { authorization: `Bearer ${token}` })
@@ -234,7 +236,7 @@ describe('revocation', () => {
     gw.world.revoked.push({ grantId: grant, at: Date.now() })
     expect(await stream.text()).toContain('"reason":"revoked"')
     await until(async () => (await post(server, token)).status === 401)
-    expect(performance.now() - since).toBeLessThan(5_000)
+    expect(performance.now() - since).toBeLessThan(SOON_MS)
     const refused = await post(server, token)
     expect(refused.headers.get('www-authenticate')).toContain('error="invalid_token"')
     expect((await post(server, await gw.token(server))).status).toBe(200)

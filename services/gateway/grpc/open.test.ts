@@ -99,7 +99,10 @@ test('who hangs up in the middle of a message is no error of ours', async () => 
   stream.on('error', () => {})
   // Five of the 20 bytes that it announces.
   stream.write(Buffer.from([0, 0, 0, 0, 20, 1, 2, 3, 4, 5]))
-  await Bun.sleep(200)
+  // Answered in order: the bytes before it have been read.
+  await new Promise<void>((resolve, reject) => {
+    session.ping((error) => (error === null ? resolve() : reject(error)))
+  })
   session.destroy()
   await until(() => debug.mock.calls.length > 0)
   const [fields, sentence] = debug.mock.calls[0] ?? []

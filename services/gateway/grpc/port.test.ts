@@ -103,7 +103,7 @@ describe('connections', () => {
   })
 
   test('that never carry a call are closed soon, idle ones later', async () => {
-    const address = await listen({ firstCallMs: 200, idleMs: 1_500 })
+    const address = await listen({ firstCallMs: 500, idleMs: 3_000 })
     const silent = raw(address)
     const used = session(address)
     expect(await ask(used)).toBe('ok')
@@ -126,10 +126,14 @@ describe('calls', () => {
     const address = await listen({ streamsPerConnection: 3 })
     const socket = raw(address)
     const resets: number[] = []
-    socket.on('data', (chunk: Buffer) => resets.push(...resetCodes(chunk)))
+    let received = Buffer.alloc(0)
+    socket.on('data', (chunk: Buffer) => {
+      received = Buffer.concat([received, chunk])
+      resets.splice(0, resets.length, ...resetCodes(received))
+    })
     const preface = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'
     socket.write(Buffer.concat([Buffer.from(preface), frame(4, 0, 0, Buffer.alloc(0))]))
-    await Bun.sleep(100)
+    await until(() => received.length > 0, 'the settings of the port')
     // POST http /never, authority "a".
     const path = Buffer.from('/never')
     const headers = Buffer.concat([
@@ -185,7 +189,7 @@ describe('calls', () => {
   })
 
   test('whose message does not arrive are ended, and others go on', async () => {
-    const address = await listen({ requestMs: 300 })
+    const address = await listen({ requestMs: 1_000 })
     const slow = session(address)
     const answer = ask(slow, '/', false)
     expect(await ask(slow)).toBe('ok')

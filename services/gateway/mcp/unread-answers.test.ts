@@ -12,11 +12,11 @@ const large = () => {
 }
 
 /** A server over real sockets; `person` stands in the path. */
-function serving(unread: UnreadAnswers) {
+function serving(unread: UnreadAnswers, idleSeconds = 60) {
   return Bun.serve({
     port: 0,
     hostname: '127.0.0.1',
-    idleTimeout: 1,
+    idleTimeout: idleSeconds,
     fetch: (request) =>
       unread.guard(new URL(request.url).pathname, large()) ?? new Response(null, { status: 429 }),
   })
@@ -59,7 +59,7 @@ test('what is read comes whole, again and again', async () => {
 })
 
 test('a client that stops reading loses its connection, and others get its room', async () => {
-  using server = serving(unreadAnswers(openRoom({ ...limits, total: 10 * MEBIBYTE })))
+  using server = serving(unreadAnswers(openRoom({ ...limits, total: 10 * MEBIBYTE })), 1)
   const open: Bun.Socket[] = []
   expect(await askOnly(server.port, 'eve', open)).toBe('200')
   await until(async () => (await fetch(`${server.url}ann`)).status === 200)
