@@ -32,7 +32,7 @@ test('a slow moment of the reader keeps a peer waiting for a second at most', as
   const { unix } = server({
     pace: { share: 0.1, burstMs: 0 },
     onFrame() {
-      Bun.sleepSync(300)
+      Bun.sleepSync(600)
       handledAt.push(performance.now())
     },
   })
@@ -42,14 +42,14 @@ test('a slow moment of the reader keeps a peer waiting for a second at most', as
   await until(() => handledAt.length === 1)
   client.send(FRAME.PING, 2)
   await until(() => handledAt.length === 2)
-  expect((handledAt[1] ?? 0) - (handledAt[0] ?? 0)).toBeWithin(1_000, 2_500)
+  expect((handledAt[1] ?? 0) - (handledAt[0] ?? 0)).toBeWithin(1_000, 5_000)
 })
 
 test('the time in which a peer is not read does not count for its unfinished frame', async () => {
   const { unix, connected, frames } = server({
-    ...{ pace: { share: 0.1, burstMs: 0 }, frameDeadlineMs: 200 },
+    ...{ pace: { share: 0.1, burstMs: 0 }, frameDeadlineMs: 500 },
     onFrame(frame) {
-      Bun.sleepSync(60)
+      Bun.sleepSync(90)
       frames.push(frame)
     },
   })
@@ -62,7 +62,7 @@ test('the time in which a peer is not read does not count for its unfinished fra
   await until(() => frames.length === 2 || peer.ended)
   expect(peer.ended).toBe(false)
   socket.write(frame(FRAME.LOG, 5, 'x').subarray(0, 6))
-  expect(await peer.closed).toBe('a frame did not arrive whole within 200 ms')
+  expect(await peer.closed).toBe('a frame did not arrive whole within 500 ms')
 })
 
 test('a peer that ends while it is not read ends the connection', async () => {

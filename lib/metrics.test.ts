@@ -32,7 +32,7 @@ test('a process says how much memory and time it took and how long its event loo
   const collect = processMetrics()
   await collect()
   await Bun.sleep(120)
-  Bun.sleepSync(300)
+  Bun.sleepSync(500)
   await Bun.sleep(120)
   const figures = new Map(
     (await collect()).map(({ name, values }) => [name, values[0]?.value ?? 0]),
