@@ -16,6 +16,23 @@ test('limits are not done without: no control groups, no sandboxes', () => {
   rmSync(v2WithoutControllers, { recursive: true })
 })
 
+test('a read-only folder of control groups is told as what it is', async () => {
+  const root = mkdtempSync(join(tmpdir(), 'cgroup2-'))
+  await Bun.write(join(root, 'cgroup.controllers'), 'cpu memory pids\n')
+  const source = join(import.meta.dirname, 'cgroups.ts')
+  const open = `const { openCgroups } = await import('${source}')
+    try { openCgroups('bmm-none', 'none ${root} cgroup2 rw 0 0\\n') } catch (error) { process.stdout.write(error.message) }`
+  const readOnly = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && exec "$2" -e "$3"'
+  const child = Bun.spawnSync([
+    ...['unshare', '--mount', '--propagation', 'private'],
+    ...['sh', '-c', readOnly, 'sh', root, process.execPath, open],
+  ])
+  expect(child.stdout.toString()).toBe(
+    'Control groups cannot be made here (EROFS): their folder is read-only, as in a container without privileges or a systemd service with ProtectControlGroups=yes.',
+  )
+  rmSync(root, { recursive: true })
+})
+
 test('control groups of version 2 get the same limits (on a folder that looks like one)', async () => {
   const root = mkdtempSync(join(tmpdir(), 'cgroup2-'))
   await Bun.write(join(root, 'cgroup.controllers'), 'cpuset cpu io memory pids\n')

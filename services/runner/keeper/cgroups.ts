@@ -43,6 +43,13 @@ const CONTROLLERS = ['memory', 'pids', 'cpu'] as const
 const USUAL_SHARES = 1_024
 /** Of all sandboxes together in version 2, which gives every group 100: they use what the services leave. */
 const SANDBOXES_WEIGHT = 10
+/** What to do where groups cannot be made. In version 2 a group that has processes shares out nothing, except a machine's topmost. */
+const hints: Readonly<Record<string, string>> = {
+  EBUSY:
+    'processes live in the topmost group that this container sees; move them into one below it first: mkdir /sys/fs/cgroup/init, then write each line of /sys/fs/cgroup/cgroup.procs into /sys/fs/cgroup/init/cgroup.procs.',
+  EROFS:
+    'their folder is read-only, as in a container without privileges or a systemd service with ProtectControlGroups=yes.',
+}
 const DESTROY_TRIES = 200
 const DESTROY_PAUSE_MS = 10
 
@@ -167,11 +174,8 @@ function attempt(make: () => void): void {
     make()
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? String(error.code) : String(error)
-    const hint =
-      code === 'EBUSY'
-        ? 'processes live in the group above; start the stack in a group of its own'
-        : 'is this a container without the right to make groups?'
-    throw new NoCgroups(`Control groups cannot be made here (${code}): ${hint}.`)
+    const hint = hints[code] ?? 'is this a container without the right to make groups?'
+    throw new NoCgroups(`Control groups cannot be made here (${code}): ${hint}`)
   }
 }
 

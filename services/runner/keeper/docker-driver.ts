@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { errorFrom } from '@bmm/lib/errors'
 import type { Log } from '@bmm/lib/log'
 import { type SandboxClass, slotDirectory } from '../sandbox/sandbox-limits.ts'
-import { containerSpec, KEEPER_LABEL, STACK_LABEL } from './docker.ts'
+import { containerSpec, KEEPER_LABEL, STACK_LABEL, USUAL_SHARES } from './docker.ts'
 import { type DockerEngine, dockerEngine, EngineFault } from './docker-engine.ts'
 import { openImage } from './docker-image.ts'
 import type { Driver, DriverOptions, SandboxEnding, StartedSandbox } from './driver.ts'
@@ -24,9 +24,8 @@ type Parts = {
 
 const NOT_FOUND = 404
 const CONFLICT = 409
-/** Nobody has fewer; and what everyone has. */
+/** Nobody has fewer. */
 const LEAST_SHARES = 2
-const USUAL_SHARES = 1_024
 /** While the name is taken by a sandbox of this stack that is on its way out. */
 const CREATE_TRIES = 20
 const CREATE_PAUSE_MS = 50

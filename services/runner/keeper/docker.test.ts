@@ -9,7 +9,7 @@ import { outcomeOf } from '@bmm/lib/testing-outcome'
 import { until } from '@bmm/lib/testing-until'
 import { z } from 'zod'
 import { sandboxClasses, sandboxLimits } from '../sandbox/sandbox-limits.ts'
-import { containerSpec, STACK_LABEL } from './docker.ts'
+import { containerSpec, STACK_LABEL, USUAL_SHARES } from './docker.ts'
 import { dockerEngine } from './docker-engine.ts'
 import { probeDocker } from './probe.ts'
 import { callTool, loadTools, startTestStack, type TestStack } from './testing.ts'
@@ -247,6 +247,7 @@ describe('a container is given', () => {
     expect(spec.HostConfig).toMatchObject({
       ...{ Memory: memoryBytes, MemorySwap: memoryBytes, PidsLimit: sandboxLimits.processes },
       ...{ CpuPeriod: sandboxLimits.cpuPeriodUs, CpuQuota: sandboxLimits.cpuQuotaUs },
+      CpuShares: USUAL_SHARES,
       Ulimits: [
         { Name: 'nofile', Soft: sandboxLimits.openFiles, Hard: sandboxLimits.openFiles },
         { Name: 'core', Soft: 0, Hard: 0 },

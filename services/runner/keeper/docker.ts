@@ -10,6 +10,9 @@ import {
 import { currentArchitecture, stageOneProfile } from '../sandbox/seccomp.ts'
 import type { ContainerSpec } from './docker-engine.ts'
 
+/** What everyone has. In version 2 an engine makes another weight of it than of none, so it is told from the start. */
+export const USUAL_SHARES = 1_024
+
 export type ContainerLaunch = {
   image: string
   sandboxClass: SandboxClass
@@ -92,7 +95,7 @@ function limitsOf(sandboxClass: SandboxClass) {
     // Memory and swap together: so no swap.
     MemorySwap: memoryBytes,
     PidsLimit: processes,
-    ...{ CpuPeriod: cpuPeriodUs, CpuQuota: cpuQuotaUs },
+    ...{ CpuPeriod: cpuPeriodUs, CpuQuota: cpuQuotaUs, CpuShares: USUAL_SHARES },
     Ulimits: [
       ulimit('nofile', sandboxLimits.openFiles),
       ulimit('core', sandboxLimits.coreBytes),
