@@ -1,6 +1,6 @@
 /** What a stack holds at a moment, counted from outside: processes, descriptors, control groups, sockets, mounts, rows, keys. */
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { supervisorPid } from '@bmm/tests/children'
 import { descendants, guestProcesses, stackGroup } from '@bmm/tests/processes'
 import type { Stack } from '@bmm/tests/stack'
@@ -28,7 +28,7 @@ export async function countAll(stack: Stack): Promise<Counts> {
     all.filter((pid) => !guests.has(pid) && !isBackend(pid)).length,
   )
   counts.set('processes in sandboxes', guests.size)
-  counts.set('control groups', listed(join('/sys/fs/cgroup/pids', stackGroup(stack))))
+  counts.set('control groups', groupsOfSlots(stackGroup(stack)))
   counts.set('sockets of slots', socketsOfSlots(stack))
   counts.set('mounts', textOf('/proc/self/mounts').split(dirname(stack.mailbox)).length - 1)
   for (const [name, pid] of servicesOf(stack))
@@ -94,6 +94,12 @@ function socketsOfSlots(stack: Stack): number {
     for (const side of ['c', 'e']) count += listed(join(slots, slot, side), () => true)
   }
   return count
+}
+
+/** In version 1 below the stack's own, in version 2 beside it. */
+function groupsOfSlots(group: string): number {
+  const beside = (path: string) => basename(path).startsWith(`${group}.`)
+  return listed(join('/sys/fs/cgroup/pids', group)) + listed('/sys/fs/cgroup', beside)
 }
 
 /** Entries of a folder: those of /proc/PID/fd, and folders elsewhere. */

@@ -45,26 +45,32 @@ test('control groups of version 2 get the same limits (on a folder that looks li
     cpuPeriodUs: 100_000,
   }
   groups.create(7, limits)
-  const read = (file: string) => readFileSync(join(root, 'bmm-v2/7', file), 'utf8')
+  const read = (file: string) => readFileSync(join(root, 'bmm-v2.7', file), 'utf8')
   expect(read('memory.max')).toBe('134217728')
   expect(read('pids.max')).toBe('100')
   expect(read('cpu.max')).toBe('50000 100000')
-  expect(read('../cpu.weight')).toBe('10')
+  expect(read('cpu.weight')).toBe('11')
   expect(readFileSync(join(root, 'cgroup.subtree_control'), 'utf8')).toBe('+memory +pids +cpu')
-  expect(groups.joinFiles(7)).toEqual([join(root, 'bmm-v2/7/cgroup.procs')])
+  // So nobody can disable them above.
+  expect(readFileSync(join(root, 'bmm-v2/cgroup.subtree_control'), 'utf8')).toBe(
+    '+memory +pids +cpu',
+  )
+  expect(groups.joinFiles(7)).toEqual([join(root, 'bmm-v2.7/cgroup.procs')])
   groups.limitCpu(7, 20_000)
   expect(read('cpu.max')).toBe('20000')
   // A kernel that does not know it has no such file, and gets none.
   groups.stand(7, true)
-  expect(existsSync(join(root, 'bmm-v2/7/cpu.idle'))).toBe(false)
-  await Bun.write(join(root, 'bmm-v2/7/cpu.idle'), '0')
+  expect(existsSync(join(root, 'bmm-v2.7/cpu.idle'))).toBe(false)
+  await Bun.write(join(root, 'bmm-v2.7/cpu.idle'), '0')
   groups.stand(7, true)
   expect(read('cpu.idle')).toBe('1')
+  // The kernel gives it the default afterwards.
+  await Bun.write(join(root, 'bmm-v2.7/cpu.weight'), '100')
   groups.stand(7, false)
-  expect(read('cpu.idle')).toBe('0')
-  await Bun.write(join(root, 'bmm-v2/7/cpu.stat'), 'usage_usec 1500000\nuser_usec 1\n')
+  expect([read('cpu.idle'), read('cpu.weight')]).toEqual(['0', '11'])
+  await Bun.write(join(root, 'bmm-v2.7/cpu.stat'), 'usage_usec 1500000\nuser_usec 1\n')
   expect([groups.usedMs(7), groups.usedMs(8)]).toEqual([1_500, undefined])
-  await Bun.write(join(root, 'bmm-v2/7/memory.events'), 'low 0\noom 2\noom_kill 1\n')
+  await Bun.write(join(root, 'bmm-v2.7/memory.events'), 'low 0\noom 2\noom_kill 1\n')
   expect(groups.oomKills(7)).toBe(1)
   rmSync(root, { recursive: true })
 })

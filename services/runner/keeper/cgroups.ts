@@ -41,8 +41,8 @@ export class NoCgroups extends Error {
 const CONTROLLERS = ['memory', 'pids', 'cpu'] as const
 /** What version 1 gives every group: a ninth of what a process at niceness -10 weighs. */
 const USUAL_SHARES = 1_024
-/** Of all sandboxes together in version 2, which gives every group 100: they use what the services leave. */
-const SANDBOXES_WEIGHT = 10
+/** Of a sandbox in version 2, where the services are in a group that has 100: a ninth there, too. */
+const USUAL_WEIGHT = 11
 /** What to do where groups cannot be made. In version 2 a group that has processes shares out nothing, except a machine's topmost. */
 const hints: Readonly<Record<string, string>> = {
   EBUSY:
@@ -122,6 +122,10 @@ function versionOne(name: string, mounts: { memory: string; pids: string; cpu: s
   }
 }
 
+/**
+ * A slot's group stands at the top, as in version 1. The stack's own group stays empty: what it enables below itself nobody
+ * can switch off at the top, as systemd does with a controller that no unit needs, and every limit of it with it.
+ */
 function versionTwo(name: string, mount: string): Cgroups {
   const parent = join(mount, name)
   const enable = CONTROLLERS.map((controller) => `+${controller}`).join(' ')
@@ -136,35 +140,37 @@ function versionTwo(name: string, mount: string): Cgroups {
     writeFileSync(join(mount, 'cgroup.subtree_control'), enable)
     mkdirSync(parent, { recursive: true })
     writeFileSync(join(parent, 'cgroup.subtree_control'), enable)
-    write(parent, 'cpu.weight', SANDBOXES_WEIGHT)
   })
-  const inside = (slot: number) => join(parent, String(slot))
+  const groupOf = (slot: number | string) => join(mount, `${name}.${slot}`)
   return {
     version: 2,
     create(slot, limits) {
-      const group = inside(slot)
+      const group = groupOf(slot)
       mkdirSync(group)
       write(group, 'memory.max', limits.memoryBytes)
       writeIfPresent(group, 'memory.swap.max', 0)
       writeIfPresent(group, 'memory.oom.group', 1)
       write(group, 'pids.max', limits.processes)
       writeFileSync(join(group, 'cpu.max'), `${limits.cpuQuotaUs} ${limits.cpuPeriodUs}`)
+      write(group, 'cpu.weight', USUAL_WEIGHT)
     },
-    joinFiles: (slot) => [join(inside(slot), 'cgroup.procs')],
-    oomKills: (slot) => counter(join(inside(slot), 'memory.events'), 'oom_kill'),
+    joinFiles: (slot) => [join(groupOf(slot), 'cgroup.procs')],
+    oomKills: (slot) => counter(join(groupOf(slot), 'memory.events'), 'oom_kill'),
     usedMs: (slot) =>
-      existsSync(inside(slot))
-        ? counter(join(inside(slot), 'cpu.stat'), 'usage_usec') / 1_000
+      existsSync(groupOf(slot))
+        ? counter(join(groupOf(slot), 'cpu.stat'), 'usage_usec') / 1_000
         : undefined,
     limitCpu(slot, quotaUs) {
       // The period stays as it is.
-      writeUnlessGone(inside(slot), 'cpu.max', String(quotaUs))
+      writeUnlessGone(groupOf(slot), 'cpu.max', String(quotaUs))
     },
-    // Its weight is everyone's, before and afterwards.
-    stand: (slot, isBehind) => writeIfPresent(inside(slot), 'cpu.idle', Number(isBehind)),
-    memoryPeakBytes: (slot) => number(join(inside(slot), 'memory.peak')),
-    destroy: (slot) => destroy([inside(slot)]),
-    sweep: () => sweep(slotsUnder([parent]), (slot) => [join(parent, slot)]),
+    stand(slot, isBehind) {
+      writeIfPresent(groupOf(slot), 'cpu.idle', Number(isBehind))
+      if (!isBehind) writeIfPresent(groupOf(slot), 'cpu.weight', USUAL_WEIGHT)
+    },
+    memoryPeakBytes: (slot) => number(join(groupOf(slot), 'memory.peak')),
+    destroy: (slot) => destroy([groupOf(slot)]),
+    sweep: () => sweep(slotsBeside(mount, name), (slot) => [groupOf(slot)]),
     remove: () => removeAll([parent]),
   }
 }
