@@ -123,6 +123,24 @@ test.each<[string, (database: string) => Promise<string> | string, RegExp]>([
   },
 )
 
+test.each(['require', 'verify-full'])('a server without TLS gets no password: %s', async (mode) => {
+  const heard: number[] = []
+  using server = Bun.listen({
+    hostname: '127.0.0.1',
+    port: 0,
+    socket: {
+      data(socket, bytes) {
+        heard.push(bytes.length)
+        if (heard.length === 1) socket.write('N')
+        else socket.end()
+      },
+    },
+  })
+  const url = `postgres://a:canary@127.0.0.1:${server.port}/b?sslmode=${mode}`
+  expect(await claim(url)).toThrow(/speaks no TLS: turn it on/)
+  expect(heard[0]).toBe(8)
+})
+
 test('a database that can only be read or has another encoding is refused', async () => {
   const url = addressOf(await ownDatabase('reading'))
   await sql`alter database ${sql(`reading_${run}`)} set default_transaction_read_only = on`

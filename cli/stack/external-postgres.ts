@@ -189,13 +189,15 @@ function told(code: string, message: string, address: SqlAddress): [string, stri
       return ['database_rights', `the account ${user} lacks a right: ${message}.`]
     case '57P03':
       return ['database_down', `${message}: try again in a moment.`]
-    case 'ERR_SSL_WRONG_VERSION_NUMBER':
-      return [
-        'database_tls',
-        'this server speaks no TLS: turn it on (ssl = on), or say sslmode=disable.',
-      ]
     case 'ERR_TLS_CERT_ALTNAME_INVALID':
       return ['database_tls', `the server's certificate is for another name: ${message}`]
+  }
+  // It says no and hears the client go on in TLS.
+  if (code === 'ERR_SSL_WRONG_VERSION_NUMBER' || message.includes('before secure TLS')) {
+    return [
+      'database_tls',
+      'this server speaks no TLS: turn it on there (ssl = on), or say sslmode=disable.',
+    ]
   }
   if (/CERT|SIGNATURE|ISSUER/.test(code)) {
     return [

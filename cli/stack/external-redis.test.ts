@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { type TestRedis, testRedis } from '@bmm/lib/testing'
 import { outcomeOf } from '@bmm/lib/testing-outcome'
-import { claimRedis } from './external-redis.ts'
+import { claimRedis, requireUsable } from './external-redis.ts'
 
 const user = `claimer-${crypto.randomUUID()}`
 let store: TestRedis
@@ -41,6 +41,39 @@ test.each([
   [[...documented, '-@scripting'], /lacks a right .*eval/],
 ])('an account with only %p is told what it lacks', async (rights, sentence) => {
   expect(await outcomeOf(claimRedis(await urlWith(...rights), 'one'))).toThrow(sentence)
+})
+
+const info = {
+  ...{ redis_version: '7.0.15', cluster_enabled: '0', role: 'master' },
+  ...{ maxmemory: '0', maxmemory_policy: 'noeviction' },
+}
+const infoText = (facts: Record<string, string>) =>
+  Object.entries({ ...info, ...facts })
+    .map(([name, value]) => `${name}:${value}\r\n`)
+    .join('')
+
+test.each([
+  [{ redis_version: '6.0.16' }, /this is Redis 6.0.16, and 6.2 or later is needed/],
+  [{ redis_version: '5.0.0', valkey_version: '5.9.9' }, /Redis 5.9.9/],
+  [{ cluster_enabled: '1' }, /a cluster/],
+  [{ role: 'slave' }, /a replica: give the address of its master/],
+  [
+    { maxmemory: '100', maxmemory_policy: 'volatile-lru' },
+    /drops keys.*volatile-lru\), .*noeviction/,
+  ],
+])('a Redis that says %p is refused', (facts, sentence) => {
+  expect(() => requireUsable('redis://:canary@host', infoText(facts))).toThrow(sentence)
+  expect(() => requireUsable('redis://:canary@host', infoText(facts))).not.toThrow(/canary/)
+})
+
+test.each([
+  [{}],
+  [{ redis_version: '6.2.0' }],
+  [{ redis_version: '7.2.4', valkey_version: '8.1.0' }],
+  [{ maxmemory: '100' }],
+  [{ maxmemory_policy: 'allkeys-lru' }],
+])('a Redis that says %p is good', (facts) => {
+  expect(() => requireUsable('redis://host', infoText(facts))).not.toThrow()
 })
 
 test('a wrong password, a database that is not there and nobody at all are told apart', async () => {

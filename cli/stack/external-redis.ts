@@ -48,7 +48,8 @@ function databaseOf(url: string): number {
   return Number((protocol === 'unix:' ? searchParams.get('db') : pathname.slice(1)) || 0)
 }
 
-function requireUsable(url: string, info: string): void {
+/** By what INFO says. Throws CommandFault. */
+export function requireUsable(url: string, info: string): void {
   const fact = (name: string) => new RegExp(`^${name}:(.*?)\\r?$`, 'm').exec(info)?.[1] ?? ''
   const version = fact('valkey_version') || fact('redis_version')
   const [major = 0, minor = 0] = version.split('.').map(Number)
