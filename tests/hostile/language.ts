@@ -120,10 +120,6 @@ const ends: readonly [string, string][] = [
   ['abort', 'process.abort()'],
   ['read where nothing is', 'read.u8(8, 0)'],
   ['jump where nothing is', "new CFunction({ ptr: 16, args: [], returns: 'void' })()"],
-  [
-    'overwrite its own stack',
-    'libc.syscall(0n, 0n, 0n, 0n, 0n, 0n, 0n); new Uint8Array(toArrayBuffer(ptr(new Uint8Array(8)), 0, 1 << 28)).fill(0xcc)',
-  ],
   ['break into a debugger', "process.kill(process.pid, 'SIGTRAP'); process.exit(1)"],
 ]
 
@@ -139,5 +135,13 @@ export const language: Group = {
         alone: true,
       }),
     ),
+    {
+      intent: 'overwrite its own memory',
+      code: `new Uint8Array(toArrayBuffer(ptr(new Uint8Array(8)), 0, 1 << 28)).fill(0xcc)
+      await forever()`,
+      // It comes to a hole, or where all of that is mapped to the limit.
+      seen: { ends: ['exited', 'protocol', 'oom'] },
+      alone: true,
+    },
   ],
 }
