@@ -16,7 +16,7 @@ import {
   textOf,
 } from './account.ts'
 import { isReady, replaced, supervisorPid } from './children.ts'
-import { hostileArguments, hostileSpec } from './hostile-tool.ts'
+import { hostileSpec } from './hostile-tool.ts'
 import { openProber } from './probe.ts'
 import { guestProcesses, stackGroup } from './processes.ts'
 import { bmm, driverEnv, type Stack, startStack } from './stack.ts'
@@ -41,7 +41,8 @@ beforeAll(async () => {
   stack = await startStack('docker')
   await stack.run('targets', 'allow', upstream.target)
   account = await signUp(stack, 'docker@example.com')
-  const spec = hostileSpec(upstream.origin, 'https://example.com')
+  const spin = `await ctx.fetch('${upstream.origin}/items/spins').catch(() => {}); for (;;) {}`
+  const spec = hostileSpec(upstream.origin, 'https://example.com', { spin })
   const credentials = [{ name: 'API_KEY', value: apiKey }]
   server = await serve(account, { source: { spec }, slug: 'docker', credentials })
   tokens = await obtainTokens(stack, account, server.url)
@@ -75,10 +76,7 @@ const honest = () => callTool(server.url, tokens.accessToken, { name: 'honest' }
 /** A call whose tool spins; answers what exists once it does, when the pool is full again. */
 async function spinning(): Promise<{ guests: number[]; known: string[] }> {
   const asked = upstream.seen.length
-  const args = hostileArguments(
-    `await ctx.fetch('${upstream.origin}/items/spins').catch(() => {}); for (;;) {}`,
-  )
-  void callTool(server.url, tokens.accessToken, { name: 'run', args }).catch(() => {})
+  void callTool(server.url, tokens.accessToken, { name: 'spin' }).catch(() => {})
   await until(() => upstream.seen.length > asked, 'the tool to run')
   let [guests, known]: [number[], string[]] = [[], []]
   await until(async () => {

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { randomBytes } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { until } from '@bmm/lib/testing-until'
 import { z } from 'zod'
 import {
   type Account,
@@ -15,16 +16,8 @@ import {
   textOf,
   tokensFrom,
 } from './account.ts'
-import {
-  dump,
-  hostileArguments,
-  hostileSpec,
-  provoke,
-  readDump,
-  searchMemory,
-  veiled,
-  wiretap,
-} from './hostile-tool.ts'
+import { hostileSpec, overheard, provoke, wiretap } from './hostile-tool.ts'
+import { searchMemory } from './memory.ts'
 import { guestProcesses, processes } from './processes.ts'
 import { type Stack, startStack } from './stack.ts'
 import { filesUnder, formsOf, postgresText, redisText, type Secrets, tracesIn } from './traces.ts'
@@ -34,6 +27,14 @@ const slug = 'secrecy'
 /** Characters that each encoding writes differently, and an end that the console may show. */
 const apiKey = `k+${randomBytes(24).toString('base64')}/~%canary`
 const planted = `planted-${randomBytes(16).toString('hex')}`
+
+/** Hostile tools: what they cannot read is looked for in their memory from outside. */
+const bodies = {
+  listen: wiretap,
+  provoke,
+  overheard,
+  wait: "return (await ctx.fetch(input.api + '/slow?ms=3000')).status",
+}
 
 let stack: Stack
 let upstream: Upstream
@@ -70,7 +71,7 @@ beforeAll(async () => {
   }
   account = await signUp(stack, 'builder@example.com')
   server = await serve(account, {
-    source: { spec: hostileSpec(upstream.origin, elsewhere.origin) },
+    source: { spec: hostileSpec(upstream.origin, elsewhere.origin, bodies) },
     slug,
     credentials: [{ name: 'API_KEY', value: apiKey }],
   })
@@ -84,14 +85,12 @@ afterAll(async () => {
 
 const call = async (name: string, args: Record<string, unknown> = {}) =>
   callTool(server.url, tokens.accessToken, { name, args })
-const hostile = async (code: string, more: Record<string, unknown> = {}) =>
-  textOf(await call('run', hostileArguments(code, more)))
 const credential: Secrets = new Map([['the credential', apiKey]])
 const keysSeen = () => upstream.seen.filter((request) => request.headers['x-api-key'] === apiKey)
 
 describe('a hostile tool beside an honest one, in one sandbox', () => {
   test('the honest call uses the credential while the hostile one listens', async () => {
-    expect(await hostile(wiretap)).toBe('listening')
+    expect(textOf(await call('listen'))).toBe('listening')
     const answer = textOf(await call('honest'))
     expect(JSON.parse(answer)).toEqual({ status: 200, item: { id: '7', name: 'Item 7' } })
     expect(keysSeen().map((request) => request.path)).toEqual(['/items/7'])
@@ -101,7 +100,7 @@ describe('a hostile tool beside an honest one, in one sandbox', () => {
   test('no answer brings the credential back, and no other origin gets it', async () => {
     const before = keysSeen().length
     const args = { api: upstream.origin, elsewhere: elsewhere.origin }
-    const text = await hostile(provoke, args)
+    const text = textOf(await call('provoke', args))
     expect(keysSeen().length).toBeGreaterThan(before)
     expect(tracesIn(text, credential)).toEqual([])
     const seen = z.record(z.string(), z.looseObject({ status: z.number().optional() }))
@@ -115,44 +114,50 @@ describe('a hostile tool beside an honest one, in one sandbox', () => {
     expect(tracesIn(elsewhere.seen.join('\n'), credential)).toEqual([])
   })
 
-  test('environment, /proc, files, ctx, globals, modules, heap and what was overheard hold none of it', async () => {
-    const length = Number(await hostile(dump, { planted }))
-    const count = 2_000_000
-    let text = ''
-    for (let from = 0; from < length; from += count)
-      text += await hostile(readDump, { from, count })
-    expect(text.length).toBe(length)
-    const found = z.record(z.string(), z.unknown()).parse(JSON.parse(text))
-    const looked = Object.entries(found).filter(([, value]) => !/^refused/.test(String(value)))
-    expect(looked.map(([name]) => name)).toContainValues([
-      ...['env', '/proc/self/environ', '/proc/self/maps', 'ctx', 'globals', 'heap', 'overheard'],
-    ])
-    // What is there is found: an argument of this very call, and the answer of the honest one.
-    expect(JSON.stringify(found['heap of v8']).includes(planted)).toBe(true)
-    expect(JSON.stringify(found.overheard).includes('Item 7')).toBe(true)
+  test('what it overheard holds none of it', async () => {
+    const text = textOf(await call('overheard'))
+    // What is there is found: the answer of the honest call.
+    expect(text).toContain('Item 7')
     expect(tracesIn(text, credential)).toEqual([])
     expect(tracesIn(text, ownSecrets())).toEqual([])
   })
 
-  test('its whole memory holds none of it, also while a request with it is under way', async () => {
-    const needles = formsOf(apiKey).map((form) => veiled(form.bytes))
-    const wait = `${upstream.origin}/slow?ms=3000`
-    const before = keysSeen().length
-    const text = await hostile(searchMemory, {
-      needles: [veiled(Buffer.from(planted)), ...needles],
-      planted,
-      wait,
-    })
-    const { counts, pages } = z
-      .object({ counts: z.array(z.number()), pages: z.number() })
-      .parse(JSON.parse(text))
-    expect(keysSeen().slice(before)).toHaveLength(1)
+  test('the memory of every sandbox holds none of it', async () => {
+    const { planted: found, secret, pages } = await searchGuests()
     expect(pages).toBeGreaterThan(1_000)
-    const [plantedCount = 0, ...others] = counts
-    expect(plantedCount).toBeGreaterThan(0)
-    expect(others).toEqual(needles.map(() => 0))
+    expect(found).toBe(0)
+    expect(secret).toEqual([])
+  }, 90_000)
+
+  test('nor does it while a request with the credential is under way', async () => {
+    const before = keysSeen().length
+    const waiting = call('wait', { api: upstream.origin, planted })
+    await until(() => keysSeen().length > before, 'the request to arrive')
+    const { planted: found, secret } = await searchGuests()
+    expect(textOf(await waiting)).toBe('200')
+    // What is there is found: an argument of this very call.
+    expect(found).toBeGreaterThan(0)
+    expect(secret).toEqual([])
   }, 90_000)
 })
+
+/** Looks through the memory of all sandboxes for each form of the secrets, and for what the test planted. */
+async function searchGuests() {
+  const forms = [...ownSecrets()].flatMap(([label, secret]) =>
+    formsOf(secret).map(({ name, bytes }) => ({ label: `${label} (${name})`, bytes })),
+  )
+  const needles = [Buffer.from(planted), ...forms.map(({ bytes }) => bytes)]
+  const guests = await guestProcesses(stack)
+  expect(guests.length).toBeGreaterThan(0)
+  const searched = guests.map((pid) => searchMemory(pid, needles))
+  return {
+    planted: searched.reduce((sum, { counts }) => sum + (counts[0] ?? 0), 0),
+    pages: searched.reduce((sum, { pages }) => sum + pages, 0),
+    secret: forms
+      .filter((_, index) => searched.some(({ counts }) => (counts[index + 1] ?? 0) > 0))
+      .map(({ label }) => label),
+  }
+}
 
 /** What must be nowhere on disk or in a store as it is. */
 function ownSecrets(): Secrets {

@@ -9,7 +9,7 @@ import { until } from '@bmm/lib/testing-until'
 import type { DriverName } from './keeper/driver.ts'
 import { startKeeperProcess, type TestKeeperProcess } from './keeper/testing-process.ts'
 import { SLOT_SOCKET_MODE, slotDirectory, slotFiles } from './sandbox/sandbox-limits.ts'
-import { writeToken } from './sandbox/slot-token.ts'
+import { writeSlotFile } from './sandbox/slot-files.ts'
 
 const READY_TIMEOUT_MS = 60_000
 
@@ -124,7 +124,7 @@ function expectGuest(
   onFetch: (call: number, url: string) => void,
 ) {
   const tokenFile = join(directory, slotFiles.token)
-  writeToken(tokenFile, token)
+  writeSlotFile(tokenFile, token)
   const listener = listenFrames({
     unix: join(directory, slotFiles.egress),
     mode: SLOT_SOCKET_MODE,

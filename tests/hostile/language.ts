@@ -62,15 +62,6 @@ const self: readonly Attempt[] = [
     seen: { refused: true },
   },
   {
-    intent: 'find the network behind the sign in a thread',
-    code: `const source = "Promise.all([fetch('http://127.0.0.1:1/'), Bun.connect({ hostname: '127.0.0.1', port: 22, socket: { data() {} } })].map((each) => each.then(() => 'done', () => 'refused'))).then((seen) => postMessage(seen))"
-      const worker = new Worker(URL.createObjectURL(new Blob([source], { type: 'text/javascript' })))
-      const seen = await new Promise((resolve) => { worker.onmessage = ({ data }) => resolve(data) })
-      worker.terminate()
-      return seen.map((how) => [how, ''])`,
-    seen: { refused: true },
-  },
-  {
     intent: 'kill all that it can name',
     // Nobody but itself, which as the first of its namespace does not hear it.
     code: `for (const pid of [0, -1, process.pid]) for (const signal of ['SIGKILL', 'SIGSEGV', 'SIGSTOP']) { try { process.kill(pid, signal) } catch {} } return 'alive'`,
@@ -113,6 +104,65 @@ const self: readonly Attempt[] = [
   },
 ]
 
+/** Ways to turn text into code after the tools were loaded, by what they use. */
+const textAsCode: readonly [string, readonly string[]][] = [
+  ['eval', ["eval('1')", "(0, eval)('1')", "Reflect.apply(eval, undefined, ['1'])"]],
+  [
+    'the four constructors of functions',
+    [
+      "Function('return 1')",
+      "new Function('return 1')",
+      "(() => {}).constructor('return 1')",
+      "(async () => {}).constructor('return 1')",
+      "(function* () {}).constructor('yield 1')",
+      "(async function* () {}).constructor('yield 1')",
+      "Reflect.construct(Function, ['return 1'], class {})",
+      "new (class extends Function { constructor() { super('return 1') } })()",
+      "ctx.fetch.constructor('return 1')",
+      "['constructor', 'constructor'].reduce((at, key) => at[key], {})('return 1')",
+    ],
+  ],
+  ['timers that take text', ["setTimeout('1')", "setInterval('1')", "setImmediate('1')"]],
+  [
+    'another realm',
+    [
+      "new ShadowRealm().evaluate('1')",
+      "new ShadowRealm().importValue('data:text/javascript,export const a = 1', 'a')",
+    ],
+  ],
+  [
+    'the modules of Node that compile',
+    [
+      "(await import('node:vm')).runInThisContext('1')",
+      "(await import('node:vm')).runInNewContext('1')",
+      "new (await import('node:vm')).Script('1').runInThisContext()",
+      "(await import('node:vm')).compileFunction('return 1')",
+      "new (await import('node:vm')).SourceTextModule('1')",
+      "new (await import('node:module')).default('x')._compile('1', '/x.js')",
+      "process.getBuiltinModule('vm').runInThisContext('1')",
+    ],
+  ],
+  [
+    'imports and workers of URLs that hold text',
+    [
+      "await import('data:text/javascript,export default 1')",
+      "await import(URL.createObjectURL(new Blob(['export default 1'], { type: 'text/javascript' })))",
+      "new Worker(URL.createObjectURL(new Blob(['1'], { type: 'text/javascript' })))",
+      "new Worker('data:text/javascript,1')",
+      "new (await import('node:worker_threads')).Worker('1', { eval: true })",
+      "(Bun.plugin({ name: 'x', setup(build) { build.module('virtual', () => ({ contents: 'export default 1', loader: 'js' })) } }), await import('virtual'))",
+    ],
+  ],
+  [
+    'WebAssembly and compilers',
+    [
+      'new WebAssembly.Module(new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0]))',
+      'await WebAssembly.compile(new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0]))',
+      "(await import('bun:ffi')).cc({ source: '/run/bmm/c/x.c', symbols: {} })",
+    ],
+  ],
+]
+
 /** Ends of the process, each of which must take nobody along. */
 const ends: readonly [string, string][] = [
   ['exit', 'process.exit(0)'],
@@ -126,6 +176,13 @@ const ends: readonly [string, string][] = [
 export const language: Group = {
   name: 'language',
   attempts: [
+    ...textAsCode.map(
+      ([means, ways]): Attempt => ({
+        intent: `run text as code by ${means}`,
+        code: `return tried(${ways.map((way) => `async () => ${way}`).join(', ')})`,
+        seen: { refused: true },
+      }),
+    ),
     ...self.map((attempt): Attempt => ({ ...attempt, alone: true })),
     ...ends.map(
       ([intent, code]): Attempt => ({

@@ -1,53 +1,52 @@
 /** Attempts to answer with something else than an answer: bytes of its own where the gateway expects a result. */
 
-export type ResultAttempt = { intent: string; bytes: string }
+export type ResultAttempt = {
+  intent: string
+  /** JavaScript of the text that is answered. */
+  written: string
+}
+
+const literal = (intent: string, bytes: string): ResultAttempt => ({
+  intent,
+  written: JSON.stringify(bytes),
+})
 
 const text = '{"type":"text","text":"x"}'
 
 export const results: readonly ResultAttempt[] = [
-  { intent: 'answer with no JSON', bytes: 'not json' },
-  { intent: 'answer with nothing', bytes: '' },
-  { intent: 'answer with null', bytes: 'null' },
-  { intent: 'answer with a list', bytes: '[1, 2]' },
-  { intent: 'answer with two documents', bytes: '{"content":[]}{"content":[]}' },
-  {
-    intent: "answer another request's id",
-    bytes: '{"jsonrpc":"2.0","id":999,"result":{"content":[]}}',
-  },
-  {
-    intent: 'answer with an error of the protocol',
-    bytes: '{"content":[],"error":{"code":-32603,"message":"forged"}}',
-  },
-  {
-    intent: 'ask the client for input',
-    bytes:
-      '{"content":[],"resultType":"input_required","inputRequests":{"a":{"method":"elicitation/create","params":{}}}}',
-  },
-  {
-    intent: 'hand over a list of tools',
-    bytes: '{"content":[],"tools":[{"name":"evil","inputSchema":{}}],"nextCursor":"x"}',
-  },
-  { intent: 'say yes in a word of its own', bytes: `{"content":[${text}],"isError":"yes"}` },
-  {
-    intent: 'answer with content of a type of its own',
-    bytes: '{"content":[{"type":"script","src":"x"}]}',
-  },
-  {
-    intent: 'say things twice',
-    bytes: `{"content":[],"content":[${text}],"isError":false,"isError":true}`,
-  },
-  {
-    intent: 'bring a prototype along',
-    bytes: `{"content":[${text}],"__proto__":{"isError":true}}`,
-  },
+  literal('answer with no JSON', 'not json'),
+  literal('answer with nothing', ''),
+  literal('answer with null', 'null'),
+  literal('answer with a list', '[1, 2]'),
+  literal('answer with two documents', '{"content":[]}{"content":[]}'),
+  literal("answer another request's id", '{"jsonrpc":"2.0","id":999,"result":{"content":[]}}'),
+  literal(
+    'answer with an error of the protocol',
+    '{"content":[],"error":{"code":-32603,"message":"forged"}}',
+  ),
+  literal(
+    'ask the client for input',
+    '{"content":[],"resultType":"input_required","inputRequests":{"a":{"method":"elicitation/create","params":{}}}}',
+  ),
+  literal(
+    'hand over a list of tools',
+    '{"content":[],"tools":[{"name":"evil","inputSchema":{}}],"nextCursor":"x"}',
+  ),
+  literal('say yes in a word of its own', `{"content":[${text}],"isError":"yes"}`),
+  literal('answer with content of a type of its own', '{"content":[{"type":"script","src":"x"}]}'),
+  literal('say things twice', `{"content":[],"content":[${text}],"isError":false,"isError":true}`),
+  literal('bring a prototype along', `{"content":[${text}],"__proto__":{"isError":true}}`),
   {
     intent: 'nest without end',
-    bytes: `{"content":[],"structuredContent":${'['.repeat(50_000)}${']'.repeat(50_000)}}`,
+    written: `'{"content":[],"structuredContent":' + '['.repeat(50_000) + ']'.repeat(50_000) + '}'`,
   },
-  { intent: 'end in the middle', bytes: '{"content":[{"type":"text","te' },
-  { intent: 'start with a mark', bytes: `\ufeff{"content":[${text}]}` },
+  literal('end in the middle', '{"content":[{"type":"text","te'),
   {
-    intent: 'break the stream of events',
-    bytes: `{"content":[{"type":"text","text":"\\n\\ndata: {}\\n\\nevent: message"}]}`,
+    intent: 'start with a mark',
+    written: `String.fromCharCode(Number('65279')) + ${JSON.stringify(`{"content":[${text}]}`)}`,
   },
+  literal(
+    'break the stream of events',
+    `{"content":[{"type":"text","text":"\\n\\ndata: {}\\n\\nevent: message"}]}`,
+  ),
 ]

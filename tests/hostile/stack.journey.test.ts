@@ -11,10 +11,9 @@ import {
   type Tokens,
   textOf,
 } from '../account.ts'
-import { hostileArguments, hostileSpec } from '../hostile-tool.ts'
+import { hostileSpec } from '../hostile-tool.ts'
 import { type Stack, stackDrivers, startStack } from '../stack.ts'
 import { startUpstream, type Upstream } from '../upstream.ts'
-import { prelude } from './attempt.ts'
 import { askedOrigins, askPrelude, egress, neverAsked } from './egress.ts'
 import { results } from './results.ts'
 
@@ -35,6 +34,28 @@ const rpcSchema = z.strictObject({
   error: z.looseObject({ code: z.number(), message: z.string() }).optional(),
 })
 
+/** The hostile tools: one an attempt. */
+const bodies = {
+  well: "return 'well'",
+  ...Object.fromEntries(
+    egress.map(({ code }, index) => [`egress_${index}`, `${askPrelude}${code}`]),
+  ),
+  ...Object.fromEntries(results.map(({ written }, index) => [`result_${index}`, forging(written)])),
+}
+
+/** Answers with this text where the guest would write the JSON of its result. */
+function forging(written: string): string {
+  return `const [json] = [JSON]
+    const real = json.stringify
+    const answer = ctx.result({ content: [] })
+    json.stringify = (...given) => {
+      if (given[0] !== answer) return real(...given)
+      json.stringify = real
+      return ${written}
+    }
+    return answer`
+}
+
 for (const driver of stackDrivers) {
   describe(`by ${driver}`, () => {
     let stack: Stack
@@ -49,7 +70,7 @@ for (const driver of stackDrivers) {
       elsewhere = startElsewhere(stack.gateway)
       for (const origin of [upstream.origin, elsewhere.origin])
         await stack.run('targets', 'allow', new URL(origin).host)
-      const spec = hostileSpec(upstream.origin, elsewhere.origin)
+      const spec = hostileSpec(upstream.origin, elsewhere.origin, bodies)
       const open = async (name: string, asked: string[]) => {
         const account = await signUp(stack, `${name}@example.com`)
         const origins = asked.map((origin) => ({ origin }))
@@ -72,26 +93,21 @@ for (const driver of stackDrivers) {
       expect(JSON.parse(textOf(answer))).toEqual({ status: 200, item: { id: '7', name: 'Item 7' } })
     })
 
-    function run(code: string): Promise<Answer> {
+    function run(name: string): Promise<Answer> {
       const { server, tokens } = hostile
-      const more = {
+      const args = {
         api: upstream.origin,
         elsewhere: elsewhere.origin,
         port: Number(new URL(stack.gateway).port),
       }
-      // What the code scan lets through takes a plain function: the rest is done inside.
-      const inside = `return (async () => { ${prelude}${askPrelude}${code} })()`
-      return callTool(server.url, tokens.accessToken, {
-        name: 'run',
-        args: hostileArguments(inside, more),
-      })
+      return callTool(server.url, tokens.accessToken, { name, args })
     }
 
     describe('egress', () => {
-      test.each(egress.map((each) => [each.intent, each] as const))(
+      test.each(egress.map(({ intent, seen }, index) => [intent, index, seen] as const))(
         'to %s',
-        async (_, { code, seen }) => {
-          expect(JSON.parse(textOf(await run(code)))).toEqual(seen)
+        async (_, index, seen) => {
+          expect(JSON.parse(textOf(await run(`egress_${index}`)))).toEqual([...seen])
           expect(elsewhere.seen.filter(({ path }) => neverAsked.includes(path))).toEqual([])
         },
       )
@@ -113,15 +129,10 @@ for (const driver of stackDrivers) {
     })
 
     describe('results', () => {
-      test.each(results.map(({ intent, bytes }) => [intent, bytes] as const))(
+      test.each(results.map(({ intent }, index) => [intent, index] as const))(
         'to %s',
-        async (_, bytes) => {
-          const code = `const real = JSON.stringify
-          const forged = ${JSON.stringify(bytes)}
-          const answer = ctx.result({ content: [] })
-          JSON.stringify = (...given) => { if (given[0] !== answer) return real(...given); JSON.stringify = real; return forged }
-          return answer`
-          const answer = await run(code)
+        async (_, index) => {
+          const answer = await run(`result_${index}`)
           const { result, error } = rpcSchema.parse(answer.json)
           expect([answer.status, (result === undefined) !== (error === undefined)]).toEqual([
             200,
@@ -129,7 +140,7 @@ for (const driver of stackDrivers) {
           ])
           expect(answer.text).not.toContain('forged')
           // The sandbox goes on, and its next answer is whole.
-          expect(JSON.parse(textOf(await run("return ['well']")))).toEqual(['well'])
+          expect(textOf(await run('well'))).toBe('well')
         },
       )
     })

@@ -111,7 +111,6 @@ const getpid = syscallNumber('getpid', architecture)
 const kill = syscallNumber('kill', architecture)
 const tgkill = syscallNumber('tgkill', architecture)
 const schedule = syscallNumber('sched_setscheduler', architecture)
-const socket = syscallNumber('socket', architecture)
 
 const byHand: readonly Attempt[] = [
   {
@@ -134,16 +133,6 @@ const byHand: readonly Attempt[] = [
     code: `const priority = new Int32Array([99])
       return [call(${schedule}, 0, 1, ptr(priority)) < 0, (await attempt(() => (require('node:os')).setPriority(-20)))[0]]`,
     seen: { answer: [true, 'refused'] },
-  },
-  {
-    intent: 'get around the filter in a thread that starts after it was set',
-    code: `const source = "const { dlopen } = require('bun:ffi'); const { syscall } = dlopen('libc.so.6', { syscall: { args: ['i64', 'i64', 'i64', 'i64'], returns: 'i64' } }).symbols; postMessage([1, 2, 16, 40].map((family) => Number(syscall(${socket}n, BigInt(family), 1n, 0n))))"
-      const worker = new Worker(URL.createObjectURL(new Blob([source], { type: 'text/javascript' })))
-      const seen = await new Promise((resolve) => { worker.onmessage = ({ data }) => resolve(data); worker.onerror = (event) => resolve(String(event.message)) })
-      worker.terminate()
-      return seen`,
-    seen: { answer: [EPERM, EPERM, EPERM, EPERM] },
-    alone: true,
   },
   {
     intent: 'start programs by the ways that Bun and Node have',

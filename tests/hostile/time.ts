@@ -51,7 +51,7 @@ const attempts: readonly Attempt[] = [
   },
   {
     intent: 'look dead: end its first thread and go on in the others',
-    code: `new Worker(URL.createObjectURL(new Blob(['for (;;) {}'], { type: 'text/javascript' })))
+    code: `new Worker('/app/rehearsal.js')
       await Bun.sleep(300)
       call(${exit}, 0)`,
     seen: { ends: ['deadline'] },
@@ -65,7 +65,7 @@ const attempts: readonly Attempt[] = [
   },
   {
     intent: 'read what it was sent so slowly that the runner must keep it',
-    code: 'const until = Date.now() + 1000; while (Date.now() < until); return input.code.length > 0',
+    code: 'const until = Date.now() + 1000; while (Date.now() < until); return input.text.length > 0',
     seen: { answer: true },
   },
 ]

@@ -4,8 +4,7 @@ import type { FrameConnection } from '@bmm/lib/frame-connection'
 import { type FrameListener, listenFrames } from '@bmm/lib/frame-socket'
 import type { Log } from '@bmm/lib/log'
 import { SLOT_SOCKET_MODE, slotDirectory, slotFiles } from '../sandbox/sandbox-limits.ts'
-import { clearSlotFiles } from '../sandbox/slot-files.ts'
-import { writeToken } from '../sandbox/slot-token.ts'
+import { clearSlotFiles, writeSlotFile } from '../sandbox/slot-files.ts'
 import type { SandboxAnswers } from './answer-memory.ts'
 import type { Assignment } from './outgoing.ts'
 import { type SandboxRequest, sandboxLeg } from './sandbox-leg.ts'
@@ -60,7 +59,7 @@ export function createSlotDesk(options: {
         ...{ slot, token, answerBytes: 0, turns: sandboxTurns() },
         ...{ assignment: undefined, listener: undefined, connection: undefined },
       }
-      writeToken(pathOf(slotsDir, slot, 'token'), token)
+      writeSlotFile(pathOf(slotsDir, slot, 'token'), token)
       entry.listener = listenForOne(pathOf(slotsDir, slot, 'egress'), () => ({
         ...sandboxLeg({
           token,

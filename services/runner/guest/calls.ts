@@ -133,11 +133,12 @@ export type Calls = {
   log(line: string): void
 }
 
-export function createCalls(egress: Egress): Calls {
+/** `modulePath` is where the server's compiled module lies by the time LOAD names one. */
+export function createCalls(egress: Egress, modulePath: string): Calls {
   const active = new Map<number, ActiveCall>()
   const deadlines = createDeadlines()
   const ids = callIds()
-  const load = loader()
+  const load = loader(modulePath)
   let tools: Map<string, LoadedTool> | undefined
 
   async function finishLoad(connection: FrameLink, call: number): Promise<void> {
@@ -223,9 +224,9 @@ function carryOut(tool: LoadedTool, input: Record<string, unknown>, call: Active
     : tool.run.body(input, createContext(call))
 }
 
-/** Collects LOAD and its parts: first the tools as JSON, then the text of the module. */
-function loader() {
-  let expected: { toolsBytes: number; moduleBytes: number } | undefined
+/** Collects LOAD and its parts, the tools as JSON, then imports the module. */
+function loader(modulePath: string) {
+  let expected: { toolsBytes: number; hasModule: boolean } | undefined
   let bytes = new Uint8Array(0)
   let received = 0
   let finished = false
@@ -234,8 +235,8 @@ function loader() {
     take(frame: Frame): boolean {
       if (finished) throw new FrameFault('the sandbox is loaded already')
       if (frame.type === FRAME.LOAD) {
-        expected = parseControl(frame.payload) as { toolsBytes: number; moduleBytes: number }
-        bytes = new Uint8Array(expected.toolsBytes + expected.moduleBytes)
+        expected = parseControl(frame.payload) as { toolsBytes: number; hasModule: boolean }
+        bytes = new Uint8Array(expected.toolsBytes)
       } else {
         bytes.set(frame.payload, received)
         received += frame.payload.length
@@ -244,12 +245,9 @@ function loader() {
       return finished
     },
     async finish(): Promise<Map<string, LoadedTool>> {
-      const toolsBytes = expected?.toolsBytes ?? 0
-      const wanted = JSON.parse(
-        new TextDecoder().decode(bytes.subarray(0, toolsBytes)),
-      ) as ToolToLoad[]
-      const { bodies } = await importBodies(bytes.subarray(toolsBytes))
+      const wanted = JSON.parse(new TextDecoder().decode(bytes)) as ToolToLoad[]
       bytes = new Uint8Array(0)
+      const { bodies } = expected?.hasModule ? await importBodies(modulePath) : { bodies: {} }
       return new Map(wanted.map((tool) => [tool.name, loadedTool(tool, bodies)]))
     },
   }
@@ -264,16 +262,10 @@ function loadedTool(tool: ToolToLoad, bodies: Record<string, unknown>): LoadedTo
 }
 
 /**
- * The compiled module is text: `export const tools = { name: async (input, ctx) => { … } }`. Its object is never a
- * promise's value itself: a tool named `then` would be called.
+ * The compiled module is `export const tools = { name: async (input, ctx) => { … } }`: a file, because Bun was started so
+ * that no text in memory becomes code. Its object is never a promise's value itself: a tool named `then` would be called.
  */
-async function importBodies(module: Uint8Array): Promise<{ bodies: Record<string, unknown> }> {
-  if (module.length === 0) return { bodies: {} }
-  const url = URL.createObjectURL(new Blob([module.slice()], { type: 'text/javascript' }))
-  try {
-    const loaded = (await import(url)) as { tools?: Record<string, unknown> }
-    return { bodies: loaded.tools ?? {} }
-  } finally {
-    URL.revokeObjectURL(url)
-  }
+async function importBodies(path: string): Promise<{ bodies: Record<string, unknown> }> {
+  const loaded = (await import(path)) as { tools?: Record<string, unknown> }
+  return { bodies: loaded.tools ?? {} }
 }

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import type { FrameConnection } from '@bmm/lib/frame-connection'
 import { connectFrames } from '@bmm/lib/frame-socket'
 import { FRAME } from '@bmm/lib/frames'
-import { sandboxPaths, slotFiles } from '../sandbox/sandbox-limits.ts'
+import { MODULE_FILE, sandboxPaths, slotFiles } from '../sandbox/sandbox-limits.ts'
 import { callFrames, createCalls } from './calls.ts'
 import { createEgress, egressFrames } from './egress.ts'
 import { replaceGlobals } from './globals.ts'
@@ -26,7 +26,7 @@ const egress = createEgress(() => {
   if (!broker) throw new Error('the broker is not connected')
   return broker
 })
-const calls = createCalls(egress)
+const calls = createCalls(egress, `${sandboxPaths.calls}/${slotFiles.code}/${MODULE_FILE}`)
 
 const runnerToken = tokenIn(sandboxPaths.calls)
 const brokerToken = tokenIn(sandboxPaths.egress)
@@ -56,4 +56,4 @@ process.on('uncaughtException', (error) => calls.log(`uncaught: ${messageOf(erro
 process.on('unhandledRejection', (error) => calls.log(`unhandled: ${messageOf(error)}`))
 runner.send(FRAME.SEALED, 0)
 // Whoever waits for this sandbox does not wait for the rehearsal as well.
-rehearsing = setTimeout(rehearse, REHEARSAL_AFTER_MS)
+rehearsing = setTimeout(() => rehearse(sandboxPaths.rehearsal), REHEARSAL_AFTER_MS)

@@ -24,12 +24,14 @@ const tools = [
     },
   },
 ]
-const module = 'export const tools = { code: async (input, ctx) => input.text }'
 const header = { timeoutMs: 1_000 }
 const input = '{"text":"a","count":1}'
 
-/** Nothing of it leaves the process. Resolves with what the calls answered; with nothing when they could not be loaded. */
-export async function rehearse(): Promise<string[]> {
+/**
+ * Nothing of it leaves the process. `modulePath` is the file that holds `rehearsalModule`. Resolves with what the calls
+ * answered; with nothing when they could not be loaded.
+ */
+export async function rehearse(modulePath: string): Promise<string[]> {
   const answered = Promise.withResolvers<string[]>()
   const answers: string[] = []
   const egress = createEgress(() => broker)
@@ -38,7 +40,7 @@ export async function rehearse(): Promise<string[]> {
       if (type === FRAME.FETCH_END) queueMicrotask(() => answer(egress.onFrame, call))
     },
   })
-  const calls = createCalls(egress)
+  const calls = createCalls(egress, modulePath)
   const runner = link({
     onSend(type) {
       if (type === FRAME.LOAD_FAILED) answered.resolve([])
@@ -52,12 +54,10 @@ export async function rehearse(): Promise<string[]> {
     },
   })
   const toolsBytes = bytesOf(JSON.stringify(tools))
-  const moduleBytes = bytesOf(module)
-  const sizes = { toolsBytes: toolsBytes.length, moduleBytes: moduleBytes.length }
+  const load = { toolsBytes: toolsBytes.length, hasModule: true }
   for (const [type, payload] of [
-    [FRAME.LOAD, bytesOf(JSON.stringify(sizes))],
+    [FRAME.LOAD, bytesOf(JSON.stringify(load))],
     [FRAME.LOAD_PART, toolsBytes],
-    [FRAME.LOAD_PART, moduleBytes],
   ] as const) {
     calls.onFrame({ type, call: 0, payload }, runner)
   }

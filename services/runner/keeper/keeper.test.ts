@@ -8,8 +8,8 @@ import { FRAME, type Frame, type FrameType, parseControl } from '@bmm/lib/frames
 import { outcomeOf } from '@bmm/lib/testing-outcome'
 import { until } from '@bmm/lib/testing-until'
 import {
+  SLOT_FILE_MODE,
   SLOT_SOCKET_MODE,
-  SLOT_TOKEN_MODE,
   slotDirectory,
   slotFiles,
 } from '../sandbox/sandbox-limits.ts'
@@ -75,8 +75,8 @@ for (const driver of testDrivers) {
         ] as const
         for (const [leg, file] of legs) {
           const directory = slotDirectory(stack.slotsDir, slot, leg)
-          writeFileSync(join(directory, slotFiles.token), 'token', { mode: SLOT_TOKEN_MODE })
-          chmodSync(join(directory, slotFiles.token), SLOT_TOKEN_MODE)
+          writeFileSync(join(directory, slotFiles.token), 'token', { mode: SLOT_FILE_MODE })
+          chmodSync(join(directory, slotFiles.token), SLOT_FILE_MODE)
           const unix = join(directory, file)
           const onConnection = () => ({ accept: Object.values(FRAME), onFrame() {} })
           doors.push(listenFrames({ unix, mode: SLOT_SOCKET_MODE, onConnection }))

@@ -12,6 +12,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { rehearsalModule } from '../guest/rehearsal-module.ts'
 import { sandboxPaths } from '../sandbox/sandbox-limits.ts'
 import { currentArchitecture, stageOne } from '../sandbox/seccomp.ts'
 
@@ -41,7 +42,11 @@ export async function makeRootfs(options: {
     ...(await libraries(options.bun)).map((path) => ({ from: path, to: path })),
   ]
   const filter = stageOne(currentArchitecture())
-  const name = digestOf(files, options.guest, filter)
+  const code = [
+    { to: sandboxPaths.guest, content: options.guest },
+    { to: sandboxPaths.rehearsal, content: rehearsalModule },
+  ]
+  const name = digestOf(files, [...code.map(({ content }) => content), filter])
   mkdirSync(options.directory, { recursive: true, mode: 0o755 })
   const path = join(options.directory, name)
   if (!existsSync(path)) {
@@ -50,7 +55,9 @@ export async function makeRootfs(options: {
     for (const directory of emptyDirectories)
       mkdirSync(join(draft, 'root', directory), { recursive: true })
     for (const file of files) copy(file.from, join(draft, 'root', file.to))
-    writeFileSync(join(draft, 'root', sandboxPaths.guest), options.guest, { mode: 0o444 })
+    for (const { to, content } of code) {
+      writeFileSync(join(draft, 'root', to), content, { mode: 0o444 })
+    }
     writeFileSync(join(draft, 'stage-one.bpf'), filter, { mode: 0o444 })
     renameSync(draft, path)
   }
@@ -78,15 +85,15 @@ export async function bundleGuest(): Promise<Uint8Array> {
 /** Bun is 100 MB: its size and time of change stand for its content, the small rest is hashed whole. */
 function digestOf(
   files: { from: string; to: string }[],
-  guest: Uint8Array,
-  filter: Uint8Array,
+  contents: readonly (string | Uint8Array)[],
 ): string {
   const hash = new Bun.CryptoHasher('sha256')
   for (const file of files) {
     const stat = statSync(file.from, { bigint: true })
     hash.update(`${file.to}\0${file.from}\0${stat.size}\0${stat.mtimeNs}\0${stat.ino}\n`)
   }
-  return hash.update(guest).update(filter).digest('hex').slice(0, 32)
+  for (const content of contents) hash.update(content)
+  return hash.digest('hex').slice(0, 32)
 }
 
 function copy(from: string, to: string): void {

@@ -12,7 +12,7 @@ import {
   slotDirectory,
   slotFiles,
 } from '../sandbox/sandbox-limits.ts'
-import { writeToken } from '../sandbox/slot-token.ts'
+import { writeSlotFile } from '../sandbox/slot-files.ts'
 import type { DriverName } from './driver.ts'
 import { startKeeperProcess, type TestKeeperProcess } from './testing-process.ts'
 
@@ -214,7 +214,7 @@ export function callTool(
 /** Greets one sandbox by its token, as the broker does, and answers its requests by a function. */
 function fakeBroker(directory: string, token: string, upstream: TestUpstream): FrameListener {
   const tokenFile = `${directory}/${slotFiles.token}`
-  writeToken(tokenFile, token)
+  writeSlotFile(tokenFile, token)
   const requests = new Map<number, TestFetch>()
   const listener = listenFrames({
     unix: `${directory}/${slotFiles.egress}`,

@@ -37,13 +37,19 @@ export const MAX_SLOTS = 960
 export const sandboxPaths = {
   bun: '/bin/bun',
   guest: '/app/guest.js',
+  rehearsal: '/app/rehearsal.js',
   workDir: '/app',
   calls: '/run/bmm/c',
   egress: '/run/bmm/e',
 } as const
 
 /** File names in a slot's two directories. */
-export const slotFiles = { calls: 'call.sock', egress: 'egress.sock', token: 'token' } as const
+export const slotFiles = {
+  calls: 'call.sock',
+  egress: 'egress.sock',
+  token: 'token',
+  code: 'code',
+} as const
 
 /** Directory of a slot's call side (`c`, the runner's) or egress side (`e`, the broker's). */
 export function slotDirectory(slotsDir: string, slot: number, side: 'c' | 'e'): string {
@@ -52,11 +58,25 @@ export function slotDirectory(slotsDir: string, slot: number, side: 'c' | 'e'): 
 
 /** Slot directories: their owner writes, the slot's gid may pass through to a name it knows, and new files get that gid. */
 export const SLOT_DIRECTORY_MODE = 0o2710
-/** Sockets and tokens in them: connectable and readable for the slot's gid only. */
+/** The folder of a server's module: Bun lists a folder before it imports from it. */
+export const SLOT_CODE_MODE = 0o750
+export const MODULE_FILE = 'module.js'
+/** Sockets and files in them: connectable and readable for the slot's gid only. */
 export const SLOT_SOCKET_MODE = 0o660
-export const SLOT_TOKEN_MODE = 0o640
+export const SLOT_FILE_MODE = 0o640
 
-export const bunFlags = ['--no-install', '--no-env-file', '--no-macros'] as const
+/**
+ * How Bun is started in a sandbox. `strict`: no text in memory becomes code, by whatever road (eval, the four function
+ * constructors, `vm`, `Module._compile`, ShadowRealm, workers and imports of blob: and data: URLs).
+ */
+export const bunFlags = [
+  '--no-install',
+  '--no-env-file',
+  '--no-macros',
+  '--no-addons',
+  '--no-ffi-cc',
+  '--disallow-code-generation-from-strings=strict',
+] as const
 
 export function isSandboxClass(name: unknown): name is SandboxClass {
   return typeof name === 'string' && Object.hasOwn(sandboxClasses, name)

@@ -12,7 +12,8 @@ import {
   slotDirectory,
   slotFiles,
 } from './sandbox-limits.ts'
-import { isSameToken, newToken, writeToken } from './slot-token.ts'
+import { writeModule, writeSlotFile } from './slot-files.ts'
+import { isSameToken, newToken } from './slot-token.ts'
 
 /** Why a sandbox ended. `stopped`: its owner asked; the others are faults. */
 export type SandboxEndCode =
@@ -223,11 +224,14 @@ class SlotSandbox implements Sandbox {
     this.#state = 'loading'
     const late = () => this.#end('deadline', 'The server took too long to load.')
     const timer = setTimeout(late, this.#times.loadMs)
-    const sizes = { toolsBytes: tools.length, moduleBytes: module.length }
-    connection.sendControl(FRAME.LOAD, 0, sizes)
+    const hasModule = module.length > 0
+    if (hasModule) writeModule(this.#pathOf('code'), module)
+    connection.sendControl(FRAME.LOAD, 0, { toolsBytes: tools.length, hasModule })
     connection.sendParts(FRAME.LOAD_PART, 0, tools)
-    connection.sendParts(FRAME.LOAD_PART, 0, module)
-    return await this.#loaded.promise.finally(() => clearTimeout(timer))
+    return await this.#loaded.promise.finally(() => {
+      clearTimeout(timer)
+      if (hasModule) this.#remove('code')
+    })
   }
 
   call(header: { tool: string; timeoutMs: number }, args: Uint8Array, sink: CallSink): number {
@@ -250,9 +254,9 @@ class SlotSandbox implements Sandbox {
   }
 
   #listen(): void {
-    writeToken(`${this.#directory}/${slotFiles.token}`, this.#token)
+    writeSlotFile(this.#pathOf('token'), this.#token)
     this.#listener = listenFrames({
-      unix: `${this.#directory}/${slotFiles.calls}`,
+      unix: this.#pathOf('calls'),
       mode: SLOT_SOCKET_MODE,
       onConnection: () => this.#onConnection(),
     })
@@ -281,7 +285,7 @@ class SlotSandbox implements Sandbox {
     if (frame.type === FRAME.HELLO) {
       require(this.#state === 'dialled', 'a second hello')
       require(isSameToken(parse(helloSchema, frame).token, this.#token), 'a wrong token')
-      this.#removeToken()
+      this.#remove('token')
       this.#state = 'greeted'
     } else if (frame.type === FRAME.SEALED) {
       require(this.#state === 'greeted', 'sealed out of turn')
@@ -326,7 +330,7 @@ class SlotSandbox implements Sandbox {
     this.#state = 'ended'
     clearInterval(this.#heartbeat)
     this.#listener?.stop()
-    this.#removeToken()
+    this.#remove('token')
     this.#connection?.end(message)
     this.#clear({ code, message, detail }).then(this.#gone.resolve, this.#gone.reject)
   }
@@ -349,8 +353,12 @@ class SlotSandbox implements Sandbox {
     return { ...explain(suspected, this.#exit, sandboxClass), detail }
   }
 
-  #removeToken(): void {
-    rmSync(`${this.#directory}/${slotFiles.token}`, { force: true })
+  #remove(file: keyof typeof slotFiles): void {
+    rmSync(this.#pathOf(file), { force: true, recursive: true })
+  }
+
+  #pathOf(file: keyof typeof slotFiles): string {
+    return `${this.#directory}/${slotFiles[file]}`
   }
 }
 
