@@ -79,7 +79,7 @@ describe('drafts', () => {
     const draft = await calls.specDraft(hidden)
     expect(parseServerSpec(draft.spec).description).toBe('Says this.')
     expect(draft.notes.map((note) => note.message)).toEqual([
-      'Invisible characters were taken out of 1 texts.',
+      'Invisible or control characters were taken out of 1 texts.',
     ])
     const value = await calls.specDraft(codeSpec('return "a\u200bb"'))
     expect(value.notes.map((note) => note.message).join()).toContain('would be refused')

@@ -155,7 +155,7 @@ type Scanned = { bytes: Uint8Array; shown: ServerSpec; notes: store.DraftNote[] 
 async function scannedContent(spec: ServerSpec, scanning: Scanning): Promise<Scanned> {
   const bytes = boundedBytes(spec)
   const findings = await findingsIn(bytes, scanning)
-  if (!findings.some(({ rule }) => rule === 'hidden_unicode')) {
+  if (!findings.some(({ rule }) => rule === 'hidden_unicode' || rule === 'control_character')) {
     return { bytes, shown: spec, notes: findings.map((finding) => noteOf(spec, finding)) }
   }
   const { spec: shown, changed } = cleanSpec(spec)
@@ -165,7 +165,7 @@ async function scannedContent(spec: ServerSpec, scanning: Scanning): Promise<Sca
     bytes: cleaned,
     shown,
     notes: [
-      warning('', `Invisible characters were taken out of ${changed} texts.`),
+      warning('', `Invisible or control characters were taken out of ${changed} texts.`),
       ...left.map((finding) => noteOf(shown, finding)),
     ],
   }

@@ -24,6 +24,10 @@ export const codeRules = [
 export const textRules = [
   'ignore_instructions',
   'prompt_override',
+  'keep_from_person',
+  'tool_preference',
+  'private_data',
+  'control_character',
   'hidden_unicode',
   'encoded_text',
 ] as const

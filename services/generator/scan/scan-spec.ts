@@ -1,6 +1,7 @@
 /** The one scan of a spec, used wherever a spec enters or moves on: at draft, build and later at edit, publish and fork. */
 import type { ServerSpec } from '@bmm/spec/server-spec'
 import { scanCode } from './code-scan.ts'
+import { hasControlCharacters } from './control-characters.ts'
 import type { Finding } from './finding.ts'
 import { hiddenUnicode } from './hidden-unicode.ts'
 import { textFault, textFindings } from './text-scan.ts'
@@ -36,6 +37,10 @@ function implementationFindings(code: string, path: string): Finding[] {
       path,
       message: `The code has hidden characters (${hidden}): it does not read as it runs.`,
     })
+  }
+  if (hasControlCharacters(code, 'text')) {
+    const message = 'The code has control characters. Write them as escapes, such as \\u001b.'
+    findings.push({ rule: 'control_character', path, message })
   }
   const { faults, texts } = scanCode(code)
   findings.push(...faults.map((fault) => ({ ...fault, path })))
