@@ -134,6 +134,7 @@ const toolSchema = z
     title: z.string().max(MAX_NAME).optional(),
     description: z.string().max(MAX_DESCRIPTION),
     inputSchema: jsonSchemaSchema,
+    /** Promises structured content that conforms to it: the guest holds each answer to it (MCP, Output Schema). */
     outputSchema: jsonSchemaSchema.optional(),
     annotations: annotationsSchema,
     /** The body of `async (input, ctx) => { … }`, TypeScript. */

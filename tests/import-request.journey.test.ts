@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { draftFromOpenApi } from '@bmm/generator/openapi/draft.ts'
 import { toolResultFrom } from '@bmm/runner/guest/answer.ts'
-import { inputCheck } from '@bmm/runner/guest/input.ts'
+import { schemaCheck } from '@bmm/runner/guest/input.ts'
 import { requestFrom } from '@bmm/runner/guest/request.ts'
 
 /** What the echo server saw. */
@@ -65,7 +65,7 @@ async function arrive(
   }
   const [tool] = draftFromOpenApi(JSON.stringify(document)).spec.tools
   if (tool?.operation === undefined) throw new Error('no operation')
-  expect(inputCheck(tool.inputSchema)(input)).toEqual([])
+  expect(schemaCheck(tool.inputSchema)(input)).toEqual([])
   const { url, headers, body, ...sent } = requestFrom(
     tool.operation,
     input,

@@ -8,7 +8,8 @@ import {
 } from '@bmm/spec/server-spec'
 import { ZodError } from 'zod'
 import { REFUSED } from '../disposable.ts'
-import { consistencyFault } from '../draft/spec-consistency.ts'
+import { schemaFault, unsafeKeys } from '../draft/schema-check.ts'
+import { consistencyFault, type SpecFault } from '../draft/spec-consistency.ts'
 import { jsonNestingOf } from '../scan/nesting.ts'
 import { scanSpec } from '../scan/scan-spec.ts'
 import { REFUSAL_MARK } from './answers.ts'
@@ -47,6 +48,8 @@ function answer(task: string, bytes: Uint8Array): string | Uint8Array {
   const spec = read(bytes)
   switch (task) {
     case 'read':
+      refuse(schemaFault(spec))
+      say(`${JSON.stringify(unsafeKeys(spec))}\n`)
       return serverSpecBytes(spec)
     case 'scan':
       return JSON.stringify(scanSpec(spec, onTool))
@@ -79,6 +82,12 @@ function read(input: Uint8Array) {
   try {
     return parseServerSpec(input)
   } catch (error) {
+    if (isOpenApi(input)) {
+      throw new Refusal(
+        '',
+        'This is an OpenAPI document, not a server spec. Hand it in as a document: `--openapi` in the CLI, `source.openapi` by REST.',
+      )
+    }
     if (error instanceof ZodError) {
       const issue = error.issues[0]
       const path = (issue?.path ?? []).map((part) => `/${String(part)}`).join('')
@@ -88,6 +97,12 @@ function read(input: Uint8Array) {
     // TextDecoder and JSON.parse: their messages may quote the input.
     throw new Refusal('', 'The spec is not JSON in UTF-8.')
   }
+}
+
+/** A document where a spec belongs: JSON or YAML with the field that every version starts with. */
+function isOpenApi(input: Uint8Array): boolean {
+  const text = new TextDecoder().decode(input)
+  return /^(?:\s*\{)?\s*["']?(?:openapi|swagger)["']?\s*:\s*["']?[23]\./m.test(text)
 }
 
 /** Whether the place of a fault holds nothing; zod tells that of a type, and not of a literal or an enumeration. */
@@ -101,6 +116,10 @@ function isAbsent(input: Uint8Array, issue: ZodError['issues'][number] | undefin
   return value === undefined
 }
 
+function refuse(fault: SpecFault | undefined): void {
+  if (fault !== undefined) throw new Refusal(fault.path, fault.message)
+}
+
 /** What a build is about, or why there is nothing to build. */
 function resolve(spec: ServerSpec) {
   const count = spec.tools.length
@@ -111,8 +130,7 @@ function resolve(spec: ServerSpec) {
       `The spec has ${count} tools; a server has ${MAX_BUILD_TOOLS} at most.`,
     )
   }
-  const fault = consistencyFault(spec)
-  if (fault !== undefined) throw new Refusal(fault.path, fault.message)
+  refuse(consistencyFault(spec))
   return {
     tools: count,
     codeTools: spec.tools.filter((tool) => tool.implementation !== undefined).length,

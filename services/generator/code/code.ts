@@ -54,9 +54,22 @@ export type CodeOptions = {
   start?: StartChild | undefined
 }
 
-/** The spec of hostile bytes as the bytes to show: well formed, bounded in depth. Throws CodeError. */
-export function readSpecBytes(bytes: Uint8Array, options: CodeOptions = {}): Promise<Uint8Array> {
-  return ask({ task: 'read', doing: () => 'read' }, bytes, options)
+const notesSchema = z.array(z.object({ path: z.string(), message: z.string() }))
+export type ReadSpec = {
+  /** The bytes to show: well formed, bounded in depth, with schemas that clients can compile. */
+  bytes: Uint8Array
+  warnings: z.infer<typeof notesSchema>
+}
+
+/** The spec of hostile bytes. Throws CodeError. */
+export async function readSpecBytes(
+  given: Uint8Array,
+  options: CodeOptions = {},
+): Promise<ReadSpec> {
+  const output = await ask({ task: 'read', doing: () => 'read' }, given, options)
+  const bytes = afterLines(output, 1)
+  const warnings = textOf(output.subarray(0, output.length - bytes.length))
+  return { bytes, warnings: notesSchema.parse(JSON.parse(warnings)) }
 }
 
 /** What the scan finds in a spec. Throws CodeError when it cannot be scanned. */

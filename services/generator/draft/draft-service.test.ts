@@ -100,6 +100,33 @@ describe('drafts', () => {
       expect(await outcomeOf(absent)).toThrow(`/${name}: It is missing.`)
     }
   })
+  test('an OpenAPI document in the place of a spec is named as such', async () => {
+    for (const text of ['openapi: 3.1.0\ninfo: {}', '{ "swagger": "2.0", "paths": {} }']) {
+      const value = new TextEncoder().encode(text)
+      const asked = await generator.as(owner)
+      const refused = calls.drafts.createDraft({ source: { case: 'spec', value } }, asked)
+      expect(await outcomeOf(refused)).toThrow(/OpenAPI document.*--openapi/)
+      expect(await reason(refused)).toBe('spec_invalid')
+    }
+  })
+  test('a schema that no client compiles is refused, and a key that some refuse is told', async () => {
+    const withSchema = (inputSchema: unknown) => {
+      const spec = codeSpec('return 1')
+      const tools = spec.tools.map((tool) => ({ ...tool, inputSchema }))
+      return new TextEncoder().encode(JSON.stringify({ ...spec, tools }))
+    }
+    const schema = (properties: unknown) => ({ type: 'object', properties })
+    const refused = calls.drafts.createDraft(
+      { source: { case: 'spec', value: withSchema(schema({ p: { pattern: '\\-' } })) } },
+      await generator.as(owner),
+    )
+    expect(await outcomeOf(refused)).toThrow('/tools/0/inputSchema/properties/p/pattern')
+    const { draft } = await calls.drafts.createDraft(
+      { source: { case: 'spec', value: withSchema(schema({ 'filter[name]': {} })) } },
+      await generator.as(owner),
+    )
+    expect(draft?.notes.map(({ message }) => message).join()).toContain('"filter[name]"')
+  })
   test('a spec nested thousands deep is refused, and the service goes on', async () => {
     const value = new TextEncoder().encode(`{"a":${'['.repeat(100_000)}`)
     const refused = calls.drafts.createDraft(

@@ -139,8 +139,9 @@ async function fromSpec(
   { startCodeChild: start }: Children,
 ): Promise<Content> {
   try {
-    const shown = await readSpecBytes(bytes, { signal, start })
-    return { spec: parseServerSpec(shown), notes: [], tags: [] }
+    const read = await readSpecBytes(bytes, { signal, start })
+    const notes = read.warnings.map(({ path, message }) => warning(path, message))
+    return { spec: parseServerSpec(read.bytes), notes, tags: [] }
   } catch (error) {
     if (!(error instanceof CodeError)) throw error
     const { path, message } = error

@@ -108,9 +108,11 @@ export function ownSigned({ bytes, signature, keyId }: SignedStatement): SignedS
   return { bytes: new Uint8Array(bytes), signature: new Uint8Array(signature), keyId }
 }
 
-/** Only what the guest needs: names, input schemas and operations. */
+/** Only what the guest needs: names, schemas and operations. */
 export function loadArtefact(tools: ToolSpec[], module: Uint8Array): LoadArtefact {
-  const needed = tools.map(({ name, inputSchema, operation }) => ({ name, inputSchema, operation }))
+  const needed = tools.map(({ name, inputSchema, outputSchema, operation }) => ({
+    ...{ name, inputSchema, outputSchema, operation },
+  }))
   // A copy, since the module is a view of the whole message or row that brought it.
   const own = new Uint8Array(module)
   return { tools: new TextEncoder().encode(JSON.stringify(needed)), module: own }

@@ -13,7 +13,7 @@ import {
 import type { OperationSpec } from '@bmm/spec/server-spec'
 import { type CallLink, createContext, runOperation, type ToolContext } from './context.ts'
 import type { Egress } from './egress.ts'
-import { type InputCheck, inputCheck } from './input.ts'
+import { type SchemaCheck, schemaCheck } from './input.ts'
 import type { FrameLink } from './link.ts'
 import { errorText, markResult, messageOf, resultText } from './result.ts'
 
@@ -22,7 +22,9 @@ const MAX_LOAD_MESSAGE = 2_000
 type ToolBody = (input: unknown, ctx: ToolContext) => unknown
 
 type LoadedTool = {
-  check: InputCheck
+  check: SchemaCheck
+  /** What its structured content must fit, where the tool promises a schema. */
+  promise: SchemaCheck | undefined
   run: { operation: OperationSpec } | { body: ToolBody }
 }
 
@@ -30,6 +32,7 @@ type LoadedTool = {
 type ToolToLoad = {
   name: string
   inputSchema: Record<string, unknown>
+  outputSchema?: Record<string, unknown>
   operation?: OperationSpec
 }
 
@@ -199,7 +202,7 @@ async function run(call: ActiveCall, tool: LoadedTool, args: Uint8Array): Promis
   if (problems !== undefined) return call.answer(errorText(problems))
   let result: string
   try {
-    result = resultText(await carryOut(tool, input, call))
+    result = resultText(await carryOut(tool, input, call), tool.promise)
   } catch (error) {
     result = errorText(messageOf(error))
   }
@@ -254,11 +257,12 @@ function loader(modulePath: string) {
 }
 
 function loadedTool(tool: ToolToLoad, bodies: Record<string, unknown>): LoadedTool {
-  const check = inputCheck(tool.inputSchema)
-  if (tool.operation) return { check, run: { operation: tool.operation } }
+  const check = schemaCheck(tool.inputSchema)
+  const promise = tool.outputSchema && schemaCheck(tool.outputSchema, 'structuredContent')
+  if (tool.operation) return { check, promise, run: { operation: tool.operation } }
   const body = Object.hasOwn(bodies, tool.name) ? bodies[tool.name] : undefined
   if (typeof body !== 'function') throw new Error(`The module has no tool ${tool.name}.`)
-  return { check, run: { body: body as ToolBody } }
+  return { check, promise, run: { body: body as ToolBody } }
 }
 
 /**

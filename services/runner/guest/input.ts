@@ -1,4 +1,4 @@
-/** Checking a call's arguments against the tool's schema, in here because tenants' patterns can take for ever. */
+/** Checking a call's arguments and its structured result against the tool's schemas, in here because tenants' patterns can take for ever. */
 import { type Schema, Validator } from '@cfworker/json-schema'
 import { type QuickCheck, quickCheck } from './quick-check.ts'
 
@@ -18,11 +18,11 @@ const wrappers: ReadonlySet<string> = new Set([
 /** How the validator words a property that is not there. */
 const missingPattern = /required property "(.*)"\.$/s
 
-/** Answers the problems as lines `path: what`; none means that the input fits. */
-export type InputCheck = (input: unknown) => string[]
+/** Answers the problems as lines `path: what`; none means that the value fits. */
+export type SchemaCheck = (value: unknown) => string[]
 
-/** What checks is built at the first call: a wake should not pay for two hundred tools. */
-export function inputCheck(schema: Record<string, unknown>): InputCheck {
+/** What checks is built at the first call: a wake should not pay for two hundred tools. `whole` names the value itself. */
+export function schemaCheck(schema: Record<string, unknown>, whole = 'arguments'): SchemaCheck {
   let validator: Validator | undefined
   let quick: QuickCheck | 'none' | undefined
   return (input) => {
@@ -39,20 +39,21 @@ export function inputCheck(schema: Record<string, unknown>): InputCheck {
     )
     const lines = leaves.map(({ keyword, instanceLocation, error }) => {
       const missing = keyword === 'required' ? missingPattern.exec(error)?.[1] : undefined
-      if (missing !== undefined) return `${placeIn(instanceLocation, missing)}: It is missing.`
+      if (missing !== undefined)
+        return `${placeIn(instanceLocation, whole, missing)}: It is missing.`
       const problem = keyword === 'false' ? 'There is no such property.' : error
-      return `${placeIn(instanceLocation)}: ${problem}`
+      return `${placeIn(instanceLocation, whole)}: ${problem}`
     })
     return [...new Set(lines)].slice(0, MAX_PROBLEMS)
   }
 }
 
 /** `#/filter` and `name` → `filter.name` */
-function placeIn(location: string, missing?: string): string {
+function placeIn(location: string, whole: string, missing?: string): string {
   const parts = location.replace(/^#\/?/, '').split('/').filter(Boolean)
   const names = parts.map((part) =>
     decodeURIComponent(part).replaceAll('~1', '/').replaceAll('~0', '~'),
   )
   if (missing !== undefined) names.push(missing)
-  return names.length === 0 ? 'arguments' : names.join('.')
+  return names.length === 0 ? whole : names.join('.')
 }
