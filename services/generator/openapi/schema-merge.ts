@@ -2,7 +2,7 @@
 import { isObject, type JsonObject } from './json.ts'
 import type { Leaf, Leaves, Part } from './schema-leaf.ts'
 import { hasProperties, type MergedObject, mergedObject, saysObject } from './schema-object.ts'
-import { isPattern } from './schema-pattern.ts'
+import { compilablePattern } from './schema-pattern.ts'
 
 export type Merged = {
   /** Undefined: any type. Null is told by `nullable`. */
@@ -118,9 +118,9 @@ function mergePlain(plain: JsonObject, schema: JsonObject): void {
     plain[keyword] = tighter(keyword.startsWith('min'), plain[keyword], Number(value))
   }
   mergeBounds(plain, schema)
-  const pattern = schema.pattern
-  if (plain.pattern === undefined && typeof pattern === 'string' && isPattern(pattern)) {
-    plain.pattern = pattern
+  if (plain.pattern === undefined && typeof schema.pattern === 'string') {
+    const pattern = compilablePattern(schema.pattern)
+    if (pattern !== undefined) plain.pattern = pattern
   }
   mergeValues(plain, schema)
 }

@@ -1,7 +1,7 @@
 /** What the schema objects that hold at once say about an object's properties. */
 import { isObject, type JsonObject } from './json.ts'
 import type { Leaf, Part } from './schema-leaf.ts'
-import { isPattern } from './schema-pattern.ts'
+import { compilablePattern } from './schema-pattern.ts'
 
 export type MergedObject = {
   properties: Map<string, Part[]>
@@ -51,8 +51,9 @@ function mergeObject(result: MergedObject, { schema, trail }: Leaf): void {
     }
   }
   if (isObject(schema.patternProperties)) {
-    for (const [pattern, source] of Object.entries(schema.patternProperties)) {
-      if (isPattern(pattern)) append(result.patterns, pattern, { source, trail })
+    for (const [written, source] of Object.entries(schema.patternProperties)) {
+      const pattern = compilablePattern(written)
+      if (pattern !== undefined) append(result.patterns, pattern, { source, trail })
     }
   }
   if (Array.isArray(schema.required)) {
