@@ -1,9 +1,11 @@
 /** JSON from outside: what is none is nothing, and a schema says the rest. */
 
-/** The value, or undefined when the text is no JSON. */
+import { parseExactly } from '@bmm/lib/exact-json'
+
+/** The value, or undefined when the text is no JSON. Numbers that a double would change keep their digits. */
 export function parseJson(text: string): unknown {
   try {
-    return JSON.parse(text)
+    return parseExactly(text).value
   } catch {
     return undefined
   }

@@ -150,7 +150,7 @@ function mayImport(workspace: string, from: string, name: string, to: string): b
   if (from.startsWith('tests/hostile/') && name === '@bmm/runner') return true
   // A guest is a program of its own that ships one file: it may take pure modules only.
   if (from.startsWith('services/runner/guest/') && !from.endsWith('.test.ts')) {
-    return name === '@bmm/spec' || /^@bmm\/lib\/(frame|deadlines$)/.test(to)
+    return name === '@bmm/spec' || /^@bmm\/lib\/(frame|(deadlines|exact-json)$)/.test(to)
   }
   return shared.includes(name)
 }

@@ -102,3 +102,10 @@ describe('refused text', () => {
     expect(performance.now() - start).toBeLessThan(5_000)
   })
 })
+
+test('exact numbers keep their digits, and repeated keys are found beside them', () => {
+  const text = '{"id":9007199254740993,"list":[12345678901234567890,{"id":1}]}'
+  expect(JSON.stringify(parseJson(bytes(text), { numbers: 'exact' }))).toBe(text)
+  const twice = '{"id":9007199254740993,"id":9007199254740995}'
+  expect(faultOf(twice, { numbers: 'exact' })).toBe('duplicate_key')
+})

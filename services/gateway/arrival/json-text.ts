@@ -1,4 +1,5 @@
 /** JSON from strangers: checked for encoding and depth by a scan, before any parser recurses into it, and for repeated keys. */
+import { isRawNumber, parseExactly } from '@bmm/lib/exact-json'
 
 export type JsonFaultKind = 'encoding' | 'syntax' | 'too_deep' | 'duplicate_key'
 
@@ -24,6 +25,8 @@ export type JsonRules = {
   maxDepth?: number
   /** The last one wins then, as in JSON.parse. */
   repeatedKeys?: 'refused' | 'allowed'
+  /** `exact`: numbers that a double would change keep their digits (lib/exact-json.ts). */
+  numbers?: 'doubles' | 'exact'
 }
 
 /** `ignoreBOM` keeps a byte order mark in the text, so that it can be refused. */
@@ -33,14 +36,10 @@ const strictDecoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 export function parseJson(bytes: Uint8Array, rules: JsonRules = {}): unknown {
   const text = decode(bytes)
   const named = countKeys(text, rules.maxDepth ?? MAX_JSON_DEPTH)
-  let value: unknown
-  try {
-    value = JSON.parse(text)
-  } catch {
-    throw new JsonFault('syntax')
-  }
+  const { value, raws } = parsed(text, rules.numbers ?? 'doubles')
   // The parser keeps one of two equal keys, however they were escaped: then the text names more than there are.
-  if (rules.repeatedKeys !== 'allowed' && keysIn(value) !== named) {
+  // A raw number looks like an object of one key.
+  if (rules.repeatedKeys !== 'allowed' && keysIn(value) - raws !== named) {
     throw new JsonFault('duplicate_key')
   }
   return value
@@ -48,7 +47,15 @@ export function parseJson(bytes: Uint8Array, rules: JsonRules = {}): unknown {
 
 /** A JSON object, as opposed to an array, null or a plain value. */
 export function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
+  return typeof value === 'object' && value !== null && !Array.isArray(value) && !isRawNumber(value)
+}
+
+function parsed(text: string, numbers: 'doubles' | 'exact'): { value: unknown; raws: number } {
+  try {
+    return numbers === 'exact' ? parseExactly(text) : { value: JSON.parse(text), raws: 0 }
+  } catch {
+    throw new JsonFault('syntax')
+  }
 }
 
 function decode(bytes: Uint8Array): string {

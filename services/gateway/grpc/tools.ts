@@ -1,6 +1,7 @@
 /** ToolService: listing and calling tools without an MCP client, through the very code that answers MCP clients. */
 import type { Deadlines } from '@bmm/lib/deadlines'
 import { denied, invalid, limited, notFound, precondition, unavailable } from '@bmm/lib/errors'
+import { parseExactly } from '@bmm/lib/exact-json'
 import type { ToolService } from '@bmm/proto/gateway/v1/tool_service'
 import { slugPattern } from '@bmm/spec/resource-url'
 import { mayUse } from '@bmm/spec/statement'
@@ -135,7 +136,7 @@ function argumentsFrom(text: string): Record<string, unknown> {
   const refuse = (why: string) => invalid('arguments_invalid', `arguments_json: ${why}`)
   if (text === '') return {}
   try {
-    const value = parseJson(new TextEncoder().encode(text))
+    const value = parseJson(new TextEncoder().encode(text), { numbers: 'exact' })
     if (isObject(value)) return value
   } catch (thrown) {
     if (thrown instanceof JsonFault) throw refuse(thrown.message)
@@ -156,7 +157,7 @@ const answerSchema = z.union([
 ])
 
 function resultFrom(text: string, { signal }: HandlerContext) {
-  const answer = answerSchema.parse(JSON.parse(text))
+  const answer = answerSchema.parse(parseExactly(text).value)
   if ('error' in answer) throw failure(answer.error, signal)
   const { resultType: _type, _meta, ...result } = answer.result
   return { resultJson: JSON.stringify(result), isError: result.isError === true }

@@ -334,7 +334,8 @@ async function readMessageBody(
   const mediaType = 'application/json'
   const limitBytes = MAX_BODY_BYTES
   try {
-    return parseJson(await readBody(request, { mediaType, limitBytes, deadlines, reserve }))
+    const body = await readBody(request, { mediaType, limitBytes, deadlines, reserve })
+    return parseJson(body, { numbers: 'exact' })
   } catch (thrown) {
     if (thrown instanceof BodyFault) throw refusedBody(thrown)
     if (!(thrown instanceof JsonFault)) throw thrown

@@ -69,7 +69,11 @@ function withTextFallback(result: ToolResult): ToolResult {
 
 function parsed(bytes: Uint8Array): unknown {
   try {
-    return parseJson(bytes, { maxDepth: MAX_RESULT_DEPTH, repeatedKeys: 'allowed' })
+    return parseJson(bytes, {
+      maxDepth: MAX_RESULT_DEPTH,
+      repeatedKeys: 'allowed',
+      numbers: 'exact',
+    })
   } catch {
     throw new ResultFault('The tool’s answer is not JSON, or nested too deeply.')
   }

@@ -26,6 +26,11 @@ test('lists, scalars and malformed JSON are text alone', () => {
   }
 })
 
+test('an answer with more digits than a double holds is text alone, as it came', () => {
+  const body = '{"id":9007199254740993}'
+  expect(answer(200, 'application/json', body)).toEqual({ content: [{ type: 'text', text: body }] })
+})
+
 test('an answer without a type is text when it reads as text', () => {
   expect(answer(200, undefined, 'héllo').content).toEqual([{ type: 'text', text: 'héllo' }])
   expect(answer(200, undefined, new Uint8Array([0, 1, 2])).content[0]?.type).toBe('resource')

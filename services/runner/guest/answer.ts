@@ -1,4 +1,5 @@
 /** An upstream HTTP response becomes the result of a tool call. */
+import { parseExactly } from '@bmm/lib/exact-json'
 
 export type UpstreamResponse = {
   status: number
@@ -151,9 +152,11 @@ function decoded(response: UpstreamResponse): string {
   return new TextDecoder(encoding).decode(response.body)
 }
 
+/** Undefined also where a number has more digits than the doubles that most clients read: the text alone keeps those. */
 function parsed(body: string): unknown {
   try {
-    return JSON.parse(body)
+    const { value, raws } = parseExactly(body)
+    return raws === 0 ? value : undefined
   } catch {
     return undefined
   }

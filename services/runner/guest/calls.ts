@@ -11,6 +11,7 @@ import {
   parseControl,
 } from '@bmm/lib/frames'
 import type { OperationSpec } from '@bmm/spec/server-spec'
+import { type Arguments, inputForCode, readArguments } from './arguments.ts'
 import { type CallLink, createContext, runOperation, type ToolContext } from './context.ts'
 import type { Egress } from './egress.ts'
 import { type SchemaCheck, schemaCheck } from './input.ts'
@@ -192,39 +193,23 @@ const decoder = new TextDecoder()
 
 /** Rejects only for a fault of ours: whatever the tool does is an answer. */
 async function run(call: ActiveCall, tool: LoadedTool, args: Uint8Array): Promise<void> {
-  let input: Record<string, unknown>
-  try {
-    input = JSON.parse(decoder.decode(args)) as Record<string, unknown>
-  } catch {
-    return call.answer(errorText('The arguments are not JSON.'))
-  }
-  const problems = problemsOf(tool, input)
-  if (problems !== undefined) return call.answer(errorText(problems))
+  const read = readArguments(decoder.decode(args), tool.check)
+  if ('problems' in read) return call.answer(errorText(read.problems))
   let result: string
   try {
-    result = resultText(await carryOut(tool, input, call), tool.promise)
+    result = resultText(await carryOut(tool, read, call), tool.promise)
   } catch (error) {
     result = errorText(messageOf(error))
   }
   call.answer(result)
 }
 
-/** A schema that cannot be followed (a `$ref` to nowhere) is the author's fault, and said as such. */
-function problemsOf(tool: LoadedTool, input: unknown): string | undefined {
-  try {
-    const problems = tool.check(input)
-    if (problems.length === 0) return undefined
-    return `The arguments do not fit this tool:\n- ${problems.join('\n- ')}`
-  } catch (error) {
-    return `The input schema of this tool cannot be used: ${messageOf(error).split('\n')[0]}`
-  }
-}
-
 /** Answers at once or later, as the tool does. */
-function carryOut(tool: LoadedTool, input: Record<string, unknown>, call: ActiveCall): unknown {
-  return 'operation' in tool.run
-    ? runOperation(tool.run.operation, input, call).then(markResult)
-    : tool.run.body(input, createContext(call))
+function carryOut(tool: LoadedTool, input: Arguments, call: ActiveCall): unknown {
+  if ('operation' in tool.run) {
+    return runOperation(tool.run.operation, input.exact, call).then(markResult)
+  }
+  return tool.run.body(inputForCode(input), createContext(call))
 }
 
 /** Collects LOAD and its parts, the tools as JSON, then imports the module. */

@@ -19,17 +19,24 @@ const wrappers: ReadonlySet<string> = new Set([
 const missingPattern = /required property "(.*)"\.$/s
 
 /** Answers the problems as lines `path: what`; none means that the value fits. */
-export type SchemaCheck = (value: unknown) => string[]
+export type SchemaCheck = {
+  (value: unknown): string[]
+  /** The places (steps from the value itself) where something of another type stands than the schema asks for. */
+  mistyped(value: unknown): string[][]
+}
 
 /** What checks is built at the first call: a wake should not pay for two hundred tools. `whole` names the value itself. */
 export function schemaCheck(schema: Record<string, unknown>, whole = 'arguments'): SchemaCheck {
   let validator: Validator | undefined
   let quick: QuickCheck | 'none' | undefined
-  return (input) => {
+  const validate = (input: unknown) => {
+    validator ??= new Validator(schema as Schema, '2020-12', false)
+    return validator.validate(input)
+  }
+  const check = (input: unknown) => {
     quick ??= quickCheck(schema) ?? 'none'
     if (quick !== 'none' && quick(input)) return []
-    validator ??= new Validator(schema as Schema, '2020-12', false)
-    const { valid, errors } = validator.validate(input)
+    const { valid, errors } = validate(input)
     if (valid) return []
     // Each problem is listed at its parents as well: only those that no other one lies below say what is wrong.
     const leaves = errors.filter(
@@ -46,14 +53,21 @@ export function schemaCheck(schema: Record<string, unknown>, whole = 'arguments'
     })
     return [...new Set(lines)].slice(0, MAX_PROBLEMS)
   }
+  const mistyped = (input: unknown) => {
+    const places = validate(input).errors.filter(({ keyword }) => keyword === 'type')
+    return [...new Set(places.map(({ instanceLocation }) => instanceLocation))].map(stepsIn)
+  }
+  return Object.assign(check, { mistyped })
 }
 
 /** `#/filter` and `name` → `filter.name` */
 function placeIn(location: string, whole: string, missing?: string): string {
-  const parts = location.replace(/^#\/?/, '').split('/').filter(Boolean)
-  const names = parts.map((part) =>
-    decodeURIComponent(part).replaceAll('~1', '/').replaceAll('~0', '~'),
-  )
+  const names = stepsIn(location)
   if (missing !== undefined) names.push(missing)
   return names.length === 0 ? whole : names.join('.')
+}
+
+function stepsIn(location: string): string[] {
+  const parts = location.replace(/^#\/?/, '').split('/').filter(Boolean)
+  return parts.map((part) => decodeURIComponent(part).replaceAll('~1', '/').replaceAll('~0', '~'))
 }

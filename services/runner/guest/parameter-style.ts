@@ -1,4 +1,5 @@
 /** How one value is written into a URL, header or cookie: every style × explode of OpenAPI 3.1 section 4.8.12.4 (RFC 6570). */
+import { isRawNumber, plainDigits } from '@bmm/lib/exact-json'
 import type { ParameterSpec } from '@bmm/spec/server-spec'
 
 export type Style = ParameterSpec['style']
@@ -27,9 +28,16 @@ export function isPresent(value: unknown): boolean {
   return value !== undefined && value !== null
 }
 
+/** An object or list, as opposed to a scalar; a number that keeps its digits is a scalar. */
+export function isCompound(value: unknown): value is object {
+  return typeof value === 'object' && value !== null && !isRawNumber(value)
+}
+
 /** A scalar as it is; a list or object inside another one has no style of its own and travels as JSON. */
 export function scalarText(value: unknown): string {
-  return typeof value === 'object' && value !== null ? JSON.stringify(value) : String(value)
+  if (typeof value === 'number') return plainDigits(String(value))
+  if (isRawNumber(value)) return plainDigits(value.rawJSON)
+  return isCompound(value) ? JSON.stringify(value) : String(value)
 }
 
 /** `simple`, `label` and `matrix` (and joined lists) for a path segment or header. Undefined values stand for nothing. */
@@ -45,7 +53,7 @@ export function pathText(value: unknown, { name, style, explode }: Written, esc:
     if (style !== 'matrix') return parts.join(separator)
     return explode ? parts.map(named).join('') : named(parts.join(','))
   }
-  if (typeof value === 'object' && value !== null) {
+  if (isCompound(value)) {
     const entries = presentEntries(value)
     const flat = entries.flatMap(([key, part]) => [esc(key), text(part)])
     if (style === 'label') {
@@ -71,7 +79,7 @@ export function pairsOf(value: unknown, written: Written, esc: Escape): string[]
     if (explode) return parts.map((part) => `${own}=${part}`)
     return [`${own}=${parts.join(separatorOf(style))}`]
   }
-  if (typeof value === 'object' && value !== null) {
+  if (isCompound(value)) {
     if (style === 'deepObject') return deepPairs(value, own, esc, 0)
     const entries = presentEntries(value)
     if (explode && style === 'form') {
@@ -90,7 +98,7 @@ export function pairsOf(value: unknown, written: Written, esc: Escape): string[]
 /** `filter[a][b]=1`, lists as `filter[ids][0]=1`: what the readers of such names agree on. */
 function deepPairs(value: unknown, name: string, esc: Escape, depth: number): string[] {
   if (!isPresent(value)) return []
-  if (typeof value !== 'object' || value === null || depth > MAX_NESTING) {
+  if (!isCompound(value) || depth > MAX_NESTING) {
     return [`${name}=${esc(scalarText(value))}`]
   }
   return presentEntries(value).flatMap(([key, part]) =>

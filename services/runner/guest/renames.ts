@@ -1,4 +1,5 @@
 /** Nested keys back to their wire names: the way back from the safe alphabet of a tool's input. */
+import { isRawNumber } from '@bmm/lib/exact-json'
 import type { RenameSpec } from '@bmm/spec/server-spec'
 
 /** One step into the input: `*` stands for any list item or map entry. */
@@ -26,7 +27,7 @@ export function withWireNames(value: unknown, node: RenameNode | undefined, dept
   if (Array.isArray(value)) {
     return value.map((item) => withWireNames(item, node.below.get('*'), depth + 1))
   }
-  if (typeof value !== 'object' || value === null) return value
+  if (typeof value !== 'object' || value === null || isRawNumber(value)) return value
   // `fromEntries` defines properties: a wire name `__proto__` stays plain data.
   return Object.fromEntries(
     Object.entries(value).map(([key, part]) => {

@@ -1,7 +1,7 @@
 /** The body of an imported operation's request: JSON, form, multipart, text or bytes. */
 import type { BodySpec } from '@bmm/spec/server-spec'
 import { fileName, typeOfBytes } from './file-part.ts'
-import { escapeAll, isPresent, pairsOf, scalarText } from './parameter-style.ts'
+import { escapeAll, isCompound, isPresent, pairsOf, scalarText } from './parameter-style.ts'
 import { RequestError } from './request-error.ts'
 
 export type RequestBody = { contentType: string; bytes: Uint8Array }
@@ -57,7 +57,7 @@ function jsonValue(input: BodyInput): unknown {
 function sentFields(input: BodyInput, body: BodySpec): readonly SentField[] {
   if ('fields' in input) return input.fields
   const { whole } = input
-  if (typeof whole !== 'object' || whole === null || Array.isArray(whole)) {
+  if (!isCompound(whole) || Array.isArray(whole)) {
     throw new RequestError(`"${body.key ?? 'body'}" must be an object with the fields of the form.`)
   }
   return Object.entries(whole).map(([name, value]) => ({ field: { key: name, name }, value }))
@@ -107,7 +107,7 @@ function filePart(field: Field, value: unknown): Part {
 }
 
 function valuePart(field: Field, value: unknown): Part {
-  const type = field.contentType ?? (typeof value === 'object' ? 'application/json' : undefined)
+  const type = field.contentType ?? (isCompound(value) ? 'application/json' : undefined)
   const text = isJson(field.contentType) ? JSON.stringify(value) : scalarText(value)
   return { disposition: `name="${partName(field.name)}"`, type, bytes: encoder.encode(text) }
 }
