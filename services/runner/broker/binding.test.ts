@@ -92,6 +92,26 @@ describe('a value is put in', () => {
     expect(headers).toEqual([['cookie', 'sid=1; csrf=2']])
   })
 
+  test('as a cookie in front of those that the request has', () => {
+    const { headers } = withCredentials(
+      {
+        url: new URL(origin),
+        headers: [
+          ['cookie', 'lang=de'],
+          ['x-a', '1'],
+          ['Cookie', 'cart="c1'],
+        ],
+      },
+      [credential({ scheme: 'cookie', parameter: 'sid' })],
+      new Map([['API_KEY', opened('1', { scheme: Scheme.COOKIE, parameter: 'sid' })]]),
+      () => 'Set it.',
+    )
+    expect(headers).toEqual([
+      ['x-a', '1'],
+      ['cookie', 'sid=1; lang=de; cart="c1'],
+    ])
+  })
+
   test('only for the origins of the contract', () => {
     const all = [
       credential(),
@@ -163,8 +183,35 @@ describe("the code's own credentials are taken out", () => {
       ['X-Other', 'kept'],
     ]
     const bound = [credential({ scheme: 'header', parameter: 'X-API-Key' })]
-    expect(strip(headers, '', bound).names).toEqual(['X-Other'])
-    expect(strip(headers, '', [credential()]).names).toEqual(['x-api-key', 'X_Api_Key', 'X-Other'])
+    expect(strip(headers, '', bound).names).toEqual(['X-Other', 'cookie'])
+    expect(strip(headers, '', [credential()]).names).toEqual([
+      'x-api-key',
+      'X_Api_Key',
+      'X-Other',
+      'cookie',
+    ])
+  })
+
+  test('from cookies of their name, whatever their spelling, and other cookies stay', () => {
+    const bound = [credential({ scheme: 'cookie', parameter: 'session_id' })]
+    const cookie = (value: string, credentials = bound) =>
+      withoutOwnCredentials({ url: new URL(origin), headers: [['Cookie', value]] }, credentials)
+        .headers
+    expect(cookie('lang=de; cart=c1')).toEqual([['cookie', 'lang=de; cart=c1']])
+    for (const own of [
+      'session_id=x',
+      'SESSION-ID=x',
+      'session.id=x',
+      '%73ession_id=x',
+      ' session_id',
+    ]) {
+      expect(cookie(`lang=de; ${own}`)).toEqual([['cookie', 'lang=de']])
+    }
+    for (const hidden of ['a=1,session_id=x', 'a="1;session_id=x"']) {
+      expect(JSON.stringify(cookie(hidden))).not.toContain('session_id')
+    }
+    expect(cookie('session_id=x')).toEqual([])
+    expect(cookie('session_id=x', [credential()])).toEqual([['cookie', 'session_id=x']])
   })
 
   test('from the query, whatever their encoding, and nothing else changes', () => {

@@ -3,6 +3,7 @@ import { schemeFrom } from '@bmm/lib/credential-scheme'
 import { Scheme } from '@bmm/proto/secrets/v1/secret'
 import type { OpenedSecret } from '@bmm/proto/secrets/v1/secrets_service'
 import type { ServeStatement } from '@bmm/spec/statement'
+import { takeCookies, withoutNames } from './cookie-header.ts'
 
 export type Credential = ServeStatement['credentials'][number]
 export type Header = readonly [name: string, value: string]
@@ -32,7 +33,7 @@ export function credentialsFor(
   return credentials.filter((credential) => credential.origins.includes(origin))
 }
 
-/** Takes out whatever the code itself put where a credential belongs: headers, cookies and query parameters. */
+/** Takes out whatever the code itself put where a credential belongs: headers, cookies and query parameters of its name. */
 export function withoutOwnCredentials(
   { url, headers }: Outgoing,
   credentials: readonly Credential[],
@@ -41,7 +42,7 @@ export function withoutOwnCredentials(
     credentials.flatMap(({ scheme: its, parameter }) =>
       its === scheme && parameter !== undefined ? [canonical(parameter)] : [],
     )
-  const dropped = new Set(['authorization', 'cookie', ...namesIn('header')])
+  const dropped = new Set(['authorization', ...namesIn('header')])
   const parameters = new Set(namesIn('query'))
   const stripped = new URL(url)
   if (parameters.size > 0 && url.search !== '') {
@@ -51,7 +52,11 @@ export function withoutOwnCredentials(
       .filter((part) => !parameters.has(canonical(parameterName(part))))
       .join('&')
   }
-  return { url: stripped, headers: headers.filter(([name]) => !dropped.has(canonical(name))) }
+  const { others, cookies } = takeCookies(headers)
+  const kept = withoutNames(cookies, namesIn('cookie'))
+  const headersLeft: Header[] = others.filter(([name]) => !dropped.has(canonical(name)))
+  if (kept.length > 0) headersLeft.push(['cookie', kept.join('; ')])
+  return { url: stripped, headers: headersLeft }
 }
 
 /** Puts the opened values where the vault says they belong, for the credentials of this origin. Throws BindingError. */
@@ -61,7 +66,7 @@ export function withCredentials(
   opened: ReadonlyMap<string, OpenedSecret>,
   howToSet: (name: string) => string,
 ): Outgoing {
-  const headers = [...outgoing.headers]
+  const { others: headers, cookies: asked } = takeCookies(outgoing.headers)
   const cookies: string[] = []
   const url = new URL(outgoing.url)
   const parts = url.search === '' ? [] : [url.search.slice(1)]
@@ -97,7 +102,9 @@ export function withCredentials(
         credential.scheme satisfies never
     }
   }
-  if (cookies.length > 0) headers.push(['cookie', cookies.join('; ')])
+  // Ours come first: an open quote in the code's own would swallow what follows in some readers.
+  const allCookies = [...cookies, ...asked]
+  if (allCookies.length > 0) headers.push(['cookie', allCookies.join('; ')])
   url.search = parts.join('&')
   return { url, headers }
 }

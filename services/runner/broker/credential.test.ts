@@ -70,13 +70,14 @@ describe('a credential', () => {
     const { fetch } = await sandbox([server.origin], [credential(server.origin)], [{}])
     const headers: [string, string][] = [
       ['Authorization', 'Bearer stolen'],
-      ['Cookie', 'sid=stolen'],
+      ['Cookie', 'cart=kept'],
       ['Range', 'bytes=0-0'],
       ['X-Kept', '1'],
     ]
     expect(await fetch(`${server.origin}/`, { headers })).toMatchObject({ status: 200 })
     expect(server.requests[0]).toContain(`authorization: Bearer ${canary}\r\n`)
     expect(server.requests[0]).toContain('x-kept: 1')
+    expect(server.requests[0]).toContain('cookie: cart=kept\r\n')
     expect(server.requests[0]).not.toContain('stolen')
     expect(server.requests[0]?.toLowerCase()).not.toContain('range')
   })
@@ -97,6 +98,16 @@ describe('a credential', () => {
       ),
     )
     expect(server.requests[0]).toContain(expected)
+  })
+
+  test('that is a cookie travels in one header with the cookies of the request', async () => {
+    const server = await broker.upstream()
+    const part = { scheme: 'cookie', parameter: 'session_id' } as const
+    const { fetch } = await sandbox([server.origin], [credential(server.origin, part)], [{}])
+    const headers: [string, string][] = [['cookie', 'lang=de; session_id=stolen']]
+    expect(await fetch(`${server.origin}/`, { headers })).toMatchObject({ status: 200 })
+    expect(server.requests[0]).toContain(`cookie: session_id=${canary}; lang=de\r\n`)
+    expect(server.requests[0]).not.toContain('stolen')
   })
 
   test('does not go to another origin of the same server', async () => {

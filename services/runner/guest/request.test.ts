@@ -185,6 +185,12 @@ describe('the query', () => {
 })
 
 describe('headers and cookies', () => {
+  test('put a header named Cookie and cookie parameters into one header', () => {
+    const parameters = [parameter('cookie', 'sid'), parameter('header', 'Cookie')]
+    const sent = request({ parameters }, { sid: '1', Cookie: 'a=b' })
+    expect(sent.headers).toEqual([['cookie', 'a=b; sid=1']])
+  })
+
   test('cannot be split by line breaks', () => {
     const sent = request(
       { parameters: [parameter('header', 'x-note'), parameter('cookie', 'sid')] },

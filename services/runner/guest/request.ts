@@ -194,8 +194,11 @@ function headersFrom(
     if (parameter.contentType === undefined) return pairsOf(value, parameter, escapeAll)
     return [`${parameter.name}=${escapeAll(contentText(value, parameter.contentType))}`]
   })
-  if (cookies.length > 0) headers.push(['cookie', cookies.join('; ')])
-  return headers
+  if (cookies.length === 0) return headers
+  // A header parameter named Cookie and cookie parameters share the one header there may be (RFC 6265 section 5.4).
+  const isCookie = ([name]: [string, string]) => name.toLowerCase() === 'cookie'
+  const all = [...headers.filter(isCookie).map(([, value]) => value), ...cookies]
+  return [...headers.filter((header) => !isCookie(header)), ['cookie', all.join('; ')]]
 }
 
 /** Headers are not percent-encoded (OpenAPI 3.1 appendix D), except what RFC 9110 section 5.5 does not let in. */
