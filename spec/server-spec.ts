@@ -179,7 +179,15 @@ export const egressSchema = z.strictObject({
   /** Absent: every method and path of the origin. Paths are templates as in `operation.url`. */
   operations: z
     .array(
-      z.strictObject({ method: httpMethodSchema, path: z.string().startsWith('/').max(MAX_URL) }),
+      z.strictObject({
+        method: httpMethodSchema,
+        path: z.string().startsWith('/').max(MAX_URL),
+        /** Names of the credentials that go with it; absent: all that go to the origin. Empty: it is public. */
+        credentials: z
+          .array(z.string().regex(credentialNamePattern))
+          .max(MAX_CREDENTIALS)
+          .optional(),
+      }),
     )
     .max(MAX_DRAFT_TOOLS)
     .optional(),

@@ -87,3 +87,24 @@ test('a credential goes to origins of egress only', () => {
     message: 'The credential KEY goes to https://c.example, which is not in egress.',
   })
 })
+
+test('an allowed operation names credentials of the spec only', () => {
+  const spec = specOf('https://a.example/v1/{id}')
+  const egress = [
+    {
+      origin: 'https://a.example',
+      operations: [{ method: 'GET' as const, path: '/v1/{id}', credentials: ['KEY'] }],
+    },
+  ]
+  expect(consistencyFault({ ...spec, egress })).toEqual({
+    path: '/egress/0/operations/0/credentials',
+    message: 'GET /v1/{id} names the credential KEY, which the spec does not have.',
+  })
+  const key = {
+    name: 'KEY',
+    description: '',
+    scheme: 'bearer' as const,
+    origins: ['https://a.example'],
+  }
+  expect(consistencyFault({ ...spec, egress, credentials: [key] })).toBeUndefined()
+})

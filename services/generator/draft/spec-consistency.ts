@@ -39,6 +39,21 @@ export function consistencyFault(spec: ServerSpec): SpecFault | undefined {
       }
     }
   }
+  return unknownCredential(spec)
+}
+
+function unknownCredential({ egress, credentials }: ServerSpec): SpecFault | undefined {
+  const names = new Set(credentials.map(({ name }) => name))
+  for (const [index, { operations }] of egress.entries()) {
+    for (const [at, operation] of (operations ?? []).entries()) {
+      const unknown = operation.credentials?.find((name) => !names.has(name))
+      if (unknown === undefined) continue
+      return {
+        path: `/egress/${index}/operations/${at}/credentials`,
+        message: `${operation.method} ${operation.path} names the credential ${unknown}, which the spec does not have.`,
+      }
+    }
+  }
   return undefined
 }
 

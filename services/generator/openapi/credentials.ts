@@ -1,65 +1,67 @@
-/** Which credentials a server needs, so that all its operations together can be called. */
+/** Which credentials a server needs, and which of them each of its operations sends. */
 import type { CredentialSpec } from '@bmm/spec/server-spec'
 import type { Notices } from './notices.ts'
 import { credentialName, type Demand, type SecurityScheme } from './security.ts'
 
 export type Asked = { demand: Demand; origin: string; pointer: string }
 
+/** What the broker puts into the requests of one operation. */
+export type SentCredentials = {
+  names: readonly string[]
+  /** True where the broker puts a credential in: the tool's input must not have it. */
+  isFilled(place: string, name: string): boolean
+}
+
 export type Credentials = {
   list: CredentialSpec[]
-  /** True where the broker puts a credential in: the tool's input must not have it. */
-  isFilled(origin: string, place: string, name: string): boolean
+  /** By the pointer of the operation. */
+  sentBy(pointer: string): SentCredentials
+  /** Those of two operations that the broker cannot tell apart; of two in one place, the first. */
+  joined(some: readonly string[], others: readonly string[]): readonly string[]
+  /** Whether these are all credentials that go to the origin. */
+  areAll(names: readonly string[], origin: string): boolean
 }
 
 const MAX_CREDENTIALS = 20
 const MAX_ORIGINS = 50
 
 type Need = { scheme: SecurityScheme; origins: Set<string>; optional: boolean }
+type Choice = Asked & { schemes: readonly SecurityScheme[] }
+/** The scheme that most operations of an origin send in one place, by origin and slot. */
+type Winners = ReadonlyMap<string, SecurityScheme>
 
 /**
- * Each operation takes its first alternative. The broker puts credentials in by origin, so two that travel in
- * the same place exclude each other there: the one that more operations name first is kept.
+ * Each operation takes its first alternative that the others need as well. Of two schemes that travel in one place,
+ * the one that fewer operations name is optional: a server can be built and used without it.
  */
 export function credentialsFor(asked: readonly Asked[], notices: Notices): Credentials {
   const winners = winningSchemes(asked)
+  const choices = asked.map((one) => ({ ...one, schemes: chosenSchemes(one, winners, notices) }))
   const needs = new Map<string, Need>()
-  for (const { demand, origin, pointer } of asked) {
-    const chosen = demand.alternatives.find((schemes) =>
-      schemes.every((scheme) => isSame(winners.get(`${origin} ${scheme.slot}`), scheme)),
-    )
-    if (chosen === undefined) {
-      if (demand.alternatives.length > 0 && !demand.optional) {
-        notices.warn(
-          pointer,
-          'The operation asks for a credential in a place where this server already sends another one; the API will probably refuse it. Import such operations into a server of their own.',
-        )
-      }
-      continue
-    }
-    for (const { slot } of chosen) {
-      const scheme = winners.get(`${origin} ${slot}`)
-      if (scheme === undefined) continue
-      const need = needs.get(scheme.name) ?? { scheme, origins: new Set(), optional: true }
+  for (const { schemes, demand, origin } of choices) {
+    for (const scheme of schemes) {
+      const need = needs.get(scheme.identity) ?? { scheme, origins: new Set(), optional: true }
       need.origins.add(origin)
-      need.optional &&= demand.optional
-      needs.set(scheme.name, need)
+      need.optional &&= demand.optional || !isWinner(winners, origin, scheme)
+      needs.set(scheme.identity, need)
     }
   }
-  return credentialList([...needs.values()], notices)
+  const named = namedCredentials([...needs.values()], notices)
+  tellRareOnes(choices, winners, named, notices)
+  return credentialsOf(choices, winners, named)
 }
 
-function winningSchemes(asked: readonly Asked[]): Map<string, SecurityScheme> {
+function winningSchemes(asked: readonly Asked[]): Winners {
   const votes = new Map<string, Map<string, { scheme: SecurityScheme; count: number }>>()
   for (const { demand, origin } of asked) {
     for (const [index, schemes] of demand.alternatives.entries()) {
       for (const scheme of schemes) {
         const slot = `${origin} ${scheme.slot}`
         const placed = votes.get(slot) ?? new Map()
-        const kind = `${scheme.placement.scheme} ${scheme.placement.parameter ?? ''}`
-        const vote = placed.get(kind) ?? { scheme, count: 0 }
+        const vote = placed.get(scheme.identity) ?? { scheme, count: 0 }
         // Later alternatives only say that the scheme exists here.
         if (index === 0) vote.count += 1
-        placed.set(kind, vote)
+        placed.set(scheme.identity, vote)
         votes.set(slot, placed)
       }
     }
@@ -72,37 +74,124 @@ function winningSchemes(asked: readonly Asked[]): Map<string, SecurityScheme> {
   )
 }
 
-function isSame(winner: SecurityScheme | undefined, scheme: SecurityScheme): boolean {
-  return (
-    winner?.placement.scheme === scheme.placement.scheme &&
-    winner.placement.parameter === scheme.placement.parameter
-  )
+function isWinner(winners: Winners, origin: string, scheme: SecurityScheme): boolean {
+  return winners.get(`${origin} ${scheme.slot}`)?.identity === scheme.identity
 }
 
-function credentialList(needs: readonly Need[], notices: Notices): Credentials {
-  const filled = new Set<string>()
+function chosenSchemes(
+  { demand, origin, pointer }: Asked,
+  winners: Winners,
+  notices: Notices,
+): readonly SecurityScheme[] {
+  const possible = demand.alternatives.filter(haveOwnPlaces)
+  const shared = possible.find((schemes) =>
+    schemes.every((scheme) => isWinner(winners, origin, scheme)),
+  )
+  const chosen = shared ?? possible[0]
+  if (chosen === undefined && demand.alternatives.length > 0 && !demand.optional) {
+    notices.warn(
+      pointer,
+      'The operation asks for two credentials in the same place of one request, so it is called without either.',
+    )
+  }
+  return chosen ?? []
+}
+
+/** Several names of one token (OAuth scopes, say) are one value; other schemes cannot share a place. */
+function haveOwnPlaces(schemes: readonly SecurityScheme[]): boolean {
+  const bySlot = new Map(schemes.map(({ slot, identity }) => [slot, identity]))
+  return schemes.every(({ slot, identity }) => bySlot.get(slot) === identity)
+}
+
+type Named = ReadonlyMap<string, CredentialSpec>
+
+function namedCredentials(needs: readonly Need[], notices: Notices): Named {
   const names = new Set<string>()
-  const list = needs.slice(0, MAX_CREDENTIALS).map(({ scheme, origins, optional }) => {
-    const name = credentialName(scheme.name, (candidate) => names.has(candidate))
-    names.add(name)
-    for (const origin of origins) filled.add(`${origin} ${scheme.slot}`)
-    return {
-      name,
-      description: scheme.description,
-      ...scheme.placement,
-      origins: [...origins].slice(0, MAX_ORIGINS),
-      ...(optional ? { optional } : {}),
-    }
-  })
   if (needs.length > MAX_CREDENTIALS) {
     notices.warn(
       '/components/securitySchemes',
       `The operations ask for ${needs.length} credentials; only the first ${MAX_CREDENTIALS} were taken.`,
     )
   }
+  // Sorting is stable: what is optional goes last, and is the first to be left out.
+  const first = [...needs].sort((a, b) => Number(a.optional) - Number(b.optional))
+  return new Map(
+    first.slice(0, MAX_CREDENTIALS).map(({ scheme, origins, optional }) => {
+      const name = credentialName(scheme.name, (candidate) => names.has(candidate))
+      names.add(name)
+      return [
+        scheme.identity,
+        {
+          name,
+          description: scheme.description,
+          ...scheme.placement,
+          origins: [...origins].slice(0, MAX_ORIGINS),
+          ...(optional ? { optional } : {}),
+        },
+      ] as const
+    }),
+  )
+}
+
+function tellRareOnes(
+  choices: readonly Choice[],
+  winners: Winners,
+  named: Named,
+  notices: Notices,
+): void {
+  for (const { schemes, origin, pointer } of choices) {
+    for (const scheme of schemes) {
+      const usual = named.get(winners.get(`${origin} ${scheme.slot}`)?.identity ?? '')
+      const own = named.get(scheme.identity)
+      if (own === undefined || usual === undefined || own === usual) continue
+      notices.warn(
+        pointer,
+        `The operation sends the credential ${own.name} where most others send ${usual.name}. Until ${own.name} has a value, it is called without a credential there.`,
+      )
+    }
+  }
+}
+
+function credentialsOf(choices: readonly Choice[], winners: Winners, named: Named): Credentials {
+  const usual = new Map<string, SecurityScheme[]>()
+  for (const [key, scheme] of winners) {
+    const origin = key.slice(0, key.indexOf(' '))
+    usual.set(origin, [...(usual.get(origin) ?? []), scheme])
+  }
+  const sent = new Map(
+    choices.map(({ pointer, demand, origin, schemes }) => {
+      // Where the document says nothing, what the origin's other operations send does no harm and is often meant.
+      const all = demand.isStated ? schemes : (usual.get(origin) ?? [])
+      const filled = all.filter(
+        ({ identity }) => named.get(identity)?.origins.includes(origin) ?? false,
+      )
+      return [pointer, sentCredentials(filled, named)] as const
+    }),
+  )
+  const list = [...named.values()]
+  const slots = new Map(
+    choices.flatMap(({ schemes }) =>
+      schemes.map(({ identity, slot }) => [named.get(identity)?.name ?? '', slot] as const),
+    ),
+  )
   return {
     list,
-    isFilled: (origin, place, name) =>
-      filled.has(`${origin} ${place} ${place === 'header' ? name.toLowerCase() : name}`),
+    joined(some, others) {
+      const taken = new Set(some.map((name) => slots.get(name)))
+      return [...some, ...others.filter((name) => !taken.has(slots.get(name)))]
+    },
+    areAll: (names, origin) =>
+      list.every(({ name, origins }) => !origins.includes(origin) || names.includes(name)),
+    sentBy: (pointer) => sent.get(pointer) ?? sentCredentials([], named),
+  }
+}
+
+function sentCredentials(schemes: readonly SecurityScheme[], named: Named): SentCredentials {
+  const slots = new Set(schemes.map(({ slot }) => slot))
+  const names = schemes.flatMap(({ identity }) => named.get(identity)?.name ?? [])
+  return {
+    names: [...new Set(names)],
+    isFilled: (place, name) =>
+      slots.has(`${place} ${place === 'header' ? name.toLowerCase() : name}`),
   }
 }

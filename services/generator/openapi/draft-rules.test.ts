@@ -88,10 +88,10 @@ describe('security', () => {
     ])
   })
 
-  test('of equal kind in one place is one credential', () => {
+  test('by OAuth is one token, whatever its schemes are called', () => {
     const schemes = {
       user: { type: 'oauth2', flows: {} },
-      app: { type: 'http', scheme: 'bearer' },
+      app: { type: 'openIdConnect' },
     }
     const document = {
       ...oneOperation({}),

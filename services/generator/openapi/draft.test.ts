@@ -84,7 +84,7 @@ describe('Swagger 2.0', () => {
     expect(toolOf(draft, 'remove-cover').description).toStartWith('Deprecated.')
   })
 
-  test('names credentials, and warns where two would meet in one header', () => {
+  test('names credentials, and makes the rarer of two in one header optional', () => {
     expect(draft.spec.credentials).toEqual([
       {
         name: 'SHOP_KEY',
@@ -100,9 +100,22 @@ describe('Swagger 2.0', () => {
         scheme: 'basic',
         origins: ['https://bookshop.example'],
       },
+      {
+        name: 'VISITOR',
+        description: 'OAuth 2.0 access token, sent as a bearer token.',
+        scheme: 'bearer',
+        origins: ['https://bookshop.example'],
+        optional: true,
+      },
     ])
-    expect(draft.warnings[0]).toMatchObject({ path: '/paths/~1orders/post' })
-    expect(draft.warnings[0]?.message).toContain('already sends another one')
+    expect(draft.warnings).toContainEqual({
+      path: '/paths/~1orders/post',
+      message:
+        'The operation sends the credential VISITOR where most others send STAFF. Until VISITOR has a value, it is called without a credential there.',
+    })
+    expect(draft.spec.egress[0]?.operations?.map(({ credentials }) => credentials)).toEqual([
+      ...[['SHOP_KEY'], ['SHOP_KEY'], ['STAFF'], [], ['VISITOR']],
+    ])
   })
 
   test('counts tags', () => {

@@ -58,7 +58,7 @@ const MAX_NAME = 120
 const MAX_REFUSALS = 1_000
 
 type Listed = Omit<Operation, 'server'> & { tags: string[] }
-type EgressOperation = { method: HttpMethod; path: string }
+type EgressOperation = { method: HttpMethod; path: string; names: readonly string[] }
 type Ready = { source: Operation; demand: Demand; tags: string[]; operationId: string | undefined }
 
 /** A draft whose tools were handed over one by one. */
@@ -139,20 +139,32 @@ function makeTools(
   const tags = new Map<string, number>()
   const egress = new Map<string, Map<string, EgressOperation>>()
   for (const [index, { source, tags: named }] of ready.entries()) {
+    const sent = credentials.sentBy(source.pointer)
     const made = orRefusal(source, refusals, () =>
-      toolFrom(source, names[index] ?? '', credentials, { bytes }, context),
+      toolFrom(source, names[index] ?? '', sent, { bytes }, context),
     )
     if (made === undefined) continue
     keep(made.tool)
     for (const tag of named) tags.set(tag, (tags.get(tag) ?? 0) + 1)
     const operations = egress.get(made.origin) ?? new Map<string, EgressOperation>()
     const { method } = source
-    operations.set(`${method} ${made.egressPath}`, { method, path: made.egressPath })
+    const key = `${method} ${made.egressPath}`
+    const known = operations.get(key)
+    // Operations that differ in their query alone: the broker cannot tell them apart.
+    if (known === undefined)
+      operations.set(key, { method, path: made.egressPath, names: sent.names })
+    else known.names = credentials.joined(known.names, sent.names)
     egress.set(made.origin, operations)
   }
   return {
     tags: [...tags].map(([name, count]) => ({ name, count })).sort((a, b) => b.count - a.count),
-    egress: [...egress].map(([origin, map]) => ({ origin, operations: [...map.values()] })),
+    egress: [...egress].map(([origin, map]) => ({
+      origin,
+      operations: [...map.values()].map(({ method, path, names }) => ({
+        ...{ method, path },
+        ...(credentials.areAll(names, origin) ? {} : { credentials: [...names] }),
+      })),
+    })),
   }
 }
 
@@ -311,7 +323,7 @@ function withAuthorization(
     pointer,
     'The Authorization header is asked for as a parameter; it became the credential AUTHORIZATION.',
   )
-  return { alternatives: [[authorizationScheme]], optional: true }
+  return { alternatives: [[authorizationScheme]], optional: true, isStated: true }
 }
 
 /** Runs `work`; a reason why the operation cannot become a tool is noted and answered by undefined. */

@@ -12,6 +12,8 @@ export type SecurityScheme = {
   name: string
   placement: Pick<CredentialSpec, 'scheme' | 'parameter'>
   slot: string
+  /** Schemes with an equal one have the same value; those of OAuth and OpenID Connect share one token. */
+  identity: string
   description: string
 }
 
@@ -20,6 +22,8 @@ export type Demand = {
   alternatives: SecurityScheme[][]
   /** Works without any as well. */
   optional: boolean
+  /** False where neither the operation nor the document says anything about security. */
+  isStated: boolean
 }
 
 export type SecuritySchemes = {
@@ -47,7 +51,7 @@ export function securitySchemes(
   function demandOf(operation: JsonObject): Demand {
     const security = own(operation, 'security') ?? own(root, 'security')
     if (!Array.isArray(security) || security.length === 0) {
-      return { alternatives: [], optional: true }
+      return { alternatives: [], optional: true, isStated: Array.isArray(security) }
     }
     const alternatives: SecurityScheme[][] = []
     const faults: string[] = []
@@ -68,7 +72,7 @@ export function securitySchemes(
         `The operation asks for ${[...new Set(faults)].join(' or ')}, which is not supported.`,
       )
     }
-    return { alternatives, optional }
+    return { alternatives, optional, isStated: true }
   }
 
   return { demandOf }
@@ -89,6 +93,7 @@ export const authorizationScheme: SecurityScheme = {
   name: 'authorization',
   placement: { scheme: 'header', parameter: 'Authorization' },
   slot: 'header authorization',
+  identity: 'header Authorization',
   description: 'The whole value of the Authorization header, such as "Bearer …".',
 }
 
@@ -97,10 +102,12 @@ function schemeFrom(name: string, value: unknown): SecurityScheme | string {
   if (!isObject(value)) return 'a scheme that is not defined'
   const type = textAt(value, 'type')?.toLowerCase()
   const said = prose(textAt(value, 'description') ?? '', 1_000)
+  const isToken = type === 'oauth2' || type === 'openidconnect'
   const scheme = (placement: SecurityScheme['placement'], how: string): SecurityScheme => ({
     name,
     placement,
     slot: slotOf(placement),
+    identity: isToken ? 'oauth token' : `scheme ${name}`,
     description: said === '' ? how : `${how}\n${said}`,
   })
   const bearer = (how: string) => scheme({ scheme: 'bearer' }, how)

@@ -8,7 +8,7 @@ import type {
 } from '@bmm/spec/server-spec'
 import { acceptOf, type BodySource, bodyOf, mediaTypes, requestBodyOfParameters } from './body.ts'
 import { type Fields, flattenedBody } from './body-fields.ts'
-import type { Credentials } from './credentials.ts'
+import type { SentCredentials } from './credentials.ts'
 import type { OpenApiDocument } from './document.ts'
 import { type KeyRing, keyRing, safeKey } from './input-key.ts'
 import { isObject, type JsonObject, objectAt, own, textAt } from './json.ts'
@@ -51,7 +51,7 @@ const idempotentMethods: ReadonlySet<HttpMethod> = new Set([...safeMethods, 'PUT
 export function toolFrom(
   source: Operation,
   name: string,
-  credentials: Credentials,
+  credentials: SentCredentials,
   budget: SchemaBudget,
   context: Import,
 ): ImportedTool {
@@ -123,13 +123,13 @@ function templateOf(source: Operation, parameters: readonly ParameterSource[]): 
 function wantedParameters(
   parameters: readonly ParameterSource[],
   template: UrlTemplate,
-  credentials: Credentials,
+  credentials: SentCredentials,
   at: string,
   notices: Notices,
 ): ParameterSource[] {
   const wanted = parameters.filter((parameter) => {
     if (parameter.in === 'path') return template.names.has(parameter.name)
-    return !credentials.isFilled(template.origin, parameter.in, parameter.name)
+    return !credentials.isFilled(parameter.in, parameter.name)
   })
   const declared = new Set(wanted.filter((p) => p.in === 'path').map((p) => p.name))
   for (const [name, spans] of template.names) {

@@ -65,6 +65,32 @@ const echo: Answer = (request, socket) => {
 }
 
 describe('a credential', () => {
+  test('goes with the operations that name it alone, and the answers of others are searched', async () => {
+    const server = await broker.upstream(echo)
+    const { origin } = server
+    const operations = [
+      { method: 'GET' as const, path: '/private', credentials: ['API_KEY'] },
+      { method: 'GET' as const, path: '/public', credentials: [] },
+    ]
+    const { statement, signed } = broker.sign({
+      egress: [{ origin, operations }],
+      credentials: [credential(origin)],
+    })
+    broker.vault.secrets.set(statement.serverId, [
+      { name: 'API_KEY', value: canary, scheme: 'bearer', origins: [origin] },
+    ])
+    const { fetch } = await broker.sandbox(signed)
+    const headers: [string, string][] = [['X-Own', '1']]
+    expect(await fetch(`${origin}/public`, { headers })).toMatchObject({ status: 200 })
+    expect(server.requests[0]?.toLowerCase()).not.toContain('authorization')
+    expect(await fetch(`${origin}/private`)).toMatchObject({ failed: 'secret_in_answer' })
+    expect(server.requests[1]).toContain(`Bearer ${canary}`)
+    const told: [string, string][] = [['X-Own', canary]]
+    expect(await fetch(`${origin}/public`, { headers: told })).toMatchObject({
+      failed: 'secret_in_answer',
+    })
+  })
+
   test("is put in, and the code's own is taken out", async () => {
     const server = await broker.upstream()
     const { fetch } = await sandbox([server.origin], [credential(server.origin)], [{}])

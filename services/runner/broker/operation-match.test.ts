@@ -1,4 +1,4 @@
-import { expect, test } from 'bun:test'
+import { describe, expect, test } from 'bun:test'
 import { operationRules } from './operation-match.ts'
 
 const rules = operationRules({
@@ -110,4 +110,33 @@ test('a template made to be slow is matched in linear time', () => {
   const startedAt = performance.now()
   expect(slow.allows('GET', `/${'a'.repeat(15_000)}`)).toBe(false)
   expect(performance.now() - startedAt).toBeLessThan(2_000)
+})
+
+describe('credentials of a request', () => {
+  const { credentialsOf } = operationRules({
+    origin: 'https://api.example.com',
+    operations: [
+      { method: 'GET', path: '/users/{id}', credentials: ['TOKEN', 'KEY'] },
+      { method: 'GET', path: '/users/login', credentials: [] },
+      { method: 'GET', path: '/users/{id}/key', credentials: ['KEY'] },
+      { method: 'GET', path: '/files/{+path}', credentials: ['TOKEN'] },
+      { method: 'GET', path: '/files/{a}/public', credentials: [] },
+      { method: 'GET', path: '/same/{a}', credentials: ['TOKEN', 'KEY'] },
+      { method: 'GET', path: '/same/{b}', credentials: ['KEY'] },
+      { method: 'GET', path: '/plain' },
+    ],
+  })
+  test.each([
+    ['/plain', undefined],
+    ['/users/7', ['TOKEN', 'KEY']],
+    ['/users/login', []],
+    ['/users/7/key', ['KEY']],
+    ['/files/a/b/c', ['TOKEN']],
+    ['/files/a/public', []],
+    ['/same/x', ['KEY']],
+    // One reading is /files/{+path}, the other /files/{a}/public: only what both send.
+    ['/files/a%2Fpublic', []],
+  ] as const)('of %s are %j', (path, names) => {
+    expect(credentialsOf('GET', path)).toEqual(names === undefined ? undefined : [...names])
+  })
 })

@@ -1,4 +1,4 @@
-/** Whether a method and path is one of the operations that a server's contract allows at an origin. */
+/** Which of the operations that a server's contract allows at an origin a method and path is, and what goes with it. */
 import type { ServeStatement } from '@bmm/spec/statement'
 
 type Egress = ServeStatement['egress'][number]
@@ -6,6 +6,8 @@ type Egress = ServeStatement['egress'][number]
 export type OperationRules = {
   /** `pathname` as `new URL` prints it. Both the strict and the lax reading of it must be an allowed operation. */
   allows(method: string, pathname: string): boolean
+  /** Names of the credentials that go with an allowed request; undefined: all that go to the origin. */
+  credentialsOf(method: string, pathname: string): readonly string[] | undefined
 }
 
 /** What stands between the wildcards; a wildcard is at least one character. */
@@ -16,6 +18,12 @@ type Template = {
   spanning: Pattern | undefined
   after: readonly Pattern[]
 }
+type Rule = {
+  template: Template
+  /** Sorts more specific templates first: a fixed segment before a templated one (OpenAPI 3.1 section 4.8.8.2). */
+  rank: string
+  credentials: readonly string[] | undefined
+}
 
 /** A slash that stood encoded inside one segment; servers disagree about what it means. */
 const INNER_SLASH = '\ue000'
@@ -23,21 +31,56 @@ const DECODING_ROUNDS = 3
 
 /** Compiles one origin's rules; without listed operations every method and path is allowed. */
 export function operationRules(egress: Egress): OperationRules {
-  if (egress.operations === undefined) return { allows: () => true }
-  const byMethod = new Map<string, Template[]>()
-  for (const { method, path } of egress.operations) {
-    byMethod.set(method, [...(byMethod.get(method) ?? []), templateOf(path)])
+  if (egress.operations === undefined) return { allows: () => true, credentialsOf: () => undefined }
+  const byMethod = new Map<string, Rule[]>()
+  for (const { method, path, credentials } of egress.operations) {
+    const template = templateOf(path)
+    const rules = byMethod.get(method) ?? []
+    rules.push({ template, rank: rankOf(template), credentials })
+    byMethod.set(method, rules)
   }
   return {
     allows(method, pathname) {
-      const templates = byMethod.get(method) ?? []
-      const strict = segmentsOf(pathname)
-      if (strict === undefined) return false
-      const lax = strict.flatMap((segment) => segment.split(INNER_SLASH))
-      if (lax.some(isDotSegment)) return false
-      return [strict, lax].every((reading) => templates.some((each) => matches(each, reading)))
+      const rules = byMethod.get(method) ?? []
+      const readings = readingsOf(pathname)
+      return readings?.every((each) => rules.some((rule) => matches(rule.template, each))) ?? false
+    },
+    credentialsOf(method, pathname) {
+      const rules = byMethod.get(method) ?? []
+      const readings = readingsOf(pathname) ?? []
+      return sharedNames(readings.flatMap((each) => mostSpecific(rules, each)))
     },
   }
+}
+
+/** The rules that a path meets, of which none is more specific than another. */
+function mostSpecific(rules: readonly Rule[], segments: readonly string[]): Rule[] {
+  const met = rules.filter(({ template }) => matches(template, segments))
+  const [best] = met.map(({ rank }) => rank).sort()
+  return met.filter(({ rank }) => rank === best)
+}
+
+/** Where a path can be read as several operations, a credential goes only if it goes with each of them. */
+function sharedNames(rules: readonly Rule[]): readonly string[] | undefined {
+  return rules.reduce<readonly string[] | undefined>((shared, { credentials }) => {
+    if (shared === undefined || credentials === undefined) return credentials ?? shared
+    return shared.filter((name) => credentials.includes(name))
+  }, undefined)
+}
+
+/** The path with and without trust in encoded slashes; undefined for a path that has no safe reading. */
+function readingsOf(pathname: string): [strict: string[], lax: string[]] | undefined {
+  const strict = segmentsOf(pathname)
+  const lax = strict?.flatMap((segment) => segment.split(INNER_SLASH))
+  if (strict === undefined || lax === undefined || lax.some(isDotSegment)) return undefined
+  return [strict, lax]
+}
+
+function rankOf({ before, spanning, after }: Template): string {
+  const digit = (pattern: Pattern) =>
+    pattern.length === 1 ? '0' : pattern.every((literal) => literal === '') ? '2' : '1'
+  const spanned = spanning === undefined ? '' : '3'
+  return `${before.map(digit).join('')}${spanned}${after.map(digit).join('')}`
 }
 
 /** Decoded segments, or undefined for a path that is not unambiguous text. */

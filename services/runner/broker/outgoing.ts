@@ -11,6 +11,7 @@ import {
   withoutOwnCredentials,
 } from './binding.ts'
 import type { Contract } from './contract.ts'
+import type { OperationRules } from './operation-match.ts'
 import type { Scrubber } from './scrub.ts'
 import { type Vault, VaultError } from './vault.ts'
 
@@ -80,9 +81,13 @@ export function createOutgoing(options: OutgoingOptions): Outgoing {
       try {
         if (!options.isCurrent(contract)) throw superseded(host)
         const policy = options.policyFor(contract.statement.orgId)
-        checkContract(ask, contract)
+        const rule = ruleFor(ask, contract)
         const { isTarget } = destinationOf(ask.url, policy)
-        const { url, headers, guard } = await prepared(ask, contract, options.vault, isTarget)
+        const { url, headers, guard } = await prepared(ask, assignment, {
+          rule,
+          vault: options.vault,
+          isTarget,
+        })
         const answer = await egressFetch(url, {
           ...{ method: ask.method, headers, policy },
           ...(ask.body === undefined ? {} : { body: ask.body }),
@@ -102,7 +107,7 @@ export function createOutgoing(options: OutgoingOptions): Outgoing {
 }
 
 /** The origin, and where it lists operations the method and path, must stand in the signed statement. */
-function checkContract(ask: Ask, { rules }: Contract): void {
+function ruleFor(ask: Ask, { rules }: Contract): OperationRules {
   const url = URL.parse(ask.url)
   if (url === null) throw new EgressError('url_invalid', 'The URL is not a valid absolute URL.', '')
   const rule = rules.get(url.origin)
@@ -114,7 +119,7 @@ function checkContract(ask: Ask, { rules }: Contract): void {
       true,
     )
   }
-  if (rule.allows(ask.method.toUpperCase(), url.pathname)) return
+  if (rule.allows(ask.method.toUpperCase(), url.pathname)) return rule
   throw new FetchFailure(
     'operation_not_allowed',
     `This server may talk to ${url.origin}, but not with this method and path.`,
@@ -125,20 +130,21 @@ function checkContract(ask: Ask, { rules }: Contract): void {
 
 async function prepared(
   ask: Ask,
-  contract: Contract,
-  vault: Vault,
-  isTarget: boolean,
+  { contract }: Assignment,
+  { rule, vault, isTarget }: { rule: OperationRules; vault: Vault; isTarget: boolean },
 ): Promise<Prepared> {
   const asked = { url: new URL(ask.url), headers: ask.headers }
   const credentials = credentialsFor(contract.statement.credentials, asked.url.origin)
   if (credentials.length === 0) return { ...asked, guard: undefined }
-  const stripped = withoutOwnCredentials(asked, credentials)
+  const wanted = rule.credentialsOf(ask.method.toUpperCase(), asked.url.pathname)
+  const sent = credentials.filter(({ name }) => wanted?.includes(name) ?? true)
   const names = credentials.map(({ name }) => name)
   const { byName, scrubber } = await vault.secretsOf(contract, names)
-  const put = withCredentials(stripped, credentials, byName, howToSet(contract))
-  const isCredentialed = names.some((name) => byName.has(name))
-  if (isCredentialed && !isTarget) checkTransport(asked.url, credentials)
-  return { ...put, guard: isCredentialed ? scrubber : undefined }
+  const bare = sent.length === 0 ? asked : withoutOwnCredentials(asked, sent)
+  const put = withCredentials(bare, sent, byName, howToSet(contract))
+  if (!isTarget && sent.some(({ name }) => byName.has(name))) checkTransport(asked.url, sent)
+  // A public operation may show what another one was sent, so its answers are searched, too.
+  return { ...put, guard: names.some((name) => byName.has(name)) ? scrubber : undefined }
 }
 
 /** On the open internet a credential travels encrypted or not at all. */
