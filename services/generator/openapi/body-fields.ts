@@ -5,6 +5,7 @@ import { type KeyRing, safeKey } from './input-key.ts'
 import { isObject, type JsonObject, own, textAt } from './json.ts'
 import { namedProperties, type SchemaBuilder, type Seen } from './schema.ts'
 import type { Part } from './schema-leaf.ts'
+import type { Kind } from './schema-union.ts'
 
 type Field = NonNullable<BodySpec['fields']>[number]
 
@@ -18,6 +19,7 @@ export type Fields = {
 }
 
 const MAX_FIELDS = 100
+const MAX_KINDS_TOLD = 20
 const fieldStyles = ['form', 'spaceDelimited', 'pipeDelimited', 'deepObject'] as const
 
 /**
@@ -37,11 +39,10 @@ export function flattenedBody(
   const all = namedProperties(merged)
   // Among so many some may be read-only, but not all but a hundred.
   if (all.size > MAX_FIELDS * 3) return undefined
-  const named = [...all].map(([name, parts]) => ({
-    name,
-    seen: builder.look(parts),
-    parts,
-  }))
+  const named: NamedField[] = [...all].map(([name, parts]) => ({ name, seen: builder.look(parts) }))
+  const kinds = fieldsOfKinds(merged.kinds, all, builder)
+  if (kinds === undefined) return undefined
+  named.push(...kinds.fields)
   const sent = named.filter((field) => !field.seen.readOnly)
   const keys = sent.map(({ name }) => safeKey(name))
   const isClash = new Set(keys).size < keys.length || keys.some((key) => ring.has(key))
@@ -54,9 +55,9 @@ export function flattenedBody(
     return undefined
   }
   const properties: JsonObject = {}
-  const fields = sent.map(({ name, seen: field }): Field => {
+  const fields = sent.map(({ name, seen: field, kinds }): Field => {
     const key = ring.keyFor(name)
-    const schema = builder.write(field, [key])
+    const schema = builder.write(field, [key], describedFor(kinds, field))
     const isFile = body.kind === 'multipart' && isFileField(field, builder)
     if (isFile) describeFile(schema)
     properties[key] = schema
@@ -68,7 +69,53 @@ export function flattenedBody(
     const key = fields[index]?.key
     return isRequired && merged.object.required.has(name) && key !== undefined ? [key] : []
   })
-  return { properties, required, fields, note: alternativesNote(merged.unions) }
+  const notes = [alternativesNote(merged.unions), kinds.note].filter((note) => note !== undefined)
+  return { properties, required, fields, note: notes.length === 0 ? undefined : notes.join('\n\n') }
+}
+
+/** A field of a body that becomes a property; `kinds` are the tags of the alternatives that alone have it. */
+type NamedField = { name: string; seen: Seen; kinds?: readonly string[] }
+
+/**
+ * What the children of a parent add, as optional fields that say for which kind they are. Undefined where they do not fit
+ * into one list of fields: a child is a union itself, or two children mean different things by one name.
+ */
+function fieldsOfKinds(
+  kinds: readonly Kind[],
+  base: ReadonlyMap<string, unknown>,
+  builder: SchemaBuilder,
+): { fields: NamedField[]; note: string | undefined } | undefined {
+  const found = new Map<string, { parts: readonly Part[]; kinds: string[] }>()
+  const asked: string[] = []
+  for (const { part, property, tags } of kinds) {
+    const { merged } = builder.look([part])
+    if (merged.unions.length > 0) return undefined
+    const tag = tags.join(' or ')
+    const own = [...namedProperties(merged)].filter(([name]) => !base.has(name))
+    for (const [name, parts] of own) {
+      const known = found.get(name)
+      if (known !== undefined && known.parts[0]?.source !== parts[0]?.source) return undefined
+      if (known === undefined) found.set(name, { parts, kinds: [tag] })
+      else known.kinds.push(tag)
+    }
+    const required = own.map(([name]) => name).filter((name) => merged.object.required.has(name))
+    const needs = required.length === 0 ? '' : ` needs ${required.map(safeKey).join(', ')}`
+    asked.push(`${property} "${tag}"${needs}`)
+  }
+  const told = asked.slice(0, MAX_KINDS_TOLD).join('; ')
+  const more = asked.length > MAX_KINDS_TOLD ? `; and ${asked.length - MAX_KINDS_TOLD} more` : ''
+  return {
+    fields: [...found].map(([name, { parts, kinds: tags }]) => ({
+      ...{ name, seen: builder.look(parts), kinds: tags },
+    })),
+    note: asked.length === 0 ? undefined : `Kinds of the body: ${told}${more}.`,
+  }
+}
+
+function describedFor(kinds: readonly string[] | undefined, { merged }: Seen): string | undefined {
+  if (kinds === undefined) return undefined
+  const said = typeof merged.plain.description === 'string' ? ` ${merged.plain.description}` : ''
+  return `For ${kinds.map((kind) => `"${kind}"`).join(', ')}.${said}`
 }
 
 function isFlattenable({ merged, recursive, never }: Seen): boolean {

@@ -22,6 +22,26 @@ export function keyRing(): KeyRing {
   }
 }
 
+/**
+ * One key for each wire name of a tool, wherever it stands: a name that is safe is its own key, and no other name gets
+ * that key. Give all names at once; the order decides who is numbered.
+ */
+export function keysOf(wires: Iterable<string>): Map<string, string> {
+  const keys = new Map<string, string>()
+  const renamed = new Set<string>()
+  for (const wire of wires) {
+    if (safeKey(wire) === wire) keys.set(wire, wire)
+    else renamed.add(wire)
+  }
+  const taken = new Set(keys.values())
+  for (const wire of renamed) {
+    const key = numbered(safeKey(wire), (candidate) => taken.has(candidate), MAX_KEY)
+    taken.add(key)
+    keys.set(wire, key)
+  }
+  return keys
+}
+
 /** `filter[name]` → `filter_name`, `$top` → `top`; `__proto__` would name the prototype of plain objects. */
 export function safeKey(wire: string): string {
   if (propertyKeyPattern.test(wire) && wire !== '__proto__') return wire

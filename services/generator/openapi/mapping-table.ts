@@ -176,6 +176,45 @@ const cases: readonly Case[] = [
     show: propertiesOf,
   },
   {
+    part: '`discriminator` beside `oneOf` or `anyOf`',
+    rule: 'Each alternative says the value that means it: as a constant where `mapping` names it, else as an example.',
+    method: 'post',
+    operation: body('application/json', {
+      oneOf: [{ $ref: '#/components/schemas/Card' }, object({ iban: string })],
+      discriminator: { propertyName: 'by', mapping: { card: '#/components/schemas/Card' } },
+    }),
+    document: { components: { schemas: { Card: object({ number: string }) } } },
+    show: propertiesOf,
+  },
+  {
+    part: '`discriminator` of a parent that others name in their `allOf`',
+    rule: 'What the children add are optional fields that say for which kind they are; deeper down the children are alternatives.',
+    method: 'post',
+    operation: body('application/json', { $ref: '#/components/schemas/Shape' }),
+    document: {
+      components: {
+        schemas: {
+          Shape: object({ kind: string }, { discriminator: { propertyName: 'kind' } }),
+          Circle: {
+            allOf: [{ $ref: '#/components/schemas/Shape' }, object({ radius: string })],
+          },
+        },
+      },
+    },
+    show: propertiesOf,
+  },
+  {
+    part: 'A schema against itself: values of another type, a pattern as `/…/`, bounds that its own examples break',
+    rule: 'Values are brought to the type; what refuses the own examples, default or values is left out, with a warning. A format only informs.',
+    operation: {
+      parameters: [
+        parameter('n', 'query', { schema: { type: 'integer', enum: ['10', '20'] } }),
+        parameter('c', 'query', { schema: { type: 'string', pattern: '/^\\d{4}$/' } }),
+      ],
+    },
+    show: propertiesOf,
+  },
+  {
     part: 'Body `application/x-www-form-urlencoded`',
     rule: 'Fields as in JSON; `encoding` gives their styles.',
     method: 'post',

@@ -81,7 +81,7 @@ export function parametersOf(
     } else notices.warn(at, 'A parameter without name or place ("in") was left out.')
   }
   const parameters = [...byName.values()].flatMap((parameter) => {
-    const source = parameterSource(parameter, at, notices)
+    const source = parameterSource(parameter, at, references, notices)
     return source === undefined ? [] : [source]
   })
   return { parameters, bodyParameters: [...bodyParameters.values()], querystring }
@@ -91,6 +91,7 @@ export function parametersOf(
 function parameterSource(
   parameter: JsonObject,
   at: string,
+  references: References,
   notices: Notices,
 ): ParameterSource | undefined {
   const name = textAt(parameter, 'name') ?? ''
@@ -118,9 +119,18 @@ function parameterSource(
     required: place === 'path' || own(parameter, 'required') === true,
     description: describedAs(parameter, schema),
     ...transport(parameter, place, at, notices),
-    reach: reachOf(parameter, schema),
+    reach: reachOf(parameter, followed(schema, references)),
     contentType: content?.type,
     parts: [{ source: schema, trail: undefined }],
+  }
+}
+
+/** A reference means the same as what it names; one that cannot be followed is told where the schema is written. */
+function followed(schema: unknown, references: References): unknown {
+  try {
+    return references.follow(schema)
+  } catch {
+    return schema
   }
 }
 

@@ -1,7 +1,8 @@
 /** `$ref` inside one document: resolved lazily, never fetched. */
 import type { OpenApiDocument } from './document.ts'
-import { isObject, type JsonObject, own, pointerSegments, textAt } from './json.ts'
+import { isObject, type JsonObject, objectAt, own, pointerSegments, textAt } from './json.ts'
 import { line } from './prose.ts'
+import { type Child, childIndex } from './schema-union.ts'
 
 const MAX_REFERENCE_CHAIN = 30
 
@@ -21,6 +22,8 @@ export type References = {
   resolve(ref: string): unknown
   /** The object itself, or what its chain of `$ref`s ends at. Throws ReferenceFault. */
   follow(value: unknown): unknown
+  /** Named schemas that have this one in their `allOf`, and theirs. */
+  childrenOf(parent: JsonObject): Child[]
 }
 
 /** `documentUrl` and the document's own `$self` (OpenAPI 3.2) also name the document. */
@@ -28,6 +31,7 @@ export function referencesOf(document: OpenApiDocument, documentUrl?: string): R
   const names = [textAt(document.root, '$self'), documentUrl].filter((name) => name !== undefined)
   const found = new Map<string, unknown>()
   let anchors: Map<string, unknown> | undefined
+  let children: ReturnType<typeof childIndex> | undefined
 
   function resolve(ref: string): unknown {
     if (found.has(ref)) return found.get(ref)
@@ -70,7 +74,16 @@ export function referencesOf(document: OpenApiDocument, documentUrl?: string): R
     return current
   }
 
-  return { resolve, follow }
+  function childrenOf(parent: JsonObject): Child[] {
+    const isOld = document.version === '2.0'
+    const named = isOld
+      ? objectAt(document.root, 'definitions')
+      : objectAt(objectAt(document.root, 'components'), 'schemas')
+    children ??= childIndex(named, isOld ? '#/definitions/' : '#/components/schemas/', resolve)
+    return children(parent)
+  }
+
+  return { resolve, follow, childrenOf }
 }
 
 function valueAt(root: unknown, segments: readonly string[]): unknown {

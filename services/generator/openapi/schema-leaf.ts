@@ -2,12 +2,16 @@
 import { isObject, type JsonObject } from './json.ts'
 import { ReferenceFault, type References } from './reference.ts'
 
-/** The `$ref`s on the way down to a schema, to notice recursion. */
-export type Trail = { ref: string; up: Trail } | undefined
+/**
+ * The `$ref`s on the way down to a schema, to notice recursion. `outside`: what the reference names is written around this
+ * schema already, so it adds nothing here; one level further down it is recursion again.
+ */
+export type Trail = { ref: string; up: Trail; outside?: true } | undefined
 /** A schema as it stands in the document, with the way that led to it. */
 export type Part = { source: unknown; trail: Trail }
-/** One schema object without `$ref`, `allOf` or a union of one. */
-export type Leaf = { schema: JsonObject; trail: Trail }
+/** One schema object without `$ref`, `allOf` or a union of one; `heirs` are the schemas whose `allOf` led to it. */
+export type Leaf = { schema: JsonObject; trail: Trail; heirs: readonly JsonObject[] }
+type Inherited = Part & { heirs: readonly JsonObject[] }
 
 export type Leaves = {
   leaves: Leaf[]
@@ -22,6 +26,7 @@ export type Leaves = {
 }
 
 const MAX_LEAVES = 100
+const none: readonly JsonObject[] = []
 
 /** Throws ReferenceFault for an external reference. */
 export function leavesOf(parts: readonly Part[], references: References): Leaves {
@@ -32,24 +37,34 @@ export function leavesOf(parts: readonly Part[], references: References): Leaves
     dangling: [],
     never: false,
   }
-  const queue = [...parts]
+  const queue: Inherited[] = parts.map(({ source, trail }) => ({ source, trail, heirs: none }))
   for (let index = 0; index < queue.length && index < MAX_LEAVES; index += 1) {
     const part = queue[index]
     if (part === undefined) break
     if (part.source === false) result.never = true
-    if (isObject(part.source)) queue.push(...opened(part.source, part.trail, references, result))
+    if (isObject(part.source)) queue.push(...opened(part.source, part, references, result))
   }
   return result
 }
 
 /** Adds the schema's own keywords as a leaf and answers what else holds for the same value. */
-function opened(schema: JsonObject, trail: Trail, references: References, result: Leaves): Part[] {
-  const more: Part[] = []
+function opened(
+  schema: JsonObject,
+  { trail, heirs }: Inherited,
+  references: References,
+  result: Leaves,
+): Inherited[] {
+  const more: Inherited[] = []
   const ref = referenceOf(schema)
   if (schema.nullable === true || schema['x-nullable'] === true) result.nullable = true
-  if (ref !== undefined) more.push(...referenced(ref, trail, references, result))
+  if (ref !== undefined) {
+    for (const part of referenced(ref, trail, references, result)) {
+      more.push({ source: part.source, trail: part.trail, heirs })
+    }
+  }
   if (Array.isArray(schema.allOf)) {
-    for (const source of schema.allOf) more.push({ source, trail })
+    const own = [...heirs, schema]
+    for (const source of schema.allOf) more.push({ source, trail, heirs: own })
   }
   let plain = schema
   for (const keyword of ['oneOf', 'anyOf'] as const) {
@@ -58,11 +73,11 @@ function opened(schema: JsonObject, trail: Trail, references: References, result
     const others = members.filter((member) => !isNullSchema(member))
     if (others.length > 1) continue
     if (others.length < members.length) result.nullable = true
-    if (others.length === 1) more.push({ source: others[0], trail })
+    if (others.length === 1) more.push({ source: others[0], trail, heirs })
     plain = { ...plain }
     delete plain[keyword]
   }
-  result.leaves.push({ schema: plain, trail })
+  result.leaves.push({ schema: plain, trail, heirs })
   return more
 }
 
@@ -77,11 +92,19 @@ function referenced(ref: string, trail: Trail, references: References, result: L
   }
   for (let step = trail; step !== undefined; step = step.up) {
     if (step.ref !== ref) continue
+    if (step.outside) return []
     result.recursive = ref
     const type = isObject(source) ? source.type : undefined
     return type === undefined ? [] : [{ source: { type }, trail }]
   }
   return [{ source, trail: { ref, up: trail } }]
+}
+
+/** The trail of what stands inside of a schema: there, what was outside of it is recursion. */
+export function inward(trail: Trail): Trail {
+  if (trail === undefined) return undefined
+  const up = inward(trail.up)
+  return trail.outside || up !== trail.up ? { ref: trail.ref, up } : trail
 }
 
 function referenceOf(schema: JsonObject): string | undefined {

@@ -1,11 +1,14 @@
 /** Many schema objects that hold at once become one: older dialects are upgraded on the way (JSON Schema 2020-12). */
 import { isObject, type JsonObject } from './json.ts'
-import type { Leaf, Leaves, Part } from './schema-leaf.ts'
+import type { References } from './reference.ts'
+import { agree } from './schema-agreement.ts'
+import { inward, type Leaf, type Leaves, type Part } from './schema-leaf.ts'
 import { hasProperties, type MergedObject, mergedObject, saysObject } from './schema-object.ts'
 import { compilablePattern } from './schema-pattern.ts'
+import { type Kind, kindsOf, unionsOf } from './schema-union.ts'
 
 export type Merged = {
-  /** Undefined: any type. Null is told by `nullable`. */
+  /** Undefined: any type; empty: null alone. Null beside others is told by `nullable`. */
   types: string[] | undefined
   nullable: boolean
   /** Keywords whose values hold no schema, checked and upgraded. */
@@ -14,6 +17,8 @@ export type Merged = {
   prefixItems: (readonly Part[])[]
   /** Each is a list of alternatives; `oneOf` counts as `anyOf`. */
   unions: Part[][]
+  /** What the children of a parent with a discriminator add to it; each with its tag. */
+  kinds: Kind[]
   /** Says anything about properties. */
   isObject: boolean
   /** Merged when first asked for: an entity of a thousand properties is looked at more often than written. */
@@ -51,7 +56,7 @@ const counts = ['minLength', 'maxLength', 'minItems', 'maxItems', 'minProperties
 const MAX_DEFAULT = 300
 const MAX_FORMAT = 40
 
-export function merged(from: Leaves): Merged {
+export function merged(from: Leaves, references: References): Merged {
   let object: MergedObject | undefined
   const result: Merged = {
     types: undefined,
@@ -60,6 +65,7 @@ export function merged(from: Leaves): Merged {
     items: [],
     prefixItems: [],
     unions: [],
+    kinds: [],
     isObject: from.leaves.some(({ schema }) => saysObject(schema)),
     get object() {
       object ??= mergedObject(from.leaves)
@@ -70,13 +76,34 @@ export function merged(from: Leaves): Merged {
     mergeTypes(result, leaf.schema)
     mergePlain(result.plain, leaf.schema)
     mergeArray(result, leaf)
-    mergeUnions(result, leaf)
+    for (const union of unionsOf(leaf, references)) result.unions.push(union)
+    if (leaf.schema.discriminator !== undefined) result.kinds.push(...kindsOf(leaf, references))
   }
   if (result.types === undefined) {
     if (from.leaves.some(({ schema }) => hasProperties(schema))) result.types = ['object']
     else if (result.items.length > 0 || result.prefixItems.length > 0) result.types = ['array']
   }
   return result
+}
+
+/**
+ * Leaves out what the schema's own examples, default and values break, and answers whether there was such a thing. For
+ * what is written only: most schemas are looked at more often.
+ */
+export function settled(schema: Merged): boolean {
+  const hasFraction = samplesOf(schema.plain).some(
+    (value) => typeof value === 'number' && value % 1 !== 0,
+  )
+  const isWidened = hasFraction && schema.types?.includes('integer') === true
+  if (isWidened) {
+    const types = schema.types?.map((type) => (type === 'integer' ? 'number' : type))
+    schema.types = [...new Set(types)]
+  }
+  return agree(schema.plain, schema.types, schema.nullable) || isWidened
+}
+
+function samplesOf(plain: JsonObject): unknown[] {
+  return [plain.default, ...(Array.isArray(plain.examples) ? plain.examples : [])]
 }
 
 /** Null aside, the types a schema names; undefined when it names none that is known. */
@@ -92,15 +119,27 @@ function typesOf(schema: JsonObject): string[] | undefined {
 function mergeTypes(result: Merged, schema: JsonObject): void {
   if (Array.isArray(schema.type) && schema.type.includes('null')) result.nullable = true
   const types = typesOf(schema)
-  if (types === undefined) return
   const before = result.types
-  if (before === undefined) result.types = types
+  if (types === undefined) {
+    if (isNullOnly(schema)) {
+      result.nullable = true
+      result.types ??= []
+    }
+    return
+  }
+  if (before === undefined || before.length === 0) result.types = types
   else {
     const both = types.filter(
       (t) => before.includes(t) || (t === 'integer' && before.includes('number')),
     )
     if (both.length > 0) result.types = both
   }
+}
+
+function isNullOnly({ type }: JsonObject): boolean {
+  return (
+    type === 'null' || (Array.isArray(type) && type.length > 0 && type.every((t) => t === 'null'))
+  )
 }
 
 function mergePlain(plain: JsonObject, schema: JsonObject): void {
@@ -166,7 +205,8 @@ function mergeValues(plain: JsonObject, schema: JsonObject): void {
   if (kept.length > 0) plain.examples = kept
 }
 
-function mergeArray(result: Merged, { schema, trail }: Leaf): void {
+function mergeArray(result: Merged, { schema, trail: own }: Leaf): void {
+  const trail = inward(own)
   const tuple = Array.isArray(schema.prefixItems) ? schema.prefixItems : schema.items
   if (Array.isArray(tuple)) {
     if (result.prefixItems.length === 0) {
@@ -174,15 +214,6 @@ function mergeArray(result: Merged, { schema, trail }: Leaf): void {
     }
   }
   if (isObject(schema.items)) result.items = [...result.items, { source: schema.items, trail }]
-}
-
-function mergeUnions(result: Merged, { schema, trail }: Leaf): void {
-  for (const keyword of ['oneOf', 'anyOf'] as const) {
-    const members = schema[keyword]
-    if (!Array.isArray(members) || members.length === 0) continue
-    // Two alternatives of real documents overlap often enough that "exactly one" refuses honest input.
-    result.unions.push(members.map((source) => ({ source, trail })))
-  }
 }
 
 function tighter(lower: boolean, before: unknown, value: number): number {

@@ -1,7 +1,8 @@
 /** What the schema objects that hold at once say about an object's properties. */
 import { isObject, type JsonObject } from './json.ts'
-import type { Leaf, Part } from './schema-leaf.ts'
+import { inward, type Leaf, type Part } from './schema-leaf.ts'
 import { compilablePattern } from './schema-pattern.ts'
+import { isTagOnly } from './schema-union.ts'
 
 export type MergedObject = {
   properties: Map<string, Part[]>
@@ -39,10 +40,11 @@ export function hasProperties(schema: JsonObject): boolean {
 }
 
 function opensObject(schema: JsonObject): boolean {
-  return isObject(schema.properties) && schema.additionalProperties !== false
+  return isObject(schema.properties) && schema.additionalProperties !== false && !isTagOnly(schema)
 }
 
-function mergeObject(result: MergedObject, { schema, trail }: Leaf): void {
+function mergeObject(result: MergedObject, { schema, trail: own }: Leaf): void {
+  const trail = inward(own)
   if (isObject(schema.properties)) {
     for (const [name, source] of Object.entries(schema.properties)) {
       append(result.properties, name, { source, trail })

@@ -13,7 +13,7 @@ export function compilablePattern(pattern: string): string | undefined {
   return [pattern, withoutLooseSyntax(pattern)].find(compiles)
 }
 
-function compiles(pattern: string): boolean {
+export function compiles(pattern: string): boolean {
   try {
     new RegExp(pattern, 'u')
     return true

@@ -1,11 +1,11 @@
 /** Schemas of a document become the self-contained input schema of one tool, within a budget. */
 import type { RenameSpec } from '@bmm/spec/server-spec'
-import { type KeyRing, keyRing } from './input-key.ts'
+import { keysOf } from './input-key.ts'
 import type { JsonObject } from './json.ts'
 import { line, prose } from './prose.ts'
 import type { References } from './reference.ts'
 import { type Leaves, leavesOf, type Part } from './schema-leaf.ts'
-import { type Merged, merged } from './schema-merge.ts'
+import { type Merged, merged, settled } from './schema-merge.ts'
 
 /** What one tool's schema may cost: about the bytes of its JSON. */
 export type SchemaBudget = { bytes: number }
@@ -33,16 +33,39 @@ export type SchemaReport = {
   /** Schemas that are described by their type only: the budget was spent or they contain themselves. */
   shortened: number
   recursive: number
+  /** Schemas that contradict themselves, written without what refuses their own values. */
+  loosened: number
   /** More nested keys needed renaming than a spec holds. */
   renamesFull: boolean
 }
 
-type Task = { seen: Seen; out: JsonObject; at: readonly string[]; depth: number }
+/** One step into the input: a wire name, or any list item or map entry. */
+type Step = string | typeof ANY
+const ANY = Symbol('any')
+type Task = {
+  seen: Seen
+  out: JsonObject
+  at: readonly Step[]
+  depth: number
+  /** For an alternative: what else holds for the same value. */
+  around: Around | undefined
+}
+/** Wire names that are written beside an alternative; `isOpen` where more may be. */
+type Around = { names: ReadonlySet<string>; isOpen: boolean }
+/** An object whose properties get their keys when all names of the tool are known. */
+type Named = {
+  out: JsonObject
+  at: readonly Step[]
+  properties: [wire: string, schema: JsonObject][]
+  required: string[]
+}
 
 const MAX_DEPTH = 12
 const MAX_PROPERTIES = 300
 const MAX_REQUIRED = 1_000
-const MAX_ALTERNATIVES = 30
+const MAX_ALTERNATIVES = 100
+const OTHER_ALTERNATIVE = 'Any other alternative of the API.'
+const OTHER_KIND = 'Any other kind: the fields above alone.'
 const MAX_ENUM = 250
 const MAX_ENUM_BYTES = 6_000
 const MAX_RENAMES = 500
@@ -54,12 +77,13 @@ const NODE_COST = 24
 
 export function schemaBuilder(references: References, budget: SchemaBudget): SchemaBuilder {
   const tasks: Task[] = []
-  const rings = new Map<string, KeyRing>()
+  const objects: Named[] = []
   const report: SchemaReport = {
     renames: [],
     dangling: [],
     shortened: 0,
     recursive: 0,
+    loosened: 0,
     renamesFull: false,
   }
   let left = budget.bytes
@@ -68,16 +92,23 @@ export function schemaBuilder(references: References, budget: SchemaBudget): Sch
     const leaves = leavesOf(parts, references)
     report.dangling.push(...leaves.dangling)
     return {
-      merged: merged(leaves),
+      merged: merged(leaves, references),
       readOnly: isReadOnly(leaves),
       recursive: leaves.recursive,
       never: leaves.never,
     }
   }
 
-  function write(seen: Seen, at: readonly string[], description?: string, depth = 0): JsonObject {
+  function write(
+    seen: Seen,
+    at: readonly Step[],
+    description?: string,
+    depth = 0,
+    around?: Around,
+  ): JsonObject {
     const out: JsonObject = {}
     if (seen.recursive !== undefined) report.recursive += 1
+    if (settled(seen.merged)) report.loosened += 1
     const { types, nullable } = seen.merged
     if (types !== undefined) out.type = typeKeyword(types, nullable)
     const said = description ?? seen.merged.plain.description ?? againSentence(seen.recursive)
@@ -86,7 +117,7 @@ export function schemaBuilder(references: References, budget: SchemaBudget): Sch
       if (text !== '') out.description = text
     }
     left -= NODE_COST + (typeof out.description === 'string' ? out.description.length : 0)
-    tasks.push({ seen, out, at, depth })
+    tasks.push({ seen, out, at, depth, around })
     return out
   }
 
@@ -98,46 +129,66 @@ export function schemaBuilder(references: References, budget: SchemaBudget): Sch
     }
     writePlain(out, seen.merged)
     left -= plainCost(out)
-    if (!isComposite(seen.merged)) return
-    if (left <= 0 || depth >= MAX_DEPTH) report.shortened += 1
-    else writeNested(task)
+    if (isComposite(seen.merged)) {
+      if (left <= 0 || depth >= MAX_DEPTH) report.shortened += 1
+      else writeNested(task)
+    }
+    // Several model APIs refuse a whole tool list for one list without items.
+    if (seen.merged.types?.includes('array')) out.items ??= {}
   }
 
-  function writeNested({ seen, out, at, depth }: Task): void {
+  function writeNested({ seen, out, at, depth, around }: Task): void {
     const { merged: schema } = seen
-    const child = (parts: readonly Part[], ...step: string[]): JsonObject =>
-      write(look(parts), [...at, ...step], undefined, depth + 1)
+    const child = (parts: readonly Part[], step: Step): JsonObject =>
+      write(look(parts), [...at, step], undefined, depth + 1)
     if (schema.prefixItems.length > 0) {
-      out.prefixItems = schema.prefixItems.map((parts) => child(parts, '*'))
+      out.prefixItems = schema.prefixItems.map((parts) => child(parts, ANY))
     }
-    if (schema.items.length > 0) out.items = child(schema.items, '*')
-    const isWhole = writeProperties(out, schema, at, depth)
+    if (schema.items.length > 0) out.items = child(schema.items, ANY)
+    const members = schema.unions.map((parts) => alternatives(parts))
+    if (schema.kinds.length > 0) {
+      const parent = look([{ source: { description: OTHER_KIND }, trail: undefined }])
+      members.push([...alternatives(schema.kinds.map(({ part }) => part)), parent])
+    }
+    const isWhole = writeProperties({ seen, out, at, depth, around })
     const { additional, patterns } = schema.object
-    if (Array.isArray(additional)) out.additionalProperties = child(additional, '*')
+    if (Array.isArray(additional)) out.additionalProperties = child(additional, ANY)
     else if (additional === false && patterns.size === 0 && isWhole) {
-      out.additionalProperties = false
+      // By the letter a closed part refuses what stands beside it: here only what stands nowhere is refused.
+      const isBeside = members.some((seens) => seens.some((member) => adds(member, schema)))
+      if (!isBeside && !isOpened(schema, around)) out.additionalProperties = false
     }
-    const unions = schema.unions.map((members) =>
-      members.slice(0, MAX_ALTERNATIVES).map((part) => child([part])),
-    )
-    for (const members of unions) if (schema.nullable) members.push({ type: 'null' })
-    if (unions.length === 1) out.anyOf = unions[0]
-    else if (unions.length > 1) out.allOf = unions.map((anyOf) => ({ anyOf }))
+    writeUnions(out, schema, members, { seen, out, at, depth, around })
+  }
+
+  function alternatives(parts: readonly Part[]): Seen[] {
+    const seens = parts.slice(0, MAX_ALTERNATIVES).map((part) => look([part]))
+    if (parts.length <= MAX_ALTERNATIVES) return seens
+    report.shortened += 1
+    return [...seens, look([{ source: { description: OTHER_ALTERNATIVE }, trail: undefined }])]
+  }
+
+  function writeUnions(out: JsonObject, schema: Merged, members: Seen[][], task: Task): void {
+    const names = new Set([...namedProperties(schema).keys(), ...(task.around?.names ?? [])])
+    const isOpen = members.length > 1 || (task.around?.isOpen ?? false)
+    const written = members.map((seens) => {
+      const list = seens.map((seen) =>
+        write(seen, task.at, undefined, task.depth + 1, { names, isOpen }),
+      )
+      if (schema.nullable) list.push({ type: 'null' })
+      return list
+    })
+    if (written.length === 1) out.anyOf = written[0]
+    else if (written.length > 1) out.allOf = written.map((anyOf) => ({ anyOf }))
   }
 
   /** False when some properties were left out. */
-  function writeProperties(
-    out: JsonObject,
-    schema: Merged,
-    at: readonly string[],
-    depth: number,
-  ): boolean {
+  function writeProperties({ seen, out, at, depth, around }: Task): boolean {
+    const { merged: schema } = seen
     const named = namedProperties(schema)
     if (named.size === 0) return true
-    const { required: wanted } = schema.object
-    const ring = ringAt(at)
-    const properties: JsonObject = {}
-    const required: string[] = []
+    const { required: wanted, properties: described } = schema.object
+    const written: Named = { out, at, properties: [], required: [] }
     let count = 0
     let isWhole = true
     for (const [wire, parts] of named) {
@@ -148,36 +199,54 @@ export function schemaBuilder(references: References, budget: SchemaBudget): Sch
         isWhole = false
         continue
       }
-      const seen = look(parts)
-      if (seen.readOnly) continue
-      const key = ring.keyFor(wire)
-      if (key !== wire && !rename([...at, key], wire)) {
-        isWhole = false
-        continue
-      }
-      if (isRequired) required.push(key)
-      left -= key.length
-      properties[key] = write(seen, [...at, key], undefined, depth + 1)
+      const property = look(parts)
+      if (property.readOnly) continue
+      if (isRequired) written.required.push(wire)
+      // An alternative that only asks for a field leaves it as it is described around.
+      if (!described.has(wire) && around?.names.has(wire)) continue
+      left -= wire.length
+      written.properties.push([wire, write(property, [...at, wire], undefined, depth + 1)])
     }
-    if (Object.keys(properties).length > 0) out.properties = properties
-    if (required.length > 0) out.required = required
+    objects.push(written)
     return isWhole
   }
 
-  function ringAt(at: readonly string[]): KeyRing {
-    const name = at.join('\0')
-    const known = rings.get(name) ?? keyRing()
-    rings.set(name, known)
-    return known
-  }
-
-  function rename(at: string[], wire: string): boolean {
-    if (report.renames.length >= MAX_RENAMES) {
-      report.renamesFull = true
-      return false
+  /** A name has one key in all of a tool, so keys are given once all names are known. */
+  function nameKeys(): void {
+    const wires = objects.flatMap(({ properties, required }) => [
+      ...properties.map(([wire]) => wire),
+      ...required,
+    ])
+    const keys = keysOf(wires)
+    const known = new Set<string>()
+    // The first step is a key of the input already.
+    const keyOf = (step: Step, index: number) =>
+      step === ANY ? '*' : index === 0 ? step : (keys.get(step) ?? step)
+    for (const { out, at, properties, required } of objects) {
+      const path = at.map(keyOf)
+      const kept = properties.filter(([wire]) => isKept(wire, [...path, keys.get(wire) ?? wire]))
+      if (kept.length < properties.length && out.additionalProperties === false) {
+        delete out.additionalProperties
+      }
+      const left = new Set(properties.filter((each) => !kept.includes(each)).map(([wire]) => wire))
+      const entries = kept.map(([wire, schema]) => [keys.get(wire) ?? wire, schema] as const)
+      if (entries.length > 0) out.properties = Object.fromEntries(entries)
+      const asked = required.filter((wire) => !left.has(wire)).map((wire) => keys.get(wire) ?? wire)
+      if (asked.length > 0) out.required = asked
     }
-    report.renames.push({ at, wire })
-    return true
+
+    function isKept(wire: string, at: string[]): boolean {
+      if (at.at(-1) === wire) return true
+      const name = at.join('\0')
+      if (known.has(name)) return true
+      if (report.renames.length >= MAX_RENAMES) {
+        report.renamesFull = true
+        return false
+      }
+      known.add(name)
+      report.renames.push({ at, wire })
+      return true
+    }
   }
 
   function finish(): SchemaReport {
@@ -186,6 +255,8 @@ export function schemaBuilder(references: References, budget: SchemaBudget): Sch
       if (task !== undefined) fill(task)
     }
     tasks.length = 0
+    nameKeys()
+    objects.length = 0
     return report
   }
 
@@ -213,9 +284,22 @@ function againSentence(ref: string | undefined): string | undefined {
   return name === '' ? undefined : `Once more as ${name} above.`
 }
 
+/** An alternative has properties that are not among those around it. */
+function adds({ merged: member }: Seen, base: Merged): boolean {
+  if (member.unions.length > 0 || member.kinds.length > 0) return true
+  return [...member.object.properties.keys()].some((name) => !base.object.properties.has(name))
+}
+
+/** Something around a closed alternative is not among its own properties. */
+function isOpened(schema: Merged, around: Around | undefined): boolean {
+  if (around === undefined) return false
+  return around.isOpen || [...around.names].some((name) => !schema.object.properties.has(name))
+}
+
 function isComposite(schema: Merged): boolean {
   return (
     schema.isObject ||
+    schema.kinds.length > 0 ||
     schema.items.length > 0 ||
     schema.prefixItems.length > 0 ||
     schema.unions.length > 0
@@ -229,7 +313,6 @@ function typeKeyword(types: readonly string[], nullable: boolean): unknown {
 
 function writePlain(out: JsonObject, schema: Merged): void {
   const { title, description: _description, enum: values, const: only, ...rest } = schema.plain
-  if (rest.default !== undefined && !fitsTypes(rest.default, schema)) delete rest.default
   if (rest.uniqueItems === true && schema.types?.includes('array') !== true) delete rest.uniqueItems
   if (out.description === undefined && typeof title === 'string')
     out.description = prose(title, 120)
@@ -246,14 +329,6 @@ function writePlain(out: JsonObject, schema: Merged): void {
     if (schema.nullable) out.enum = [only, null]
     else out.const = only
   }
-}
-
-/** Documents say `default: "inf"` of an integer; strict readers of tool lists refuse that. */
-function fitsTypes(value: unknown, { types, nullable }: Merged): boolean {
-  if (types === undefined) return true
-  if (value === null) return nullable
-  const type = Array.isArray(value) ? 'array' : typeof value
-  return types.includes(type) || (type === 'number' && types.includes('integer'))
 }
 
 function plainCost(out: JsonObject): number {

@@ -306,6 +306,12 @@ function tellShortcomings(
   if (report.recursive > 0) {
     notices.warn(at, 'A schema contains itself; its inner copies are described by their type only.')
   }
+  if (report.loosened > 0) {
+    notices.warn(
+      at,
+      'A schema contradicts its own examples, values or types: what refused them was left out.',
+    )
+  }
   if (report.shortened > 0) {
     notices.warn(at, 'The input is described only so far: its full schema is too large for a tool.')
   }

@@ -70,7 +70,6 @@ for (const schema of [
   {},
   { type: ['string', 'null'] },
   { type: 'string', pattern: '^a' },
-  { type: 'string', format: 'email' },
   { type: 'integer', minimum: 1 },
   { type: 'object', properties: { a: { $ref: '#/$defs/a' } }, $defs: { a: {} } },
   { type: 'object', properties: { a: true } },

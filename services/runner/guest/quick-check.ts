@@ -12,6 +12,7 @@ const annotations: ReadonlySet<string> = new Set([
   'default',
   'examples',
   'deprecated',
+  'format',
   'readOnly',
   'writeOnly',
   'x-mcp-header',
