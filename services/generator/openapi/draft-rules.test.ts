@@ -64,6 +64,22 @@ describe('security', () => {
     expect(() => drafted(oneOperation({}, scheme(value)))).toThrow(part)
   })
 
+  test('that is not defined is named, with the name that is', () => {
+    const bearer = { type: 'http', scheme: 'bearer' }
+    const asking = (schemes: object) => () =>
+      drafted(
+        oneOperation(
+          { security: [{ bearerAuth: [] }] },
+          { components: { securitySchemes: schemes } },
+        ),
+      )
+    expect(asking({ BearerAuth: bearer, key: bearer })).toThrow(
+      'The operation asks for the security scheme "bearerAuth", which is not defined. "BearerAuth" is: give both the same spelling.',
+    )
+    expect(asking({ key: bearer })).toThrow('is not defined. The document defines "key".')
+    expect(asking({})).toThrow('"bearerAuth", which is not defined. The document defines none.')
+  })
+
   test('that is optional makes an optional credential', () => {
     const [credential] = credentials({
       ...scheme({ type: 'http', scheme: 'bearer' }),

@@ -57,7 +57,7 @@ const MAX_DESCRIPTION = 1_500
 const MAX_NAME = 120
 const MAX_REFUSALS = 1_000
 
-type Listed = Omit<Operation, 'server'> & { tags: string[] }
+type Listed = Omit<Operation, 'server' | 'signing'> & { tags: string[] }
 type EgressOperation = { method: HttpMethod; path: string; names: readonly string[] }
 type Ready = { source: Operation; demand: Demand; tags: string[]; operationId: string | undefined }
 
@@ -95,7 +95,7 @@ export function draftInParts(
   }
   const ready = readyOperations(wanted, context, options, refusals)
   const credentials = credentialsFor(ready.map(askedBy), context.notices)
-  if (credentials.list.length === 0) {
+  if (credentials.list.length === 0 && ready.every(({ demand }) => demand.signing === undefined)) {
     context.notices.warn('', 'The document asks for no credential: calls go out without one.')
   }
   const { tags, egress } = makeTools(ready, credentials, context, refusals, keep)
@@ -289,6 +289,7 @@ function readyOperations(
         throw new Refused(`The document names more than ${MAX_ORIGINS} hosts. Import a part of it.`)
       }
       origins.add(server.origin)
+      const stated = schemes.demandOf(operation)
       const source: Operation = {
         method: one.method,
         path: one.path,
@@ -296,8 +297,9 @@ function readyOperations(
         pathItem,
         operation,
         server,
+        signing: stated.signing,
       }
-      const demand = withAuthorization(schemes.demandOf(operation), source, references, notices)
+      const demand = withAuthorization(stated, source, references, notices)
       return { source, demand, tags: one.tags, operationId: textAt(operation, 'operationId') }
     })
     return ready === undefined ? [] : [ready]
@@ -317,8 +319,8 @@ function withAuthorization(
   references: References,
   notices: Notices,
 ): Demand {
-  if (demand.alternatives.length > 0 || !asksForAuthorization(pathItem, operation, references))
-    return demand
+  if (demand.alternatives.length > 0 || demand.signing !== undefined) return demand
+  if (!asksForAuthorization(pathItem, operation, references)) return demand
   notices.warn(
     pointer,
     'The Authorization header is asked for as a parameter; it became the credential AUTHORIZATION.',

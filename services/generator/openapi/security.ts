@@ -3,9 +3,10 @@ import type { CredentialSpec } from '@bmm/spec/server-spec'
 import type { OpenApiDocument } from './document.ts'
 import { numbered } from './input-key.ts'
 import { isObject, type JsonObject, objectAt, own, textAt } from './json.ts'
-import { prose } from './prose.ts'
+import { line, prose } from './prose.ts'
 import { ReferenceFault, type References } from './reference.ts'
 import { Refused } from './refused.ts'
+import { signingScheme } from './signature.ts'
 
 /** How a scheme's value travels. Schemes with an equal `slot` would overwrite each other on one origin. */
 export type SecurityScheme = {
@@ -24,7 +25,12 @@ export type Demand = {
   optional: boolean
   /** False where neither the operation nor the document says anything about security. */
   isStated: boolean
+  /** What requests must be signed with, where no alternative does without. */
+  signing?: string | undefined
 }
+
+/** A scheme of the document; what signs requests has no value that could be sent. */
+type Scheme = SecurityScheme | { signs: string } | { unsupported: string } | { undefined: string }
 
 export type SecuritySchemes = {
   /** Throws Refused when no alternative is wholly supported. */
@@ -43,7 +49,7 @@ export function securitySchemes(
     document.version === '2.0'
       ? objectAt(root, 'securityDefinitions')
       : objectAt(objectAt(root, 'components'), 'securitySchemes')
-  const schemes = new Map<string, SecurityScheme | string>()
+  const schemes = new Map<string, Scheme>()
   for (const [name, value] of Object.entries(definitions)) {
     schemes.set(name, schemeFrom(name, followed(value, references)))
   }
@@ -53,29 +59,59 @@ export function securitySchemes(
     if (!Array.isArray(security) || security.length === 0) {
       return { alternatives: [], optional: true, isStated: Array.isArray(security) }
     }
-    const alternatives: SecurityScheme[][] = []
-    const faults: string[] = []
-    let optional = false
-    for (const alternative of security) {
-      const names = isObject(alternative) ? Object.keys(alternative) : []
-      if (names.length === 0) {
-        optional = true
-        continue
-      }
-      const found = names.map((name) => schemes.get(name) ?? 'a scheme that is not defined')
-      const fault = found.find((scheme) => typeof scheme === 'string')
-      if (typeof fault === 'string') faults.push(fault)
-      else alternatives.push(found.filter((scheme) => typeof scheme !== 'string'))
+    const found = security.map((alternative) =>
+      Object.keys(isObject(alternative) ? alternative : {}).map(
+        (name): Scheme => schemes.get(name) ?? { undefined: name },
+      ),
+    )
+    const optional = found.some((each) => each.length === 0)
+    const supported = found.filter((each) => each.every(isSupported))
+    const signed = found.filter((each) => each.every((one) => isSupported(one) || 'signs' in one))
+    if (supported.length === 0) {
+      const [signing] = signed.flat().flatMap((one) => ('signs' in one ? [one.signs] : []))
+      if (signing === undefined) throw refusalOf(found.flat(), [...schemes.keys()])
+      return { ...demandFrom(signed, optional), signing }
     }
-    if (alternatives.length === 0 && !optional) {
-      throw new Refused(
-        `The operation asks for ${[...new Set(faults)].join(' or ')}, which is not supported.`,
-      )
-    }
-    return { alternatives, optional, isStated: true }
+    return demandFrom(supported, optional)
   }
 
   return { demandOf }
+}
+
+function isSupported(scheme: Scheme): scheme is SecurityScheme {
+  return 'placement' in scheme
+}
+
+/** The empty alternative, which stands for no credential, is told by `optional`. */
+function demandFrom(found: readonly Scheme[][], optional: boolean): Demand {
+  const alternatives = found.map((each) => each.filter(isSupported))
+  return { alternatives: alternatives.filter(({ length }) => length > 0), optional, isStated: true }
+}
+
+function refusalOf(found: readonly Scheme[], defined: readonly string[]): Refused {
+  const sentences = found.flatMap((one) =>
+    'undefined' in one ? [undefinedSentence(one.undefined, defined)] : [],
+  )
+  const unsupported = found.flatMap((one) => ('unsupported' in one ? [one.unsupported] : []))
+  if (unsupported.length > 0) {
+    const kinds = [...new Set(unsupported)].join(' or ')
+    sentences.push(`The operation asks for ${kinds}, which is not supported.`)
+  }
+  return new Refused([...new Set(sentences)].join(' '))
+}
+
+/** The names that a document defines, for a sentence about one that it does not. */
+function undefinedSentence(name: string, defined: readonly string[]): string {
+  const plain = (text: string) => text.toLowerCase().replaceAll(/[^a-z0-9]/g, '')
+  const near = defined.find((other) => plain(other) === plain(name) && plain(name) !== '')
+  const shown = defined.slice(0, 5).map((other) => `"${line(other, 60)}"`)
+  const what =
+    near !== undefined
+      ? `"${line(near, 60)}" is: give both the same spelling.`
+      : shown.length === 0
+        ? 'The document defines none.'
+        : `The document defines ${shown.join(', ')}${defined.length > shown.length ? ' and others' : ''}.`
+  return `The operation asks for the security scheme "${line(name, 60)}", which is not defined. ${what}`
 }
 
 /** A scheme that cannot be resolved matters only to the operations that name it. */
@@ -97,9 +133,16 @@ export const authorizationScheme: SecurityScheme = {
   description: 'The whole value of the Authorization header, such as "Bearer …".',
 }
 
+function schemeFrom(name: string, value: unknown): Scheme {
+  if (!isObject(value)) return { unsupported: 'a scheme that is not defined' }
+  const signs = signingScheme(name, value)
+  if (signs !== undefined) return { signs }
+  const scheme = sentScheme(name, value)
+  return typeof scheme === 'string' ? { unsupported: scheme } : scheme
+}
+
 /** The scheme, or what it is when it is not supported. */
-function schemeFrom(name: string, value: unknown): SecurityScheme | string {
-  if (!isObject(value)) return 'a scheme that is not defined'
+function sentScheme(name: string, value: JsonObject): SecurityScheme | string {
   const type = textAt(value, 'type')?.toLowerCase()
   const said = prose(textAt(value, 'description') ?? '', 1_000)
   const isToken = type === 'oauth2' || type === 'openidconnect'

@@ -24,6 +24,7 @@ import {
   urlTemplate,
   withoutDeclaredQuery,
 } from './server-url.ts'
+import { withoutSignature } from './signature.ts'
 
 export type Import = { document: OpenApiDocument; references: References; notices: Notices }
 
@@ -36,6 +37,8 @@ export type Operation = {
   pathItem: JsonObject
   operation: JsonObject
   server: ApiServer
+  /** What its requests must be signed with, which no tool can do. */
+  signing: string | undefined
 }
 
 export type ImportedTool = { tool: ToolSpec; origin: string; egressPath: string }
@@ -65,9 +68,10 @@ export function toolFrom(
       : own(operation, 'requestBody'),
     references,
   )
-  const template = templateOf(source, list.parameters)
+  const parameters = withoutSignature(list.parameters, source.signing, pointer, notices)
+  const template = templateOf(source, parameters)
   const wanted = [
-    ...wantedParameters(list.parameters, template, credentials, pointer, notices),
+    ...wantedParameters(parameters, template, credentials, pointer, notices),
     ...querystringFields(list.querystring, schemaBuilder(references, { bytes: 0 })),
   ]
   if (wanted.length > MAX_PARAMETERS) {
