@@ -3,10 +3,22 @@ import net from 'node:net'
 import { gzipSync } from 'node:zlib'
 import { egressFetch } from './egress.ts'
 import { egressOfFile, failure, okAnswer, toLoopback } from './testing-egress.ts'
-import { listening } from './testing-upstream.ts'
+import { type Answer, listening } from './testing-upstream.ts'
 
 const decoder = new TextDecoder()
 const { upstream, get } = egressOfFile()
+
+/** A chunked answer that goes on until the connection is closed. */
+function endless(type: string, line: string, everyMs: number): Answer {
+  return (_request, socket) => {
+    socket.write(`HTTP/1.1 200 OK\r\nContent-Type: ${type}\r\nTransfer-Encoding: chunked\r\n\r\n`)
+    const timer = setInterval(() => {
+      socket.write(`${line.length.toString(16)}\r\n${line}\r\n`)
+    }, everyMs)
+    socket.on('close', () => clearInterval(timer))
+    socket.on('error', () => clearInterval(timer))
+  }
+}
 
 describe('the answer', () => {
   test('keeps repeated headers and loses those of the hop', async () => {
@@ -27,6 +39,45 @@ describe('the answer', () => {
     const answer = await get(server.port, { method: 'HEAD' })
     expect(answer).toMatchObject({ status: 200, headers: [['content-length', '99999999']] })
     expect(answer.body).toHaveLength(0)
+  })
+
+  test.each([
+    ['text/event-stream', 'data: 1\n\n'],
+    ['application/x-ndjson; charset=utf-8', '{"n":1}\n'],
+  ])(
+    'of type %s that does not end is what came in its time, where streams are taken',
+    async (type, line) => {
+      const server = await upstream(endless(type, line, 20))
+      const limits = { streamMs: 300, totalMs: 5_000 }
+      const answer = await get(server.port, { limits, takesStreams: true })
+      expect(answer).toMatchObject({ status: 200, cut: 'time' })
+      expect(decoder.decode(answer.body)).toStartWith(line + line)
+      const refused = await failure(get(server.port, { limits: { streamMs: 100, totalMs: 500 } }))
+      expect(refused.code).toBe('timeout')
+    },
+  )
+
+  test('that is a stream larger than an answer may be is cut; other answers are refused', async () => {
+    const limits = { answerBytes: 50_000, totalMs: 5_000 }
+    const line = 'x'.repeat(20_000)
+    const events = await upstream(endless('text/event-stream', line, 1))
+    const answer = await get(events.port, { limits, takesStreams: true })
+    expect(answer).toMatchObject({ cut: 'size' })
+    expect(answer.body.length).toBeGreaterThan(0)
+    expect(answer.body.length).toBeLessThanOrEqual(50_000)
+    const plain = await upstream(endless('text/plain', line, 1))
+    expect((await failure(get(plain.port, { limits, takesStreams: true }))).code).toBe(
+      'answer_too_large',
+    )
+  })
+
+  test('that is a stream and ends is whole', async () => {
+    const server = await upstream(
+      'HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 9\r\n\r\ndata: 1\n\n',
+    )
+    const answer = await get(server.port, { takesStreams: true })
+    expect(answer.cut).toBeUndefined()
+    expect(decoder.decode(answer.body)).toBe('data: 1\n\n')
   })
 
   test('is decoded when it comes compressed though identity was asked for', async () => {

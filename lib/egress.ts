@@ -13,6 +13,7 @@ import {
   type EgressPolicy,
 } from './egress-policy.ts'
 import { type EgressPool, newAgent, trustedContext } from './egress-pool.ts'
+import { type Cut, endlessStream } from './egress-stream.ts'
 import { errorFrom } from './errors.ts'
 
 export type EgressLimits = {
@@ -22,6 +23,8 @@ export type EgressLimits = {
   firstByteMs: number
   /** Everything, from the call of egressFetch to the last byte. */
   totalMs: number
+  /** From the call of egressFetch to the end of a stream that `takesStreams` lets end early. */
+  streamMs: number
   requestBytes: number
   /** The answer's body, received and decoded alike. */
   answerBytes: number
@@ -31,6 +34,7 @@ const egressLimits: EgressLimits = {
   connectMs: 5_000,
   firstByteMs: 30_000,
   totalMs: 60_000,
+  streamMs: 40_000,
   requestBytes: 8 * 1024 * 1024,
   answerBytes: 8 * 1024 * 1024,
 }
@@ -46,6 +50,8 @@ export type EgressRequest = {
   connections?: { pool: EgressPool; key: string }
   /** The request carries a credential that the asker must not learn: no Range. */
   isCredentialed?: boolean
+  /** An answer whose type is a stream's may end with what came until `streamMs` or `answerBytes`, and says so. */
+  takesStreams?: boolean
   /** Asked before each received chunk is kept; false ends the request with `busy`. */
   reserve?: (bytes: number) => boolean
 }
@@ -57,6 +63,8 @@ export type EgressAnswer = {
   headers: [name: string, value: string][]
   /** Decoded when it came compressed. */
   body: Uint8Array
+  /** What ended a stream of which the body is the beginning. */
+  cut?: Cut
 }
 
 /** CONNECT and TRACE are not here on purpose. */
@@ -91,6 +99,8 @@ type Exchange = Required<Pick<EgressRequest, 'method' | 'headers' | 'isCredentia
   limits: EgressLimits
   agent: http.Agent
   reserve: (bytes: number) => boolean
+  /** When a stream ends with what came; undefined where that is an error. */
+  streamEndsAt: number | undefined
 }
 
 /** Carries out one request. Throws EgressError for every refusal and failure, and nothing else. */
@@ -98,6 +108,7 @@ export async function egressFetch(
   url: string | URL,
   request: EgressRequest,
 ): Promise<EgressAnswer> {
+  const startedAt = performance.now()
   const limits = { ...egressLimits, ...request.limits }
   const method = (request.method ?? 'GET').toUpperCase()
   const destination = destinationOf(url, request.policy)
@@ -136,6 +147,7 @@ export async function egressFetch(
       limits,
       agent: agentOf(request, destination, addresses),
       reserve: request.reserve ?? (() => true),
+      streamEndsAt: request.takesStreams ? startedAt + limits.streamMs : undefined,
     }
     return await exchanged(exchange, stop.signal)
   } finally {
@@ -264,10 +276,13 @@ function pinnedLookup(addresses: readonly string[]): LookupFunction {
 /** Keeps the body under the limits; every way out ends in `fail` or `resolve`. */
 function collect(
   response: http.IncomingMessage,
-  { destination: { host }, limits: { answerBytes }, method, reserve }: Exchange,
+  exchange: Exchange,
   fail: (error: unknown) => void,
   resolve: (answer: EgressAnswer) => void,
 ): void {
+  const { answerBytes } = exchange.limits
+  const { method, reserve } = exchange
+  const { host } = exchange.destination
   const status = response.statusCode ?? 0
   const headers = pairsOf(response.rawHeaders)
   const coding = response.headers['content-encoding']
@@ -275,8 +290,10 @@ function collect(
   let bytes = 0
   const keep = (chunk: Uint8Array) => {
     bytes += chunk.length
-    if (bytes > answerBytes) fail(tooLarge(host, answerBytes))
-    else if (reserve(chunk.length)) chunks.push(chunk)
+    if (bytes > answerBytes) {
+      if (stream === undefined) fail(tooLarge(host, answerBytes))
+      else stream.cut('size')
+    } else if (reserve(chunk.length)) chunks.push(chunk)
     else fail(new EgressError('busy', `Too many answers are under way (${host}).`, host))
   }
   const finish = async () => {
@@ -285,9 +302,15 @@ function collect(
     const isDecoded = coding !== undefined
     resolve({ status, headers: answerHeaders(headers, { isDecoded, method }), body })
   }
+  const stream = endlessStream(response, exchange.streamEndsAt, (cut) => {
+    const body = Buffer.concat(chunks)
+    resolve({ status, headers: answerHeaders(headers, { isDecoded: false, method }), body, cut })
+    response.destroy()
+  })
   const endedEarly = () => fail(invalidAnswer(host, 'ended its answer early'))
   response.on('aborted', endedEarly)
   response.on('error', endedEarly)
+  response.on('close', () => stream?.forget())
   const announced = method === 'HEAD' ? 0 : Number(response.headers['content-length'] ?? 0)
   if (status < 200 || status > 599 || headers.length > MAX_ANSWER_HEADERS) {
     fail(invalidAnswer(host, 'sent a malformed answer'))

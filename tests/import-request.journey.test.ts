@@ -78,7 +78,7 @@ async function arrive(
       headers: [...response.headers],
       body: new Uint8Array(await response.arrayBuffer()),
     },
-    url,
+    { url },
   )
   return result.structuredContent as Arrived
 }

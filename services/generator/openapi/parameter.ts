@@ -47,7 +47,6 @@ const ownHeaders = new Set([
   'connection',
   'content-length',
   'content-type',
-  'cookie',
   'host',
   'keep-alive',
   'proxy-authorization',

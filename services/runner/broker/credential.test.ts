@@ -281,6 +281,7 @@ describe('an answer of a credentialed origin', () => {
     expect(await fetch(`${server.origin}/`)).toEqual({
       status: 200,
       headers: [['x-a', '1']],
+      droppedCookies: ['session'],
       body: 'ok',
     })
   })

@@ -31,6 +31,12 @@ export type Assignment = {
   poolKey: string
 }
 
+/** What the sandbox gets. */
+export type Answer = EgressAnswer & {
+  /** Names of cookies that were kept back: whoever has a credential here gets no second one. */
+  droppedCookies?: readonly string[]
+}
+
 /** Nothing comes back but this; the sentence is for the tool and its people. */
 export class FetchFailure extends Error {
   override readonly name = 'FetchFailure'
@@ -52,7 +58,7 @@ export type Outgoing = {
     ask: Ask,
     assignment: Assignment,
     control: { signal: AbortSignal; reserve: (bytes: number) => boolean },
-  ): Promise<EgressAnswer>
+  ): Promise<Answer>
 }
 
 export type OutgoingOptions = {
@@ -70,6 +76,7 @@ type Prepared = {
   guard: Scrubber | undefined
 }
 
+const MAX_COOKIE_NAME = 100
 /** What APIs answer to a credential that they do not take. */
 const refusedStatuses: ReadonlySet<number> = new Set([401, 403])
 
@@ -95,6 +102,7 @@ export function createOutgoing(options: OutgoingOptions): Outgoing {
           ...control,
           connections: { pool: options.pool, key: poolKey },
           isCredentialed: guard !== undefined,
+          takesStreams: true,
         })
         if (guard === undefined) return answer
         if (refusedStatuses.has(answer.status)) options.vault.doubt(contract)
@@ -163,15 +171,24 @@ function howToSet({ statement }: Contract): (name: string) => string {
 }
 
 /** Cookies of a credentialed origin stand for the credential: code could not send them back, and must not keep them. */
-async function guarded(answer: EgressAnswer, guard: Scrubber, host: string): Promise<EgressAnswer> {
+async function guarded(answer: EgressAnswer, guard: Scrubber, host: string): Promise<Answer> {
   const headers = answer.headers.filter(([name]) => name !== 'set-cookie')
-  if (!(await guard.finds(answer))) return { ...answer, headers }
+  if (!(await guard.finds(answer))) {
+    const cookies = answer.headers.filter(([name]) => name === 'set-cookie')
+    if (cookies.length === 0) return { ...answer, headers }
+    const droppedCookies = cookies.map(([, value]) => nameOfCookie(value))
+    return { ...answer, headers, droppedCookies }
+  }
   throw new FetchFailure(
     'secret_in_answer',
     `The answer of ${host} held a credential of this server and was withheld.`,
     host,
     true,
   )
+}
+
+function nameOfCookie(setCookie: string): string {
+  return setCookie.split('=', 1)[0]?.trim().slice(0, MAX_COOKIE_NAME) ?? ''
 }
 
 function superseded(host: string): FetchFailure {

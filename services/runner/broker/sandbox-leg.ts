@@ -1,11 +1,10 @@
 /** The broker's end of one sandbox's connection: frames become requests, answers become frames. All it sends is hostile. */
 import { createAllowance } from '@bmm/lib/allowance'
-import type { EgressAnswer } from '@bmm/lib/egress'
 import type { FrameConnection, FrameHandlers, FramePace } from '@bmm/lib/frame-connection'
 import { callIds, FRAME, type Frame, FrameFault, parseControl } from '@bmm/lib/frames'
 import { z } from 'zod'
 import { isSameToken } from '../sandbox/slot-token.ts'
-import { type Ask, FetchFailure } from './outgoing.ts'
+import { type Answer, type Ask, FetchFailure } from './outgoing.ts'
 
 const MAX_BODY_BYTES = 8 * 1024 * 1024
 /** Request bodies of one sandbox that are not sent yet. */
@@ -47,7 +46,7 @@ export type SandboxRequest = {
   ask: Ask
   signal: AbortSignal
   /** Resolves when the answer is queued; until then it takes memory here. */
-  deliver: (answer: EgressAnswer) => Promise<void>
+  deliver: (answer: Answer) => Promise<void>
 }
 
 export type SandboxLegOptions = {
@@ -264,10 +263,10 @@ export function sandboxLeg(options: SandboxLegOptions): FrameHandlers {
 /** Queues the whole answer once there is room; a sandbox that does not read is ended. */
 async function deliver(
   id: number,
-  { status, headers, body }: EgressAnswer,
+  { body, ...told }: Answer,
   connection: FrameConnection,
 ): Promise<void> {
-  const head = Buffer.from(JSON.stringify({ status, headers }))
+  const head = Buffer.from(JSON.stringify(told))
   if (head.length > MAX_HEAD_BYTES) {
     throw new FetchFailure('answer_too_large', 'The answer has too many headers.', '', false)
   }

@@ -40,7 +40,7 @@ export type TestFetch = {
   body?: string | Uint8Array
 }
 export type TestFetched =
-  | { status: number; headers: [string, string][]; body: string }
+  | { status: number; headers: [string, string][]; droppedCookies?: string[]; body: string }
   | { failed: string; message: string }
 
 /** Public names lead nowhere; what stands under `.lan` is here, where the operator allows it. */

@@ -8,7 +8,7 @@ function answer(status: number, type: string | undefined, body: string | Uint8Ar
   const headers: [string, string][] = Object.entries(more)
   if (type !== undefined) headers.push(['Content-Type', type])
   const bytes = typeof body === 'string' ? new TextEncoder().encode(body) : body
-  return toolResultFrom({ status, headers, body: bytes }, url)
+  return toolResultFrom({ status, headers, body: bytes }, { url })
 }
 
 test('a JSON object is text and structured content', () => {
@@ -34,12 +34,6 @@ test('an answer with more digits than a double holds is text alone, as it came',
 test('an answer without a type is text when it reads as text', () => {
   expect(answer(200, undefined, 'héllo').content).toEqual([{ type: 'text', text: 'héllo' }])
   expect(answer(200, undefined, new Uint8Array([0, 1, 2])).content[0]?.type).toBe('resource')
-})
-
-test('western charsets are decoded', () => {
-  expect(answer(200, 'text/plain; charset=ISO-8859-1', new Uint8Array([0xe9])).content).toEqual([
-    { type: 'text', text: 'é' },
-  ])
 })
 
 test('images and audio are blocks of their own, other bytes an embedded resource without the query', () => {
@@ -70,7 +64,11 @@ test('a failure is an error with status and body', () => {
   const limited = answer(429, 'text/plain', 'slow', { 'Retry-After': '30' })
   expect(limited.content[0]).toEqual({
     type: 'text',
-    text: 'The API answered with status 429.\nThe API asks to slow down.\nRetry after: 30\nslow',
+    text: 'The API answered with status 429.\nThe API asks to slow down.\nslow',
+  })
+  expect(limited.content[1]).toEqual({
+    type: 'text',
+    text: 'Headers of the answer:\nretry-after: 30',
   })
   expect(answer(500, 'image/png', new Uint8Array([0])).content[0]).toEqual({
     type: 'text',
@@ -89,10 +87,35 @@ test('a redirect is an error that names its target', () => {
   })
 })
 
-test('an empty answer says so', () => {
-  expect(answer(204, undefined, '')).toEqual({
-    content: [{ type: 'text', text: '204 (empty answer)' }],
-  })
+test.each([
+  [200, '200 (empty answer)'],
+  [201, '201 (empty answer)'],
+  [204, '204 (done, no content)'],
+  [205, '205 (done, reset the form or view)'],
+  [304, '304 (not modified)'],
+])('an empty answer of status %d says so', (status, wanted) => {
+  expect(answer(status, undefined, '')).toEqual({ content: [{ type: 'text', text: wanted }] })
+})
+
+test('the beginning of a stream is given and said to be one', () => {
+  const body = new TextEncoder().encode('data: {"n":1}\n\n')
+  const headers: [string, string][] = [['content-type', 'text/event-stream']]
+  const { content } = toolResultFrom({ status: 200, headers, body, cut: 'time' }, { url })
+  expect(content).toEqual([
+    { type: 'text', text: 'data: {"n":1}\n\n' },
+    {
+      type: 'text',
+      text: '(The API answers with a stream that had not ended when the time for it was over. These are its first 15 bytes.)',
+    },
+  ])
+})
+
+test('cookies are told by name: those that later calls send, and those that were dropped', () => {
+  const response = { status: 204, headers: [], body: new Uint8Array() }
+  const kept = toolResultFrom(response, { url, keptCookies: ['sid', 'csrf'] })
+  expect(JSON.stringify(kept)).toContain('sid, csrf')
+  const dropped = toolResultFrom({ ...response, droppedCookies: ['sid'] }, { url })
+  expect(JSON.stringify(dropped)).toContain('were dropped')
 })
 
 test('too large text is cut with a note, too large binary refused', () => {

@@ -1,10 +1,16 @@
 /** An upstream HTTP response becomes the result of a tool call. */
 import { parseExactly } from '@bmm/lib/exact-json'
+import { headerLines } from './answer-headers.ts'
+import { type AnswerText, answerText, isTextual } from './answer-text.ts'
 
 export type UpstreamResponse = {
   status: number
   headers: readonly (readonly [name: string, value: string])[]
   body: Uint8Array
+  /** The answer went on when this much time or room was used up; the body is its beginning. */
+  cut?: 'time' | 'size' | undefined
+  /** Names of cookies that the broker kept back. */
+  droppedCookies?: readonly string[] | undefined
 }
 
 export type ContentBlock =
@@ -26,6 +32,7 @@ export const MAX_BINARY_BYTES = 4 * 1024 * 1024
 const MAX_STRUCTURED_CHARACTERS = 50_000
 const MAX_MIME_TYPE = 100
 const MAX_URI = 2_000
+const MAX_COOKIE_NAMES = 500
 /** Other failures of the API carry their reason in the body; these are worth a word of advice. */
 const advice: Readonly<Record<number, string>> = {
   401: 'The credential of this server is missing or not valid for the API.',
@@ -33,28 +40,76 @@ const advice: Readonly<Record<number, string>> = {
   429: 'The API asks to slow down.',
 }
 
-/** `url` names an embedded resource; its query is left out, because results are kept and shown. */
-export function toolResultFrom(response: UpstreamResponse, url: string): ToolResult {
-  if (response.status >= 400) return failure(response)
-  if (response.status >= 300) return redirect(response)
-  const { body } = response
-  if (body.length === 0) return { content: [text(`${response.status} (empty answer)`)] }
+/** What the answer belongs to; the URL's query is left out of results, because those are kept and shown. */
+export type Answered = { url: string; method?: string; keptCookies?: readonly string[] }
+
+export function toolResultFrom(response: UpstreamResponse, answered: Answered): ToolResult {
+  const result = contentFrom(response, answered)
+  const asides = asidesOf(response, answered)
+  return asides.length === 0
+    ? result
+    : { ...result, content: [...result.content, ...asides.map(text)] }
+}
+
+function contentFrom(response: UpstreamResponse, { url }: Answered): ToolResult {
+  const { status, body } = response
+  if (status >= 400) return failure(response)
+  if (status >= 300) return redirect(response)
+  if (body.length === 0)
+    return { content: [text(`${status} (${emptiness[status] ?? 'empty answer'})`)] }
   const mimeType = mimeTypeOf(response)
-  if (isTextual(mimeType) || (mimeType === undefined && looksLikeText(body))) {
-    return textResult(decoded(response), mimeType)
-  }
-  return binaryResult(body, mimeType ?? 'application/octet-stream', url)
+  const read = textOf(response)
+  if (read === undefined) return binaryResult(body, binaryType(mimeType), url)
+  const result = textResult(read.text, mimeType)
+  return read.note === undefined
+    ? result
+    : { ...result, content: [...result.content, text(read.note)] }
+}
+
+const emptiness: Readonly<Record<number, string>> = {
+  204: 'done, no content',
+  205: 'done, reset the form or view',
+}
+
+/** Short texts after the content, so that structured content stays what the API said. */
+function asidesOf(response: UpstreamResponse, { method, keptCookies = [] }: Answered): string[] {
+  const { status, headers, body, cut, droppedCookies = [] } = response
+  const isRedirect = status >= 300 && status < 400 && status !== 304
+  const lines = headerLines(headers, {
+    all: method === 'HEAD',
+    ...(isRedirect ? { without: 'location' } : {}),
+  })
+  return [
+    cut === undefined ? '' : `(${cutSentences[cut]} These are its first ${body.length} bytes.)`,
+    lines === '' ? '' : `Headers of the answer:\n${lines}`,
+    keptCookies.length === 0
+      ? ''
+      : `(Cookies of the answer go out with later calls until this server has been idle for a while: ${named(keptCookies)})`,
+    droppedCookies.length === 0
+      ? ''
+      : `(Cookies of the answer were dropped, since calls go out with the credential of this server: ${named(droppedCookies)})`,
+  ].filter((aside) => aside !== '')
+}
+
+const cutSentences = {
+  time: 'The API answers with a stream that had not ended when the time for it was over.',
+  size: 'The API answers with a stream that is larger than what fits an answer.',
+} as const
+
+function named(cookies: readonly string[]): string {
+  return cookies.join(', ').slice(0, MAX_COOKIE_NAMES)
 }
 
 function failure(response: UpstreamResponse): ToolResult {
-  const mimeType = mimeTypeOf(response)
-  const isShown = isTextual(mimeType) || (mimeType === undefined && looksLikeText(response.body))
-  const retryAfter = headerOf(response, 'retry-after')
+  const { status, body } = response
+  const read = textOf(response)
   const lines = [
-    `The API answered with status ${response.status}.`,
-    advice[response.status],
-    retryAfter === undefined ? undefined : `Retry after: ${retryAfter.slice(0, 50)}`,
-    isShown ? shortened(decoded(response)) : `(${response.body.length} bytes of ${mimeType})`,
+    `The API answered with status ${status}.`,
+    advice[status],
+    read === undefined
+      ? `(${body.length} bytes of ${binaryType(mimeTypeOf(response))})`
+      : shortened(read.text),
+    read?.note,
   ].filter((part) => part !== undefined && part !== '')
   return { content: [text(lines.join('\n'))], isError: true }
 }
@@ -67,6 +122,15 @@ function redirect(response: UpstreamResponse): ToolResult {
     content: [text(`The API answered with status ${response.status}, a redirect to ${target}`)],
     isError: true,
   }
+}
+
+function textOf(response: UpstreamResponse): AnswerText | undefined {
+  return answerText(response.body, headerOf(response, 'content-type') ?? '', mimeTypeOf(response))
+}
+
+/** A type of text is wrong for bytes that are none. */
+function binaryType(mimeType: string | undefined): string {
+  return mimeType === undefined || isTextual(mimeType) ? 'application/octet-stream' : mimeType
 }
 
 function textResult(body: string, mimeType: string | undefined): ToolResult {
@@ -117,39 +181,6 @@ function headerOf({ headers }: UpstreamResponse, name: string): string | undefin
 
 function isJson(mimeType: string | undefined): boolean {
   return mimeType === undefined || /[/+]json$/.test(mimeType)
-}
-
-/** SVG is text: clients that show images do not show it, and models can read it. */
-function isTextual(mimeType: string | undefined): boolean {
-  return (
-    mimeType !== undefined &&
-    (mimeType.startsWith('text/') ||
-      /[/+](?:json|xml|yaml|x-yaml|javascript|ecmascript|x-ndjson|ndjson|jsonl|json-seq|graphql|sql|csv|x-www-form-urlencoded|toml|markdown)$/.test(
-        mimeType,
-      ))
-  )
-}
-
-/** For answers without a type: UTF-8 without control characters. */
-function looksLikeText(body: Uint8Array): boolean {
-  if (body.subarray(0, 4096).some((byte) => byte < 9 || (byte > 13 && byte < 32))) return false
-  try {
-    new TextDecoder('utf-8', { fatal: true }).decode(body)
-    return true
-  } catch {
-    return false
-  }
-}
-
-/** The older charsets that APIs still declare (WHATWG Encoding: all three labels mean windows-1252). */
-const isWestern = /;\s*charset="?(?:iso-8859-1|latin1|windows-1252)\b/i
-
-/** A byte that does not fit becomes U+FFFD. */
-function decoded(response: UpstreamResponse): string {
-  const encoding = isWestern.test(headerOf(response, 'content-type') ?? '')
-    ? 'windows-1252'
-    : 'utf-8'
-  return new TextDecoder(encoding).decode(response.body)
 }
 
 /** Undefined also where a number has more digits than the doubles that most clients read: the text alone keeps those. */

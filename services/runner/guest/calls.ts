@@ -13,6 +13,7 @@ import {
 import type { OperationSpec } from '@bmm/spec/server-spec'
 import { type Arguments, inputForCode, readArguments } from './arguments.ts'
 import { type CallLink, createContext, runOperation, type ToolContext } from './context.ts'
+import { type CookieJar, createCookieJar } from './cookie-jar.ts'
 import type { Egress } from './egress.ts'
 import { type SchemaCheck, schemaCheck } from './input.ts'
 import type { FrameLink } from './link.ts'
@@ -62,6 +63,7 @@ class ActiveCall implements CallLink, Expiring {
     readonly call: number,
     readonly connection: FrameLink,
     readonly egress: Egress,
+    readonly cookies: CookieJar,
     whenOver: (call: ActiveCall) => void,
   ) {
     this.#whenOver = whenOver
@@ -142,6 +144,7 @@ export function createCalls(egress: Egress, modulePath: string): Calls {
   const active = new Map<number, ActiveCall>()
   const deadlines = createDeadlines()
   const ids = callIds()
+  const cookies = createCookieJar()
   const load = loader(modulePath)
   let tools: Map<string, LoadedTool> | undefined
 
@@ -164,7 +167,7 @@ export function createCalls(egress: Egress, modulePath: string): Calls {
   function begin(frame: Frame, connection: FrameLink): void {
     const { header, args } = parseCall(frame.payload)
     const { tool: name, timeoutMs } = header as { tool: string; timeoutMs: number }
-    const call = new ActiveCall(frame.call, connection, egress, forget)
+    const call = new ActiveCall(frame.call, connection, egress, cookies, forget)
     active.set(frame.call, call)
     call.deadline = deadlines.set(timeoutMs, call)
     const tool = tools?.get(name)

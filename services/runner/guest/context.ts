@@ -1,6 +1,7 @@
 /** `ctx`, what a tool's body gets beside its input (version 1). */
 import type { OperationSpec } from '@bmm/spec/server-spec'
 import { type ToolResult, toolResultFrom, type UpstreamResponse } from './answer.ts'
+import type { CookieJar } from './cookie-jar.ts'
 import type { Egress } from './egress.ts'
 import { type OutgoingRequest, requestFrom } from './request.ts'
 import { markResult, type ToolResultInput } from './result.ts'
@@ -24,6 +25,8 @@ export type CallLink = {
   call: number
   signal: AbortSignal
   egress: Egress
+  /** Of the one person whose sandbox this is. */
+  cookies: CookieJar
   progress(progress: { progress: number; total?: number; message?: string }): void
   log(line: string): void
 }
@@ -33,6 +36,8 @@ const PROGRESS_INTERVAL_MS = 40
 const MAX_PROGRESS_MESSAGE = 500
 const MAX_LOG_LINES = 200
 const MAX_LOG_CHARACTERS = 4_000
+/** Tells code that the body is the beginning of a stream: `time` or `size` ended it. */
+const CUT_HEADER = 'x-bmm-cut'
 /** Answers without a body (Fetch standard, "null body status"). */
 const nullBodyStatuses: readonly number[] = [101, 103, 204, 205, 304]
 
@@ -59,11 +64,14 @@ export function createContext(link: CallLink): ToolContext {
 export async function runOperation(
   operation: OperationSpec,
   input: Record<string, unknown>,
-  link: Pick<CallLink, 'call' | 'signal' | 'egress'>,
+  link: Pick<CallLink, 'call' | 'signal' | 'egress' | 'cookies'>,
 ): Promise<ToolResultInput> {
   const request = requestFrom(operation, input, randomId)
-  const response = await link.egress.exchange(request, link.call, link.signal)
-  return toolResultInputFrom(toolResultFrom(response, request.url))
+  const { url, method } = request
+  const headers = link.cookies.withCookies(url, request.headers)
+  const response = await link.egress.exchange({ ...request, headers }, link.call, link.signal)
+  const keptCookies = link.cookies.take(url, response.headers)
+  return toolResultInputFrom(toolResultFrom(response, { url, method, keptCookies }))
 }
 
 function toolResultInputFrom(result: ToolResult): ToolResultInput {
@@ -91,9 +99,10 @@ async function outgoingFrom(
 }
 
 function responseFrom(response: UpstreamResponse, url: string): Response {
-  const { status, headers, body } = response
+  const { status, headers, body, cut } = response
   const answer = new Response(nullBodyStatuses.includes(status) ? null : body.slice(), { status })
   for (const [name, value] of headers) answer.headers.append(name, value)
+  if (cut !== undefined) answer.headers.set(CUT_HEADER, cut)
   Object.defineProperty(answer, 'url', { value: url })
   return answer
 }

@@ -18,7 +18,7 @@ class EgressError extends Error {
 }
 
 type Pending = {
-  head: { status: number; headers: [string, string][] } | undefined
+  head: Omit<UpstreamResponse, 'body'> | undefined
   parts: Uint8Array[]
   resolve(response: UpstreamResponse): void
   reject(error: unknown): void
