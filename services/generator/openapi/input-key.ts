@@ -1,5 +1,6 @@
 /** Keys of a tool's input: every wire name gets one in the safe alphabet, and the way back is kept. */
 import { propertyKeyPattern } from '@bmm/spec/server-spec'
+import { latin } from './own-name.ts'
 
 const MAX_KEY = 64
 
@@ -42,10 +43,10 @@ export function keysOf(wires: Iterable<string>): Map<string, string> {
   return keys
 }
 
-/** `filter[name]` → `filter_name`, `$top` → `top`; `__proto__` would name the prototype of plain objects. */
+/** `filter[name]` → `filter_name`, `$top` → `top`, `größe` → `grosse`; `__proto__` would name the prototype of plain objects. */
 export function safeKey(wire: string): string {
   if (propertyKeyPattern.test(wire) && wire !== '__proto__') return wire
-  const key = wire
+  const key = latin(wire)
     .replaceAll(/[^A-Za-z0-9_.-]+/g, '_')
     .replaceAll(/^_+|_+$/g, '')
     .slice(0, MAX_KEY)

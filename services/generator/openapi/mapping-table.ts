@@ -65,7 +65,7 @@ const refusalOf = (draft: Draft) => draft.refusals[0]?.message
 const cases: readonly Case[] = [
   {
     part: '`operationId: "users/get one"`',
-    rule: 'Tool name: other characters become `_`, long names end in a hash, equal ones are numbered.',
+    rule: 'Tool name: letters beyond ASCII become Latin ones, other characters `_`; long names end in a hash, equal ones are numbered.',
     operation: { operationId: 'users/get one' },
     show: (draft) => draft.spec.tools[0]?.name,
   },
@@ -285,9 +285,9 @@ const cases: readonly Case[] = [
   },
   {
     part: 'Nested keys outside `A-Z a-z 0-9 _ . -`',
-    rule: 'Renamed, and renamed back in the request.',
+    rule: 'Renamed, and renamed back in the request. Letters beyond ASCII become Latin ones, and the description says the own name.',
     method: 'post',
-    operation: body('application/json', object({ user: object({ $id: string }) })),
+    operation: body('application/json', object({ user: object({ $id: string, größe: string }) })),
     show: (draft) => operationOf(draft)?.renames,
   },
   {

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import { toolNamePattern } from '@bmm/spec/server-spec'
 import { numbered } from './input-key.ts'
+import { latin } from './own-name.ts'
 
 const MAX_NAME = 64
 const HASH_LENGTH = 6
@@ -37,7 +38,9 @@ function nameFromPath(method: string, path: string): string {
 }
 
 function sanitised(text: string): string {
-  return text.replaceAll(/[^A-Za-z0-9_-]+/g, '_').replaceAll(/^[_-]+|[_-]+$/g, '')
+  return latin(text)
+    .replaceAll(/[^A-Za-z0-9_-]+/g, '_')
+    .replaceAll(/^[_-]+|[_-]+$/g, '')
 }
 
 /** A cut name ends in a hash of the whole, so that names which differ late stay different. */

@@ -13,6 +13,7 @@ import type { OpenApiDocument } from './document.ts'
 import { type KeyRing, keyRing, safeKey } from './input-key.ts'
 import { isObject, type JsonObject, objectAt, own, textAt } from './json.ts'
 import type { Notices } from './notices.ts'
+import { ownName, tellOwnNames } from './own-name.ts'
 import { MAX_WIRE_NAME, type ParameterSource, parametersOf } from './parameter.ts'
 import { hasHidden, line, prose } from './prose.ts'
 import type { References } from './reference.ts'
@@ -83,6 +84,13 @@ export function toolFrom(
   const input = inputFrom(wanted, body, builder)
   const report = builder.finish()
   tellShortcomings(report, pointer, notices)
+  tellOwnNames(input.schema, [
+    ...[...input.parameters, ...(input.body?.fields ?? [])].map(({ key, name: wire }) => ({
+      at: [key],
+      wire,
+    })),
+    ...report.renames,
+  ])
   const accept = acceptOf(operation, mediaTypes(operation, document.root, 'produces'), references)
   const spec: OperationSpec = {
     method,
@@ -92,11 +100,16 @@ export function toolFrom(
     ...(report.renames.length === 0 ? {} : { renames: report.renames }),
     ...(accept === undefined ? {} : { accept }),
   }
-  const title = line(textAt(operation, 'summary') ?? '', MAX_TITLE)
+  const called = ownName(textAt(operation, 'operationId') ?? '')
+  const title = line(textAt(operation, 'summary') ?? called ?? '', MAX_TITLE)
   const tool: ToolSpec = {
     name,
     ...(title === '' ? {} : { title }),
-    description: description(source, input.note, notices),
+    description: description(
+      source,
+      [called === undefined ? '' : `Called "${called}" in the API.`, input.note ?? ''],
+      notices,
+    ),
     inputSchema: input.schema,
     annotations: hints(method),
     operation: spec,
@@ -280,7 +293,7 @@ function wholeBody(body: BodySource, key: string, builder: SchemaBuilder): JsonO
   return schema
 }
 
-function description(source: Operation, note: string | undefined, notices: Notices): string {
+function description(source: Operation, notes: readonly string[], notices: Notices): string {
   const summary = textAt(source.operation, 'summary') ?? textAt(source.pathItem, 'summary') ?? ''
   const long =
     textAt(source.operation, 'description') ?? textAt(source.pathItem, 'description') ?? ''
@@ -294,7 +307,7 @@ function description(source: Operation, note: string | undefined, notices: Notic
   const parts = [
     own(source.operation, 'deprecated') === true ? 'Deprecated.' : '',
     ...(said.length > 0 ? said : [`${source.method} ${prose(source.path, MAX_SUMMARY)}`]),
-    note ?? '',
+    ...notes,
   ]
   return parts.filter((part) => part !== '').join('\n\n')
 }
