@@ -4,6 +4,7 @@ import type { Platform } from '@bmm/tests/platform'
 import { measureBurst } from './burst.ts'
 import { measureCallPath } from './call-path.ts'
 import { measureDirectory } from './directory.ts'
+import { measureFidelity } from './fidelity.ts'
 import type { Figure } from './figure.ts'
 import { measureFirstCall } from './first-call.ts'
 import { measureGithub } from './github.ts'
@@ -21,6 +22,7 @@ export const measures: Record<string, (platform: Platform) => Promise<Figure[]>>
   github: measureGithub,
   first: measureFirstCall,
   directory: measureDirectory,
+  fidelity: measureFidelity,
   isolation: measureIsolation,
   sleepers: measureSleepers,
 }

@@ -14,7 +14,7 @@ export function addBenchCommand(program: Command): void {
     .description('measure the call path and what leads to it')
     .argument(
       '[names...]',
-      'calls, latency, wake, burst, sandbox, github, first, directory, isolation or sleepers; all of them otherwise',
+      'calls, latency, wake, burst, sandbox, github, first, directory, fidelity, isolation or sleepers; all of them otherwise',
     )
     .option('--json', 'one line of JSON instead of the table')
     .action(bench)

@@ -1,4 +1,4 @@
-/** Example arguments for a tool, made from nothing but its input schema: every property, required or not. */
+/** Example arguments for a tool, made from nothing but its input schema: with every property, with the required ones only, by each alternative. */
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 
@@ -25,29 +25,73 @@ const formats: Readonly<Record<string, string>> = {
   regex: '^a$',
   'json-pointer': '/a',
 }
+/** What patterns of names, addresses and times often mean. */
+const usualTexts = [
+  'abc',
+  'example',
+  'example.com',
+  '1',
+  '10m',
+  '2026-03-04',
+  'i-1234567890abcdef0',
+]
+const PATTERN_TRIES = 30
 const require = createRequire(join(import.meta.dir, 'package.json'))
 type Faker = { option(options: object): void; generate(schema: Schema): unknown }
+/** Which of the inputs that a schema allows is made. */
+export type InputPlan = {
+  /** `told`: all but the optional ones whose schema does not say what is in them. */
+  properties: 'all' | 'told' | 'required'
+  /** Which alternative of each union; the last one where a union has fewer. */
+  alternative: number
+}
+
+/** Beyond it, alternatives are not tried one by one. */
+const MAX_ALTERNATIVES = 8
+const everything: InputPlan = { properties: 'all', alternative: 0 }
 
 /** Values hold what needs escaping (a space, an ampersand), where the schema lets them. */
-export function exampleInput(schema: Schema): Record<string, unknown> {
-  const value = exampleOf(schema, 0)
+export function exampleInput(schema: Schema, plan: InputPlan = everything): Schema {
+  const value = exampleOf(schema, plan, 0)
   return isObject(value) ? value : {}
 }
 
-function exampleOf(schema: unknown, depth: number): unknown {
+/** One input with everything, one with the least, and one for each further alternative of the largest union. */
+export function inputPlans(schema: Schema): InputPlan[] {
+  const count = Math.min(mostAlternatives(schema, 0), MAX_ALTERNATIVES)
+  const further = Array.from({ length: Math.max(0, count - 1) }, (_, index) => index + 1)
+  return [
+    everything,
+    { properties: 'required', alternative: 0 },
+    ...further.map((alternative): InputPlan => ({ properties: 'all', alternative })),
+  ]
+}
+
+function mostAlternatives(value: unknown, depth: number): number {
+  if (typeof value !== 'object' || value === null || depth > 4 * MAX_DEPTH) return 0
+  const own = isObject(value) ? [listOf(value.anyOf).length, listOf(value.oneOf).length] : []
+  return Math.max(
+    0,
+    ...own,
+    ...Object.values(value).map((part) => mostAlternatives(part, depth + 1)),
+  )
+}
+
+function exampleOf(schema: unknown, plan: InputPlan, depth: number): unknown {
   if (!isObject(schema)) return 'a b'
   if ('const' in schema) return schema.const
   if (Array.isArray(schema.enum)) return schema.enum.find((each) => each !== null) ?? null
   for (const key of ['anyOf', 'oneOf'] as const) {
-    const [first] = listOf(schema[key])
-    if (first !== undefined) return exampleOf(merged(schema, key, first), depth)
+    const branches = listOf(schema[key])
+    const chosen = branches[Math.min(plan.alternative, branches.length - 1)]
+    if (chosen !== undefined) return exampleOf(merged(schema, key, chosen), plan, depth)
   }
   const types = Array.isArray(schema.type) ? schema.type : [schema.type]
   switch (types.find((type) => type !== 'null') ?? guessedType(schema)) {
     case 'object':
-      return objectOf(schema, depth)
+      return objectOf(schema, plan, depth)
     case 'array':
-      return arrayOf(schema, depth)
+      return arrayOf(schema, plan, depth)
     case 'integer':
       return numberOf(schema, 1)
     case 'number':
@@ -81,27 +125,55 @@ function guessedType(schema: Schema): string {
   return 'minimum' in schema || 'maximum' in schema ? 'integer' : 'string'
 }
 
-function objectOf(schema: Schema, depth: number): Schema {
+function objectOf(schema: Schema, plan: InputPlan, depth: number): Schema {
   const required = listOf(schema.required)
   const properties = Object.entries(objectAt(schema, 'properties')).filter(
-    ([key]) => required.includes(key) || depth < FULL_DEPTH,
+    ([key, part]) => required.includes(key) || (depth < FULL_DEPTH && isWanted(part, plan)),
   )
   const made = depth >= MAX_DEPTH ? [] : properties
-  const object = Object.fromEntries(made.map(([key, part]) => [key, exampleOf(part, depth + 1)]))
+  const object = Object.fromEntries(
+    made.map(([key, part]) => [key, exampleOf(part, plan, depth + 1)]),
+  )
   const isOpenMap = properties.length === 0 && isObject(schema.additionalProperties)
   return isOpenMap && depth < FULL_DEPTH
-    ? { key: exampleOf(schema.additionalProperties, depth + 1) }
+    ? { key: exampleOf(schema.additionalProperties, plan, depth + 1) }
     : object
 }
 
-function arrayOf(schema: Schema, depth: number): unknown[] {
+function isWanted(part: unknown, { properties }: InputPlan): boolean {
+  return properties === 'all' || (properties === 'told' && isTold(part))
+}
+
+/** An object without properties, a list of anything, and a schema that says nothing are not. */
+function isTold(schema: unknown): boolean {
+  if (!isObject(schema)) return false
+  const branches = [...listOf(schema.anyOf), ...listOf(schema.oneOf), ...listOf(schema.allOf)]
+  if (branches.length > 0) return branches.every((branch) => isTold(branch) || isNull(branch))
+  if ('enum' in schema || 'const' in schema) return true
+  const types = listOf(Array.isArray(schema.type) ? schema.type : [schema.type])
+  if (types.includes('array')) return isTold(schema.items)
+  if (!types.includes('object')) return types.some((type) => typeof type === 'string')
+  const properties = objectAt(schema, 'properties')
+  const required = listOf(schema.required).flatMap((key) =>
+    Object.entries(properties).filter(([own]) => own === key),
+  )
+  return 'properties' in schema
+    ? required.every(([, part]) => isTold(part))
+    : isTold(schema.additionalProperties)
+}
+
+function isNull(schema: unknown): boolean {
+  return isObject(schema) && schema.type === 'null'
+}
+
+function arrayOf(schema: Schema, plan: InputPlan, depth: number): unknown[] {
   const least = numberAt(schema, 'minItems') ?? 0
   const most = numberAt(schema, 'maxItems') ?? Number.POSITIVE_INFINITY
   const wanted = schema.uniqueItems === true ? 1 : 2
   const count = Math.min(Math.max(wanted, least), most)
   if (depth >= MAX_DEPTH) return []
   const items = isFileList(schema) ? { contentEncoding: 'base64' } : schema.items
-  return Array.from({ length: count }, () => exampleOf(items, depth + 1))
+  return Array.from({ length: count }, () => exampleOf(items, plan, depth + 1))
 }
 
 /** What a model reads there as well. */
@@ -125,9 +197,10 @@ function textOf(schema: Schema): string {
   const fitting = (text: string) => text.length >= least && text.length <= most
   if (typeof schema.pattern === 'string') {
     const pattern = new RegExp(schema.pattern, 'u')
-    const examples = listOf(schema.examples).filter((each) => typeof each === 'string')
-    const found = examples.find((text) => fitting(text) && pattern.test(text))
-    return found ?? textOfPattern(schema)
+    const fits = (text: string) => fitting(text) && pattern.test(text)
+    const usual = [...listOf(schema.examples), formats[String(schema.format)]]
+    const found = usual.filter((each) => typeof each === 'string').find(fits)
+    return found ?? textOfPattern(schema, fits)
   }
   if ('contentEncoding' in schema) return 'QUJD'
   const format = typeof schema.format === 'string' ? formats[schema.format] : undefined
@@ -137,11 +210,43 @@ function textOf(schema: Schema): string {
   return text.slice(0, Math.min(text.length, most))
 }
 
-/** The same text for the same pattern. */
-function textOfPattern({ pattern, minLength, maxLength }: Schema): string {
+const knownTexts = new Map<string, string>()
+
+/** The same text for the same pattern: the first of some that fits. A generator of texts knows no lookahead. */
+function textOfPattern(schema: Schema, fits: (text: string) => boolean): string {
+  const { pattern, minLength, maxLength } = schema
+  const key = JSON.stringify([pattern, minLength, maxLength])
+  const known = knownTexts.get(key)
+  if (known !== undefined) return known
   const faker: Faker = require('json-schema-faker')
-  faker.option({ random: () => 0.5 })
-  return String(faker.generate({ type: 'string', pattern, minLength, maxLength }))
+  let text = usualTexts.find(fits)
+  for (let turn = 0; text === undefined && turn < PATTERN_TRIES; turn += 1) {
+    faker.option({ random: randomFrom(turn) })
+    text = [madeBy(faker, { type: 'string', pattern, minLength, maxLength })].find(
+      (made) => made !== undefined && fits(made),
+    )
+  }
+  knownTexts.set(key, text ?? '')
+  return text ?? ''
+}
+
+/** Undefined for what the generator cannot read, such as a lookbehind. */
+function madeBy(faker: Faker, schema: Schema): string | undefined {
+  try {
+    return String(faker.generate(schema))
+  } catch {
+    return undefined
+  }
+}
+
+/** The first turn always says a half: short texts of letters from the middle of their ranges. */
+function randomFrom(turn: number): () => number {
+  let state = turn
+  return () => {
+    if (turn === 0) return 0.5
+    state = (state * 1_103_515_245 + 12_345) % 2 ** 31
+    return state / 2 ** 31
+  }
 }
 
 function objectAt(schema: Schema, key: string): Schema {

@@ -1,4 +1,4 @@
-/** The packages of this folder: 900 MB of documents and a mock server, installed when a test or a bench first asks for them. */
+/** The packages of this folder: 1 GB of documents, and what reads them, installed when a test or a bench first asks for them. */
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
