@@ -60,7 +60,11 @@ export function pathText(value: unknown, { name, style, explode }: Written, esc:
       return `.${explode ? pairs(entries, '=').join('.') : flat.join(',')}`
     }
     if (style === 'matrix') {
-      return explode ? `;${pairs(entries, '=').join(';')}` : named(flat.join(','))
+      if (!explode) return named(flat.join(','))
+      // RFC 6570 section 3.2.7: what is empty stands without its equals sign.
+      return pairs(entries, '=')
+        .map((pair) => `;${pair.replace(/=$/, '')}`)
+        .join('')
     }
     return explode ? pairs(entries, '=').join(',') : flat.join(separator)
   }
