@@ -1,5 +1,7 @@
 /** OpenAPI documents that commands are given: a file, standard input, or an address. */
 import { readFileSync } from 'node:fs'
+import { documentText } from '@bmm/generator/openapi/document-text.ts'
+import { ImportError } from '@bmm/generator/openapi/import-error.ts'
 import { failed, misused } from './fault.ts'
 
 const MAX_BYTES = 32 * 1024 * 1024
@@ -10,13 +12,22 @@ export function isAddress(source: string): boolean {
   return /^https?:\/\//i.test(source)
 }
 
-/** Text of a file, or of standard input for `-`. Throws CommandFault. */
-export function readDocument(path: string): string {
+/** Text of a file, or of standard input for `-`, whatever Unicode it is in. Throws CommandFault. */
+export function readText(path: string): string {
+  try {
+    return documentText(readDocument(path)).text
+  } catch (error) {
+    throw error instanceof ImportError ? misused(`${path}: ${error.message}`) : error
+  }
+}
+
+/** Bytes of a file, or of standard input for `-`. Throws CommandFault. */
+export function readDocument(path: string): Uint8Array {
   try {
     const bytes = readFileSync(path === '-' ? 0 : path)
     if (bytes.length > MAX_BYTES)
       throw misused(`${path} has more than 32 MB: import a part of the API.`)
-    return bytes.toString('utf8')
+    return bytes
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? error.code : undefined
     if (code === 'ENOENT') throw misused(`There is no file ${path}.`)
@@ -26,8 +37,8 @@ export function readDocument(path: string): string {
   }
 }
 
-/** Text at an address, fetched by this computer for the person at its shell. Throws CommandFault. */
-export async function fetchDocument(address: string): Promise<string> {
+/** Bytes at an address, fetched by this computer for the person at its shell. Throws CommandFault. */
+export async function fetchDocument(address: string): Promise<Uint8Array> {
   if (!URL.canParse(address)) throw misused('That is not an address.')
   const response = await fetch(address, {
     headers: { accept: 'application/json, application/yaml, text/yaml, */*' },
@@ -40,8 +51,8 @@ export async function fetchDocument(address: string): Promise<string> {
   if (Number(response.headers.get('content-length') ?? 0) > MAX_BYTES) {
     throw failed('document_too_large', 'The document has more than 32 MB.')
   }
-  const text = await response.text()
-  if (text.length > MAX_BYTES)
+  const bytes = await response.bytes()
+  if (bytes.length > MAX_BYTES)
     throw failed('document_too_large', 'The document has more than 32 MB.')
-  return text
+  return bytes
 }

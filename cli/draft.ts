@@ -72,8 +72,8 @@ function parseFilter(text: string, earlier: string[] = []): string[] {
 async function draft(options: DocumentOptions & { json?: boolean }): Promise<void> {
   const { openapi, baseUrl, name, only } = options
   const address = isAddress(openapi)
-  const text = address ? await fetchDocument(openapi) : readDocument(openapi)
-  const result = await importDocument(text, {
+  const document = address ? await fetchDocument(openapi) : readDocument(openapi)
+  const result = await importDocument(document, {
     ...{ baseUrl, name, only },
     documentUrl: address ? openapi : undefined,
   }).catch((error: unknown) => {

@@ -4,7 +4,7 @@ import { z } from 'zod'
 import { ask } from './api.ts'
 import { type Access, buildFault, followBuild, stepTimes } from './build-progress.ts'
 import type { CredentialValue } from './credential-value.ts'
-import { isAddress, readDocument } from './document.ts'
+import { isAddress, readText } from './document.ts'
 import type { DocumentOptions } from './draft.ts'
 import { misused } from './fault.ts'
 import { bmm } from './hint.ts'
@@ -86,7 +86,7 @@ function sourceOf({ openapi, spec, baseUrl, name, only }: SourceOptions): object
     throw misused('Give exactly one of --openapi and --spec.')
   }
   if (openapi !== undefined) {
-    const source = isAddress(openapi) ? { url: openapi } : { document: readDocument(openapi) }
+    const source = isAddress(openapi) ? { url: openapi } : { document: readText(openapi) }
     return { ...source, baseUrl, name, only }
   }
   if (baseUrl !== undefined || only !== undefined || name !== undefined) {
@@ -97,7 +97,7 @@ function sourceOf({ openapi, spec, baseUrl, name, only }: SourceOptions): object
 
 function readSpec(path: string): unknown {
   try {
-    return JSON.parse(readDocument(path))
+    return JSON.parse(readText(path))
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error
     throw misused(`${path} is not JSON, as a spec is. An OpenAPI document is given by --openapi.`)

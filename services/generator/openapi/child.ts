@@ -1,6 +1,7 @@
 /** The disposable child: one document comes in on stdin, its draft or the fault goes out on stdout. */
 import { writeSync } from 'node:fs'
 import { type OpenApiDocument, readDocument } from './document.ts'
+import { documentText } from './document-text.ts'
 import { draftInParts, type ImportOptions } from './draft.ts'
 import { ImportError } from './import-error.ts'
 
@@ -34,9 +35,10 @@ function opened(buffer: ArrayBuffer) {
   const size = input.length
   const end = input.indexOf(0x0a)
   const options: ImportOptions = JSON.parse(new TextDecoder().decode(input.subarray(0, end)))
-  const text = decoded(input.subarray(end + 1))
+  const { text, encoding } = documentText(input.subarray(end + 1))
   buffer.transfer(0)
-  return { document: readDocument(text), options, size }
+  const document = { ...readDocument(text), isLatin: encoding === 'windows-1252' }
+  return { document, options, size }
 }
 
 function draftHead(document: OpenApiDocument, options: ImportOptions) {
@@ -56,16 +58,4 @@ function draftHead(document: OpenApiDocument, options: ImportOptions) {
 function say(text: string): void {
   const bytes = Buffer.from(text)
   for (let at = 0; at < bytes.length; ) at += writeSync(STDOUT, bytes, at)
-}
-
-function decoded(bytes: Uint8Array): string {
-  const encoding = bytes[0] === 0xff && bytes[1] === 0xfe ? 'utf-16le' : 'utf-8'
-  try {
-    return new TextDecoder(encoding, { fatal: true }).decode(bytes)
-  } catch {
-    throw new ImportError({
-      code: 'document_malformed',
-      message: 'The document is not UTF-8 text; it may be an archive or use an older encoding.',
-    })
-  }
 }

@@ -3,12 +3,18 @@ import { ImportError } from './import-error.ts'
 import { isObject, type JsonObject, objectAt, own, textAt } from './json.ts'
 import { jsonFault } from './json-fault.ts'
 import { parseYamlSlowly } from './yaml-fault.ts'
+import { withIndentedQuotes } from './yaml-indent.ts'
 
 export const MAX_DOCUMENT_BYTES = 64 * 1024 * 1024
 export const MAX_NESTING = 200
 
 export type OpenApiVersion = '2.0' | '3.0' | '3.1' | '3.2'
-export type OpenApiDocument = { root: JsonObject; version: OpenApiVersion }
+export type OpenApiDocument = {
+  root: JsonObject
+  version: OpenApiVersion
+  /** The text is a guess: its bytes were no Unicode. */
+  isLatin?: boolean | undefined
+}
 
 /** Throws ImportError; the message never repeats more than a character of the document. */
 export function readDocument(text: string): OpenApiDocument {
@@ -75,14 +81,19 @@ function parsedYaml(source: string): unknown {
     value = Bun.YAML.parse(source)
   } catch (error) {
     if (error instanceof RangeError) throw error
-    const slow = parseYamlSlowly(source)
-    if ('fault' in slow) throw malformed('YAML', slow.fault)
-    value = slow.value
+    value = carefullyParsedYaml(withIndentedQuotes(source))
   }
   if (Array.isArray(value) && /^---/m.test(source)) {
     throw notOpenApi('The file holds several YAML documents. Import one of them at a time.')
   }
   return value
+}
+
+/** What the fast parser refuses: aliases of aliases, say, or texts that only the letter of YAML forbids. */
+function carefullyParsedYaml(source: string): unknown {
+  const slow = parseYamlSlowly(source)
+  if ('fault' in slow) throw malformed('YAML', slow.fault)
+  return slow.value
 }
 
 function malformed(

@@ -81,6 +81,12 @@ export function draftInParts(
   const filter = operationFilter(options.only ?? [])
   const references = referencesOf(document, options.documentUrl)
   const context: Import = { document, references, notices: notices() }
+  if (document.isLatin === true) {
+    context.notices.warn(
+      '',
+      'The document is not UTF-8 text. It was read as Latin-1 (Windows-1252): look whether its letters are right, and save it as UTF-8 where they are not.',
+    )
+  }
   const refusals: Refusal[] = []
   const listed = listedOperations(context, refusals)
   if (listed.length === 0 && refusals.length === 0) {

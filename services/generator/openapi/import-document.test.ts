@@ -180,3 +180,17 @@ describe('a child that misbehaves', () => {
     expect(JSON.parse(fault.message)).toEqual({ env: {}, files: [], cwd: '/' })
   })
 })
+
+test('a document in Latin-1 or UTF-16 is read by the child', async () => {
+  const document = JSON.stringify({
+    openapi: '3.0.3',
+    info: { title: 'Größe', version: '1' },
+    servers: [{ url: 'https://api.example.com' }],
+    paths: { '/a': { get: { responses: {} } } },
+  })
+  const latin = await importDocument(Uint8Array.from(Buffer.from(document, 'latin1')))
+  expect(latin.spec.name).toBe('Größe')
+  expect(latin.warnings[0]?.message).toStartWith('The document is not UTF-8 text.')
+  const utf16 = await importDocument(Uint8Array.from(Buffer.from(`\uFEFF${document}`, 'utf16le')))
+  expect(utf16.spec.name).toBe('Größe')
+})
