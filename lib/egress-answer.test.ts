@@ -44,6 +44,8 @@ describe('the answer', () => {
   test.each([
     ['text/event-stream', 'data: 1\n\n'],
     ['application/x-ndjson; charset=utf-8', '{"n":1}\n'],
+    ['text/plain', 'a line of a log\n'],
+    ['application/json;stream=watch', '{"type":"ADDED"}\n'],
   ])(
     'of type %s that does not end is what came in its time, where streams are taken',
     async (type, line) => {
@@ -65,6 +67,11 @@ describe('the answer', () => {
     expect(answer).toMatchObject({ cut: 'size' })
     expect(answer.body.length).toBeGreaterThan(0)
     expect(answer.body.length).toBeLessThanOrEqual(50_000)
+    const binary = await upstream(endless('application/octet-stream', 'x', 20))
+    const short = { streamMs: 100, totalMs: 500 }
+    expect((await failure(get(binary.port, { limits: short, takesStreams: true }))).code).toBe(
+      'timeout',
+    )
     const plain = await upstream(endless('text/plain', line, 1))
     expect((await failure(get(plain.port, { limits, takesStreams: true }))).code).toBe(
       'answer_too_large',

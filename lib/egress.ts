@@ -13,7 +13,7 @@ import {
   type EgressPolicy,
 } from './egress-policy.ts'
 import { type EgressPool, newAgent, trustedContext } from './egress-pool.ts'
-import { type Cut, endlessStream } from './egress-stream.ts'
+import { type Cut, openAnswer } from './egress-stream.ts'
 import { errorFrom } from './errors.ts'
 
 export type EgressLimits = {
@@ -23,7 +23,7 @@ export type EgressLimits = {
   firstByteMs: number
   /** Everything, from the call of egressFetch to the last byte. */
   totalMs: number
-  /** From the call of egressFetch to the end of a stream that `takesStreams` lets end early. */
+  /** From the call of egressFetch to the end of an answer that `takesStreams` lets end early. */
   streamMs: number
   requestBytes: number
   /** The answer's body, received and decoded alike. */
@@ -50,7 +50,7 @@ export type EgressRequest = {
   connections?: { pool: EgressPool; key: string }
   /** The request carries a credential that the asker must not learn: no Range. */
   isCredentialed?: boolean
-  /** An answer whose type is a stream's may end with what came until `streamMs` or `answerBytes`, and says so. */
+  /** Text that does not end may end with what came until `streamMs` (a stream's type also at `answerBytes`), and says so. */
   takesStreams?: boolean
   /** Asked before each received chunk is kept; false ends the request with `busy`. */
   reserve?: (bytes: number) => boolean
@@ -291,7 +291,7 @@ function collect(
   const keep = (chunk: Uint8Array) => {
     bytes += chunk.length
     if (bytes > answerBytes) {
-      if (stream === undefined) fail(tooLarge(host, answerBytes))
+      if (stream?.cut === undefined) fail(tooLarge(host, answerBytes))
       else stream.cut('size')
     } else if (reserve(chunk.length)) chunks.push(chunk)
     else fail(new EgressError('busy', `Too many answers are under way (${host}).`, host))
@@ -302,7 +302,7 @@ function collect(
     const isDecoded = coding !== undefined
     resolve({ status, headers: answerHeaders(headers, { isDecoded, method }), body })
   }
-  const stream = endlessStream(response, exchange.streamEndsAt, (cut) => {
+  const stream = openAnswer(response, exchange.streamEndsAt, (cut) => {
     const body = Buffer.concat(chunks)
     resolve({ status, headers: answerHeaders(headers, { isDecoded: false, method }), body, cut })
     response.destroy()

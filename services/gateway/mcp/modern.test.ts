@@ -1,5 +1,7 @@
 /** The modern era as pure decisions: what is answered, refused or called, without any network. */
+
 import { describe, expect, test } from 'bun:test'
+import { rawNumber } from '@bmm/lib/exact-json'
 import type { Decision } from './decision.ts'
 import { readMessage } from './message.ts'
 import { decideModern, isModern } from './modern.ts'
@@ -248,7 +250,10 @@ describe('the modern era', () => {
     expect(decide({ region: 'süd' }, { 'mcp-param-region': umlaut }).kind).toBe('call')
     expect(decide({ page: 42 }, { 'mcp-param-page': '42.0' }).kind).toBe('call')
     expect(decide({}, { 'mcp-param-region': 'ignored' }).kind).toBe('call')
+    const big = rawNumber('9007199254740993')
+    expect(decide({ page: big }, { 'mcp-param-page': '9007199254740993' }).kind).toBe('call')
     for (const [args, headers] of [
+      [{ page: big }, { 'mcp-param-page': '9007199254740992' }],
       [{ region: 'eu' }, {}],
       [{ region: 'eu' }, { 'mcp-param-region': 'us' }],
       [{ page: 42 }, { 'mcp-param-page': '43' }],

@@ -1,4 +1,5 @@
 /** `Mcp-Param-*` headers (MCP 2026-07-28): tool arguments that a schema asks clients to repeat in a header. */
+import { isRawNumber } from '@bmm/lib/exact-json'
 import { isObject } from '../arrival/json-text.ts'
 
 const KEYWORD = 'x-mcp-header'
@@ -55,18 +56,21 @@ export function disagreeingHeader(
       (node, key) => (isObject(node) ? node[key] : undefined),
       args,
     )
-    if (typeof value !== 'string' && typeof value !== 'boolean' && !Number.isSafeInteger(value)) {
-      continue
-    }
+    const written = isRawNumber(value) ? value.rawJSON : value
+    if (!isComparable(written)) continue
     const sent = headers.get(`${PREFIX}${header}`)
     const decoded = sent === null ? undefined : decodeHeaderValue(sent)
     const agrees =
       decoded !== undefined &&
-      (decoded === String(value) ||
+      (decoded === String(written) ||
         (numeric && decimalPattern.test(decoded) && Number(decoded) === value))
     if (!agrees) return `Mcp-Param-${header}`
   }
   return undefined
+}
+
+function isComparable(value: unknown): boolean {
+  return typeof value === 'string' || typeof value === 'boolean' || Number.isSafeInteger(value)
 }
 
 /** Undoes `=?base64?…?=`, in which clients send what a header cannot hold; undefined when it is malformed. */
