@@ -1,6 +1,7 @@
 /** The fields of an object body as properties of the tool's input, where the rule allows it. */
 import type { BodySpec } from '@bmm/spec/server-spec'
 import type { BodySource } from './body.ts'
+import { withExampleOf } from './example.ts'
 import { type KeyRing, safeKey } from './input-key.ts'
 import { isObject, type JsonObject, own, textAt } from './json.ts'
 import { namedProperties, type SchemaBuilder, type Seen } from './schema.ts'
@@ -39,7 +40,10 @@ export function flattenedBody(
   const all = namedProperties(merged)
   // Among so many some may be read-only, but not all but a hundred.
   if (all.size > MAX_FIELDS * 3) return undefined
-  const named: NamedField[] = [...all].map(([name, parts]) => ({ name, seen: builder.look(parts) }))
+  const named: NamedField[] = [...all].map(([name, parts]) => ({
+    name,
+    seen: builder.look(shownParts(name, parts, body, seen)),
+  }))
   const kinds = fieldsOfKinds(merged.kinds, all, builder)
   if (kinds === undefined) return undefined
   named.push(...kinds.fields)
@@ -71,6 +75,18 @@ export function flattenedBody(
   })
   const notes = [alternativesNote(merged.unions), kinds.note].filter((note) => note !== undefined)
   return { properties, required, fields, note: notes.length === 0 ? undefined : notes.join('\n\n') }
+}
+
+/** The example of the media type overrides a field's own, which overrides that of the whole schema. */
+function shownParts(
+  name: string,
+  parts: readonly Part[],
+  body: BodySource,
+  { merged }: Seen,
+): readonly Part[] {
+  const [shown] = Array.isArray(merged.plain.examples) ? merged.plain.examples : []
+  const last = withExampleOf([], name, shown)
+  return withExampleOf([...parts, ...last], name, body.example)
 }
 
 /** A field of a body that becomes a property; `kinds` are the tags of the alternatives that alone have it. */

@@ -1,5 +1,6 @@
 /** The request body of an operation: which media type is sent, and whether its fields stand in the tool's input. */
 import type { BodySpec } from '@bmm/spec/server-spec'
+import { exampleOf, followedWithWords } from './example.ts'
 import { isObject, type JsonObject, listAt, objectAt, own, textAt } from './json.ts'
 import { collection } from './parameter.ts'
 import type { References } from './reference.ts'
@@ -13,6 +14,8 @@ export type BodySource = {
   required: boolean | undefined
   description: string | undefined
   parts: Part[]
+  /** Shown beside the schema. */
+  example: unknown
   /** Encoding objects by property (form and multipart). */
   encoding: JsonObject
 }
@@ -25,7 +28,7 @@ const formType = 'application/x-www-form-urlencoded'
 /** The body that the tool will send; undefined when the operation has none. Throws ReferenceFault, Refused. */
 export function bodyOf(requestBody: unknown, references: References): BodySource | undefined {
   if (requestBody === undefined || requestBody === null) return undefined
-  const body = references.follow(requestBody)
+  const body = followedWithWords(requestBody, references)
   if (!isObject(body)) return undefined
   const media = Object.entries(objectAt(body, 'content')).flatMap(([type, value]) => {
     const object = references.follow(value)
@@ -34,8 +37,10 @@ export function bodyOf(requestBody: unknown, references: References): BodySource
   if (media.length === 0) return undefined
   const required = own(body, 'required')
   const description = textAt(body, 'description')
+  const { object, ...best } = chosen(media)
   return {
-    ...chosen(media),
+    ...best,
+    example: exampleOf(object, references) ?? exampleOf(body, references),
     required: typeof required === 'boolean' ? required : undefined,
     description,
   }
@@ -54,6 +59,7 @@ export function requestBodyOfParameters(
     return {
       required: own(whole, 'required') === true,
       description: own(whole, 'description'),
+      example: own(whole, 'example') ?? own(whole, 'x-example'),
       content: Object.fromEntries(named.map((type) => [type, { schema }])),
     }
   }
@@ -96,7 +102,7 @@ function fieldSchema(parameter: JsonObject): JsonObject {
 /** JSON before forms before text before bytes; among equals the document's order. */
 function chosen(
   media: readonly Media[],
-): Pick<BodySource, 'kind' | 'contentType' | 'parts' | 'encoding'> {
+): Pick<BodySource, 'kind' | 'contentType' | 'parts' | 'encoding'> & { object: JsonObject } {
   const ranked = media
     .map((one) => ({ ...one, kind: kindOf(one) }))
     .filter((one) => one.kind !== undefined)
@@ -120,6 +126,7 @@ function chosen(
     contentType,
     parts: [{ source, trail: undefined }],
     encoding: objectAt(best.object, 'encoding'),
+    object: best.object,
   }
 }
 

@@ -1,5 +1,6 @@
 /** Parameters of an operation, of any dialect, and how each travels in the request. */
 import type { ParameterSpec } from '@bmm/spec/server-spec'
+import { exampleOf, followedWithWords, withExample } from './example.ts'
 import { isObject, type JsonObject, listAt, objectAt, own, textAt } from './json.ts'
 import type { Notices } from './notices.ts'
 import type { References } from './reference.ts'
@@ -69,7 +70,7 @@ export function parametersOf(
   const bodyParameters = new Map<string, JsonObject>()
   let querystring: JsonObject | undefined
   for (const value of [...listAt(pathItem, 'parameters'), ...listAt(operation, 'parameters')]) {
-    const parameter = references.follow(value)
+    const parameter = followedWithWords(value, references)
     if (!isObject(parameter)) continue
     const [name, place] = [textAt(parameter, 'name'), textAt(parameter, 'in')]
     if (place === 'body' || place === 'formData') {
@@ -112,6 +113,7 @@ function parameterSource(
   }
   const content = contentOf(parameter)
   const schema = content?.schema ?? own(parameter, 'schema') ?? parameter
+  const example = exampleOf(content?.media ?? parameter, references)
   return {
     name,
     in: place,
@@ -120,7 +122,7 @@ function parameterSource(
     ...transport(parameter, place, at, notices),
     reach: reachOf(parameter, followed(schema, references)),
     contentType: content?.type,
-    parts: [{ source: schema, trail: undefined }],
+    parts: [...withExample([{ source: schema, trail: undefined }], example)],
   }
 }
 
@@ -163,11 +165,13 @@ function placeOf(place: string | undefined): ParameterSpec['in'] | undefined {
     : undefined
 }
 
-function contentOf(parameter: JsonObject): { type: string; schema: unknown } | undefined {
+function contentOf(
+  parameter: JsonObject,
+): { type: string; schema: unknown; media: JsonObject } | undefined {
   const content = own(parameter, 'content')
   const [first] = isObject(content) ? Object.entries(content) : []
   if (first === undefined || !isObject(first[1])) return undefined
-  return { type: first[0].slice(0, 200), schema: own(first[1], 'schema') ?? {} }
+  return { type: first[0].slice(0, 200), schema: own(first[1], 'schema') ?? {}, media: first[1] }
 }
 
 /** The parameter's own words win over its schema's; a deprecated one says so. */

@@ -24,6 +24,16 @@ export function prose(text: string, limit: number): string {
   return shortened(plain, limit)
 }
 
+/** As it is but for what people cannot see: for samples, whose tags belong to them. */
+export function verbatim(text: string, limit: number): string {
+  const head = text
+    .slice(0, limit * 2)
+    .toWellFormed()
+    .replace(hidden, '')
+    .replace(control, ' ')
+  return head.length <= limit ? head : `${head.slice(0, limit - 1).toWellFormed()}…`
+}
+
 /** On one line, for titles and names. */
 export function line(text: string, limit: number): string {
   return shortened(prose(text, limit * 2).replace(/\s+/g, ' '), limit)

@@ -10,12 +10,13 @@ import { acceptOf, type BodySource, bodyOf, mediaTypes, requestBodyOfParameters 
 import { type Fields, flattenedBody } from './body-fields.ts'
 import type { SentCredentials } from './credentials.ts'
 import type { OpenApiDocument } from './document.ts'
+import { withExample } from './example.ts'
 import { type KeyRing, keyRing, safeKey } from './input-key.ts'
 import { isObject, type JsonObject, objectAt, own, textAt } from './json.ts'
 import type { Notices } from './notices.ts'
 import { ownName, tellOwnNames } from './own-name.ts'
 import { MAX_WIRE_NAME, type ParameterSource, parametersOf } from './parameter.ts'
-import { hasHidden, line, prose } from './prose.ts'
+import { hasHidden, line, prose, verbatim } from './prose.ts'
 import type { References } from './reference.ts'
 import { Refused } from './refused.ts'
 import { namedProperties, type SchemaBudget, type SchemaBuilder, schemaBuilder } from './schema.ts'
@@ -26,6 +27,7 @@ import {
   withoutDeclaredQuery,
 } from './server-url.ts'
 import { withoutSignature } from './signature.ts'
+import { isXml, xmlShape } from './xml-shape.ts'
 
 export type Import = { document: OpenApiDocument; references: References; notices: Notices }
 
@@ -48,6 +50,7 @@ const MAX_PARAMETERS = 400
 const MAX_TITLE = 120
 const MAX_SUMMARY = 300
 const MAX_DESCRIPTION = 1_500
+const MAX_SAMPLE = 1_500
 const safeMethods: ReadonlySet<HttpMethod> = new Set(['GET', 'HEAD', 'OPTIONS', 'QUERY'])
 const idempotentMethods: ReadonlySet<HttpMethod> = new Set([...safeMethods, 'PUT', 'DELETE'])
 
@@ -81,7 +84,7 @@ export function toolFrom(
     )
   }
   const builder = schemaBuilder(references, budget)
-  const input = inputFrom(wanted, body, builder)
+  const input = inputFrom(wanted, body, builder, references)
   const report = builder.finish()
   tellShortcomings(report, pointer, notices)
   tellOwnNames(input.schema, [
@@ -107,7 +110,7 @@ export function toolFrom(
     ...(title === '' ? {} : { title }),
     description: description(
       source,
-      [called === undefined ? '' : `Called "${called}" in the API.`, input.note ?? ''],
+      [called === undefined ? '' : `Called "${called}" in the API.`, ...input.notes],
       notices,
     ),
     inputSchema: input.schema,
@@ -212,13 +215,14 @@ type Input = {
   schema: JsonObject
   parameters: ParameterSpec[]
   body: BodySpec | undefined
-  note: string | undefined
+  notes: readonly string[]
 }
 
 function inputFrom(
   wanted: readonly ParameterSource[],
   body: BodySource | undefined,
   builder: SchemaBuilder,
+  references: References,
 ): Input {
   const ring = keyRing()
   const properties: JsonObject = {}
@@ -238,7 +242,7 @@ function inputFrom(
   if (body !== undefined && sent !== undefined && fields === undefined) {
     const key = ring.keyFor('body')
     sent.key = key
-    properties[key] = wholeBody(body, key, builder)
+    properties[key] = wholeBody(body, key, builder, references)
     if (sent.required) required.push(key)
   }
   const schema: JsonObject = {
@@ -247,7 +251,7 @@ function inputFrom(
     ...(required.length === 0 ? {} : { required }),
     additionalProperties: false,
   }
-  return { schema, parameters, body: sent, note: fields?.note }
+  return { schema, parameters, body: sent, notes: bodyNotes(body, fields) }
 }
 
 /** The wire name where it is safe and free; else with its place behind it, `id_query`. */
@@ -278,19 +282,48 @@ function bodySpec(body: BodySource, fields: Fields | undefined): BodySpec {
   }
 }
 
-function wholeBody(body: BodySource, key: string, builder: SchemaBuilder): JsonObject {
+/** What the body's fields cannot say. */
+function bodyNotes(body: BodySource | undefined, fields: Fields | undefined): string[] {
+  if (body === undefined || fields === undefined) return []
+  const said = prose(body.description ?? '', MAX_SUMMARY * 2)
+  return [said === '' ? '' : `Request body: ${said}`, fields.note ?? '']
+}
+
+function wholeBody(
+  body: BodySource,
+  key: string,
+  builder: SchemaBuilder,
+  references: References,
+): JsonObject {
   if (body.kind === 'text' || body.kind === 'binary') {
     const how = body.kind === 'text' ? `${body.contentType} text` : `base64 of ${body.contentType}`
     return {
       type: 'string',
-      description: prose(`The request body as ${how}. ${body.description ?? ''}`, 600),
+      description: `${prose(`The request body as ${how}. ${body.description ?? ''}`, 600)}${sampleOf(body, references)}`,
       ...(body.kind === 'binary' ? { contentEncoding: 'base64' } : {}),
     }
   }
-  const seen = builder.look(body.parts)
+  const seen = builder.look(withExample(body.parts, body.example))
   const schema = builder.write(seen, [key], body.description)
   if (body.kind !== 'json' && schema.type === undefined) schema.type = 'object'
   return schema
+}
+
+/** What a text body looks like, which no schema of a string says. */
+function sampleOf(
+  { kind, contentType, example, parts }: BodySource,
+  references: References,
+): string {
+  if (kind !== 'text') return ''
+  if (example !== undefined && example !== null) {
+    const text = typeof example === 'string' ? example : JSON.stringify(example)
+    // A document's example object is no XML: its schema tells how it is written.
+    if (typeof example === 'string' || !isXml(contentType)) {
+      return `\nExample: ${verbatim(text, MAX_SAMPLE)}`
+    }
+  }
+  const shape = isXml(contentType) ? xmlShape(parts, references) : undefined
+  return shape === undefined ? '' : `\nShape: ${verbatim(shape, MAX_SAMPLE)}`
 }
 
 function description(source: Operation, notes: readonly string[], notices: Notices): string {
