@@ -222,12 +222,19 @@ function textOfPattern(schema: Schema, fits: (text: string) => boolean): string 
   let text = usualTexts.find(fits)
   for (let turn = 0; text === undefined && turn < PATTERN_TRIES; turn += 1) {
     faker.option({ random: randomFrom(turn) })
-    text = [madeBy(faker, { type: 'string', pattern, minLength, maxLength })].find(
+    const longer = repeating(String(pattern), Number(minLength ?? 0) - (turn >> 1))
+    const source = turn % 2 === 0 ? pattern : longer
+    text = [madeBy(faker, { type: 'string', pattern: source, minLength, maxLength })].find(
       (made) => made !== undefined && fits(made),
     )
   }
   knownTexts.set(key, text ?? '')
   return text ?? ''
+}
+
+/** What may repeat does so `count` times, to reach a least length. */
+function repeating(pattern: string, count: number): string {
+  return pattern.replaceAll(/(?<![\\([|{?])[+*]/g, `{${Math.max(1, count)}}`)
 }
 
 /** Undefined for what the generator cannot read, such as a lookbehind. */

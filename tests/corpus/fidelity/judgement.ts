@@ -61,7 +61,10 @@ export function judgeTool(
     else if (result.faults.length === 0) result.faults = faults
   }
   if (result.inputs > 0) return result
-  const fault = { kind: 'no-input', where: 'inputSchema', why: firstRefusal ?? '' }
+  const why = firstRefusal ?? ''
+  const isOurs = /does not match pattern|is too short \(0 </.test(why)
+  const cause = isOurs ? 'the generator of inputs finds no text for a pattern' : undefined
+  const fault = { kind: 'no-input', where: 'inputSchema', why, cause }
   return { ...result, inputs: 1, faults: [fault] }
 }
 
