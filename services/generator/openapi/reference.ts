@@ -2,7 +2,7 @@
 import type { OpenApiDocument } from './document.ts'
 import { isObject, type JsonObject, objectAt, own, pointerSegments, textAt } from './json.ts'
 import { line } from './prose.ts'
-import { type Child, childIndex } from './schema-union.ts'
+import { type Children, childIndex } from './schema-union.ts'
 
 const MAX_REFERENCE_CHAIN = 30
 
@@ -23,7 +23,7 @@ export type References = {
   /** The object itself, or what its chain of `$ref`s ends at. Throws ReferenceFault. */
   follow(value: unknown): unknown
   /** Named schemas that have this one in their `allOf`, and theirs. */
-  childrenOf(parent: JsonObject): Child[]
+  childrenOf(parent: JsonObject): Children
 }
 
 /** `documentUrl` and the document's own `$self` (OpenAPI 3.2) also name the document. */
@@ -74,7 +74,7 @@ export function referencesOf(document: OpenApiDocument, documentUrl?: string): R
     return current
   }
 
-  function childrenOf(parent: JsonObject): Child[] {
+  function childrenOf(parent: JsonObject): Children {
     const isOld = document.version === '2.0'
     const named = isOld
       ? objectAt(document.root, 'definitions')

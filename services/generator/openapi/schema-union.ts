@@ -3,8 +3,9 @@ import { isObject, type JsonObject, objectAt, own, textAt } from './json.ts'
 import type { References } from './reference.ts'
 import type { Leaf, Part, Trail } from './schema-leaf.ts'
 
-/** Schemas whose `allOf` names the same parent, found once a document. */
-export type Child = { name: string; ref: string; schema: JsonObject }
+type Child = { name: string; ref: string; schema: JsonObject }
+/** Schemas whose `allOf` names the same parent, by themselves; found once a document. */
+export type Children = ReadonlyMap<JsonObject, Child>
 /** A child as an alternative to its parent, with the values of the discriminator that mean it. */
 export type Kind = { part: Part; property: string; tags: readonly string[] }
 
@@ -50,11 +51,12 @@ export function kindsOf(leaf: Leaf, references: References): Kind[] {
   )
     return []
   const children = references.childrenOf(schema)
-  if (children.length === 0 || children.some((child) => heirs.includes(child.schema))) return []
+  if (children.size === 0 || heirs.some((heir) => children.has(heir))) return []
   const tags = discriminatorOf(schema, references)
   if (tags === undefined) return []
   const trail = outsideOf(leaf.trail)
-  return children.slice(0, MAX_CHILDREN).map(({ ref }) => {
+  const first = children.values().take(MAX_CHILDREN).toArray()
+  return first.map(({ ref }) => {
     const source = tagged({ $ref: ref }, tags, references)
     return { part: { source, trail }, property: tags.property, tags: tags.of(ref).tags }
   })
@@ -164,7 +166,7 @@ export function childIndex(
   named: Readonly<Record<string, unknown>>,
   prefix: string,
   resolve: (ref: string) => unknown,
-): (parent: JsonObject) => Child[] {
+): (parent: JsonObject) => Children {
   const direct = new Map<unknown, Child[]>()
   for (const [name, schema] of Object.entries(named)) {
     if (!isObject(schema) || !Array.isArray(schema.allOf)) continue
@@ -176,7 +178,11 @@ export function childIndex(
       direct.set(parent, [...(direct.get(parent) ?? []), { name, ref, schema }])
     }
   }
+  // Asked for each place that names the parent: one has thousands of children, and thousands of places.
+  const known = new WeakMap<JsonObject, Children>()
   return (parent) => {
+    const before = known.get(parent)
+    if (before !== undefined) return before
     const found = new Map<JsonObject, Child>()
     const open: unknown[] = [parent]
     for (let next = open.pop(); next !== undefined; next = open.pop()) {
@@ -186,6 +192,7 @@ export function childIndex(
         open.push(child.schema)
       }
     }
-    return [...found.values()]
+    known.set(parent, found)
+    return found
   }
 }
