@@ -1,45 +1,8 @@
 /** Documents whose alternatives, null, patterns and enums went wrong in real APIs: from the document to the bytes that leave. */
 import { describe, expect, test } from 'bun:test'
-import { draftFromOpenApi } from '@bmm/generator/openapi/draft.ts'
-import { schemaCheck } from '@bmm/runner/guest/input.ts'
-import { requestFrom } from '@bmm/runner/guest/request.ts'
+import { sent, toolOf, withBody, withQuery } from './imported-tool.ts'
 
 type Schema = Record<string, unknown>
-
-function toolOf(document: object, name = 'run') {
-  const draft = draftFromOpenApi(JSON.stringify(document), {})
-  const tool = draft.spec.tools.find((each) => each.name === name)
-  if (tool?.operation === undefined) throw new Error(JSON.stringify(draft.refusals))
-  return { ...tool, operation: tool.operation, warnings: draft.warnings }
-}
-
-function documentOf(operation: object, schemas: object = {}): object {
-  return {
-    openapi: '3.1.0',
-    info: { title: 'T' },
-    servers: [{ url: 'https://api.example.com' }],
-    paths: { '/things': { post: { operationId: 'run', responses: {}, ...operation } } },
-    components: { schemas },
-  }
-}
-
-const withBody = (schema: object, schemas: object = {}) =>
-  documentOf(
-    { requestBody: { required: true, content: { 'application/json': { schema } } } },
-    schemas,
-  )
-const withQuery = (schema: object) =>
-  documentOf({ parameters: [{ name: 'q', in: 'query', schema }] })
-
-type Tool = ReturnType<typeof toolOf>
-
-/** What is wrong with the input, or the body that leaves. */
-function sent(tool: Tool, input: Record<string, unknown>): unknown {
-  const problems = schemaCheck(tool.inputSchema)(input)
-  if (problems.length > 0) return { refused: problems }
-  const { body, url } = requestFrom(tool.operation, input, () => 'boundary')
-  return body === undefined ? url : JSON.parse(new TextDecoder().decode(body))
-}
 
 describe('alternatives that share names of fields', () => {
   const card = { type: 'object', required: ['method', 'number'] }

@@ -87,6 +87,7 @@ function exampleOf(schema: unknown, plan: InputPlan, depth: number): unknown {
     if (chosen !== undefined) return exampleOf(merged(schema, key, chosen), plan, depth)
   }
   const types = Array.isArray(schema.type) ? schema.type : [schema.type]
+  if (types.every((type) => type === 'null')) return null
   switch (types.find((type) => type !== 'null') ?? guessedType(schema)) {
     case 'object':
       return objectOf(schema, plan, depth)
@@ -109,7 +110,11 @@ function exampleOf(schema: unknown, plan: InputPlan, depth: number): unknown {
 function merged(schema: Schema, key: string, branch: unknown): Schema {
   const { [key]: _union, ...rest } = schema
   if (!isObject(branch)) return rest
-  const properties = { ...objectAt(rest, 'properties'), ...objectAt(branch, 'properties') }
+  const properties = { ...objectAt(rest, 'properties') }
+  for (const [key, part] of Object.entries(objectAt(branch, 'properties'))) {
+    const around = properties[key]
+    properties[key] = isObject(around) && isObject(part) ? { ...around, ...part } : part
+  }
   const required = [...listOf(rest.required), ...listOf(branch.required)]
   return {
     ...rest,
@@ -135,7 +140,7 @@ function objectOf(schema: Schema, plan: InputPlan, depth: number): Schema {
     made.map(([key, part]) => [key, exampleOf(part, plan, depth + 1)]),
   )
   const isOpenMap = properties.length === 0 && isObject(schema.additionalProperties)
-  return isOpenMap && depth < FULL_DEPTH
+  return isOpenMap && (depth < FULL_DEPTH || numberAt(schema, 'minProperties') === 1)
     ? { key: exampleOf(schema.additionalProperties, plan, depth + 1) }
     : object
 }

@@ -4,7 +4,7 @@ import type { BodySource } from './body.ts'
 import { withExampleOf } from './example.ts'
 import { type KeyRing, safeKey } from './input-key.ts'
 import { isObject, type JsonObject, own, textAt } from './json.ts'
-import { namedProperties, type SchemaBuilder, type Seen } from './schema.ts'
+import { namedProperties, type SchemaBuilder, type Seen, valuesAt, widenTag } from './schema.ts'
 import type { Part } from './schema-leaf.ts'
 import type { Kind } from './schema-union.ts'
 
@@ -61,7 +61,9 @@ export function flattenedBody(
   const properties: JsonObject = {}
   const fields = sent.map(({ name, seen: field, kinds }): Field => {
     const key = ring.keyFor(name)
-    const schema = builder.write(field, [key], describedFor(kinds, field))
+    widenTag(field, name, merged.kinds, builder.look)
+    const inside = valuesAt(merged.samples, name)
+    const schema = builder.write(field, [key], describedFor(kinds, field), inside)
     const isFile = body.kind === 'multipart' && isFileField(field, builder)
     if (isFile) describeFile(schema)
     properties[key] = schema

@@ -6,20 +6,26 @@ const MAX_KEY = 64
 
 /** Gives out keys that are unique within one object. */
 export type KeyRing = {
-  /** The key for a wire name: the name itself where it is safe and free. */
-  keyFor(wire: string): string
+  /** The key for a wire name: the name itself where it is safe and free, else with its place behind it, `id_query`. */
+  keyFor(wire: string, place?: string): string
   has(key: string): boolean
 }
 
-export function keyRing(): KeyRing {
+/** Names among `wires` that are safe are kept for themselves: no renamed one gets them, whichever comes first. */
+export function keyRing(wires: readonly string[] = []): KeyRing {
   const taken = new Set<string>()
+  const reserved = new Set(wires.filter((wire) => safeKey(wire) === wire))
+  const isTaken = (key: string) => taken.has(key) || reserved.has(key)
   return {
-    keyFor(wire) {
-      const key = numbered(safeKey(wire), (candidate) => taken.has(candidate), MAX_KEY)
+    keyFor(wire, place) {
+      const isOwn = reserved.has(wire) && !taken.has(wire)
+      const safe = safeKey(wire)
+      const wanted = place !== undefined && isTaken(safe) ? safeKey(`${safe}_${place}`) : safe
+      const key = isOwn ? wire : numbered(wanted, isTaken, MAX_KEY)
       taken.add(key)
       return key
     },
-    has: (key) => taken.has(key),
+    has: isTaken,
   }
 }
 

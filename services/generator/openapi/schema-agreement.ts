@@ -15,6 +15,13 @@ const checks: Readonly<Record<string, (value: unknown, bound: unknown) => boolea
   minItems: (value, bound) => !Array.isArray(value) || value.length >= Number(bound),
   maxItems: (value, bound) => !Array.isArray(value) || value.length <= Number(bound),
 }
+/** Pairs of bounds between which nothing may be left. */
+const ranges = [
+  ['minLength', 'maxLength'],
+  ['minItems', 'maxItems'],
+  ['minProperties', 'maxProperties'],
+  ['minimum', 'maximum'],
+] as const
 const checkedKeywords = Object.keys(checks)
 /** `/^a$/` is a literal of JavaScript: its slashes and flags are no part of the expression. */
 const LITERAL = /^\/(.+)\/([a-z]*)$/s
@@ -23,30 +30,31 @@ const MAX_TRIED = 200
 
 /**
  * Brings the values of a schema to its types and leaves out each keyword that the schema's own examples, default or values
- * break. Answers whether anything had to be loosened. `types` undefined means any; null beside them is `nullable`.
+ * break. Answers whether anything had to be loosened. `types` undefined means any; null beside them is `nullable`;
+ * `witnesses` are what examples of the schemas around this one give here.
  */
 export function agree(
   plain: JsonObject,
   types: readonly string[] | undefined,
   nullable: boolean,
+  witnesses: readonly unknown[] = [],
 ): boolean {
-  let isLoosened =
-    isEmptyRange(plain, 'minLength', 'maxLength') || isEmptyRange(plain, 'minItems', 'maxItems')
-  if (!hasValues(plain) && plain.pattern === undefined) return isLoosened
+  let isLoosened = ranges.filter(([least, most]) => isEmptyRange(plain, least, most)).length > 0
+  if (!hasValues(plain) && plain.pattern === undefined && witnesses.length === 0) return isLoosened
   if (typeof plain.pattern === 'string')
     isLoosened = settlePattern(plain, plain.pattern) || isLoosened
   if (types !== undefined) {
     if (settleValues(plain, types, nullable)) isLoosened = true
     settleSamples(plain, types, nullable)
   }
-  const values = ownValues(plain)
+  const values = [...ownValues(plain), ...witnesses.filter((value) => value !== null)]
   for (const keyword of checkedKeywords) {
     const bound = plain[keyword]
     if (bound === undefined || values.every((value) => checks[keyword]?.(value, bound))) continue
     delete plain[keyword]
     isLoosened = true
   }
-  return settleEnum(plain) || isLoosened
+  return settleEnum(plain, types, witnesses) || isLoosened
 }
 
 /** A literal with a flag cannot be told in JSON Schema, and its text alone would refuse what it allows. */
@@ -99,13 +107,22 @@ function settleSamples(plain: JsonObject, types: readonly string[], nullable: bo
 }
 
 /** Where the schema's own example is no value of its enum, the enum is a choice of examples itself. */
-function settleEnum(plain: JsonObject): boolean {
+function settleEnum(
+  plain: JsonObject,
+  types: readonly string[] | undefined,
+  witnesses: readonly unknown[],
+): boolean {
   if (!Array.isArray(plain.enum)) return false
   const values: readonly unknown[] = plain.enum
-  const samples = [plain.default, ...(Array.isArray(plain.examples) ? plain.examples : [])]
+  const fitting = witnesses.filter((value) => types === undefined || types.includes(typeOf(value)))
+  const samples = [
+    plain.default,
+    ...(Array.isArray(plain.examples) ? plain.examples : []),
+    ...fitting.filter(isScalar),
+  ]
   const strangers = samples.filter((value) => value !== undefined && !values.includes(value))
   if (strangers.length === 0) return false
-  plain.enum = [...values, ...strangers.filter(isScalar)]
+  plain.enum = [...new Set([...values, ...strangers.filter(isScalar)])]
   return true
 }
 

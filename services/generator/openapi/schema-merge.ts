@@ -19,6 +19,8 @@ export type Merged = {
   unions: Part[][]
   /** What the children of a parent with a discriminator add to it; each with its tag. */
   kinds: Kind[]
+  /** Objects and lists among its examples and defaults: what is inside of it is held against them. */
+  samples: unknown[]
   /** Says anything about properties. */
   isObject: boolean
   /** Merged when first asked for: an entity of a thousand properties is looked at more often than written. */
@@ -53,6 +55,7 @@ const aliases: Readonly<Record<string, string | undefined>> = {
   dict: 'object',
 }
 const counts = ['minLength', 'maxLength', 'minItems', 'maxItems', 'minProperties', 'maxProperties']
+const none: unknown[] = []
 const MAX_DEFAULT = 300
 const MAX_FORMAT = 40
 
@@ -66,6 +69,7 @@ export function merged(from: Leaves, references: References): Merged {
     prefixItems: [],
     unions: [],
     kinds: [],
+    samples: [],
     isObject: from.leaves.some(({ schema }) => saysObject(schema)),
     get object() {
       object ??= mergedObject(from.leaves)
@@ -75,6 +79,7 @@ export function merged(from: Leaves, references: References): Merged {
   for (const leaf of from.leaves) {
     mergeTypes(result, leaf.schema)
     mergePlain(result.plain, leaf.schema)
+    for (const sample of compositesOf(leaf.schema)) result.samples.push(sample)
     mergeArray(result, leaf)
     for (const union of unionsOf(leaf, references)) result.unions.push(union)
     if (leaf.schema.discriminator !== undefined) result.kinds.push(...kindsOf(leaf, references))
@@ -88,10 +93,10 @@ export function merged(from: Leaves, references: References): Merged {
 
 /**
  * Leaves out what the schema's own examples, default and values break, and answers whether there was such a thing. For
- * what is written only: most schemas are looked at more often.
+ * what is written only: most schemas are looked at more often. `witnesses`: values that examples around it have here.
  */
-export function settled(schema: Merged): boolean {
-  const hasFraction = samplesOf(schema.plain).some(
+export function settled(schema: Merged, witnesses: readonly unknown[]): boolean {
+  const hasFraction = [...samplesOf(schema.plain), ...witnesses].some(
     (value) => typeof value === 'number' && value % 1 !== 0,
   )
   const isWidened = hasFraction && schema.types?.includes('integer') === true
@@ -99,7 +104,15 @@ export function settled(schema: Merged): boolean {
     const types = schema.types?.map((type) => (type === 'integer' ? 'number' : type))
     schema.types = [...new Set(types)]
   }
-  return agree(schema.plain, schema.types, schema.nullable) || isWidened
+  return agree(schema.plain, schema.types, schema.nullable, witnesses) || isWidened
+}
+
+/** Objects and lists that a schema gives as its own values, however large. */
+function compositesOf(schema: JsonObject): unknown[] {
+  const { example, examples, default: usual } = schema
+  if (example === undefined && examples === undefined && usual === undefined) return none
+  const all = [example, usual, ...(Array.isArray(examples) ? examples : [])]
+  return all.filter((value) => typeof value === 'object' && value !== null)
 }
 
 function samplesOf(plain: JsonObject): unknown[] {

@@ -92,8 +92,11 @@ function discriminatorOf(schema: JsonObject, references: References): Discrimina
   return {
     property,
     of(ref) {
-      const tags = mapped.get(quietly(() => references.resolve(ref)))
-      return { tags: tags ?? [nameOf(ref)], isMapped: tags !== undefined }
+      const schema = quietly(() => references.resolve(ref))
+      const tags = mapped.get(schema)
+      if (tags !== undefined) return { tags, isMapped: true }
+      const own = isObject(schema) ? textAt(schema, 'x-ms-discriminator-value') : undefined
+      return { tags: [own ?? nameOf(ref)], isMapped: own !== undefined }
     },
   }
 }

@@ -1,11 +1,12 @@
 /** Schemas of a document become the self-contained input schema of one tool, within a budget. */
 import type { RenameSpec } from '@bmm/spec/server-spec'
-import { keysOf } from './input-key.ts'
-import type { JsonObject } from './json.ts'
+import { isObject, type JsonObject, own } from './json.ts'
 import { line, prose } from './prose.ts'
 import type { References } from './reference.ts'
+import { ANY, type Named, nameKeys, type Step } from './schema-keys.ts'
 import { type Leaves, leavesOf, type Part } from './schema-leaf.ts'
 import { type Merged, merged, settled } from './schema-merge.ts'
+import type { Kind } from './schema-union.ts'
 
 /** What one tool's schema may cost: about the bytes of its JSON. */
 export type SchemaBudget = { bytes: number }
@@ -14,7 +15,12 @@ export type SchemaBuilder = {
   /** What holds for a value: looked at now, not written. */
   look(parts: readonly Part[]): Seen
   /** A schema that `finish` fills in. `at` is its path in the tool's input. */
-  write(seen: Seen, at: readonly string[], description?: string): JsonObject
+  write(
+    seen: Seen,
+    at: readonly string[],
+    description?: string,
+    witnesses?: readonly unknown[],
+  ): JsonObject
   /** Fills in everything that was asked for, the shallow before the deep. */
   finish(): SchemaReport
 }
@@ -39,9 +45,6 @@ export type SchemaReport = {
   renamesFull: boolean
 }
 
-/** One step into the input: a wire name, or any list item or map entry. */
-type Step = string | typeof ANY
-const ANY = Symbol('any')
 type Task = {
   seen: Seen
   out: JsonObject
@@ -49,26 +52,21 @@ type Task = {
   depth: number
   /** For an alternative: what else holds for the same value. */
   around: Around | undefined
+  /** Values for it from examples: its own that are composite, and those of the schemas around it. */
+  witnesses: readonly unknown[]
 }
 /** Wire names that are written beside an alternative; `isOpen` where more may be. */
 type Around = { names: ReadonlySet<string>; isOpen: boolean }
-/** An object whose properties get their keys when all names of the tool are known. */
-type Named = {
-  out: JsonObject
-  at: readonly Step[]
-  properties: [wire: string, schema: JsonObject][]
-  required: string[]
-}
-
 const MAX_DEPTH = 12
 const MAX_PROPERTIES = 300
 const MAX_REQUIRED = 1_000
 const MAX_ALTERNATIVES = 100
 const OTHER_ALTERNATIVE = 'Any other alternative of the API.'
 const OTHER_KIND = 'Any other kind: the fields above alone.'
+const MAX_WITNESSES = 20
+const none: readonly unknown[] = []
 const MAX_ENUM = 250
 const MAX_ENUM_BYTES = 6_000
-const MAX_RENAMES = 500
 const MAX_WIRE_KEY = 1_000
 /** Deeper schemas explain themselves more briefly. */
 const DESCRIPTION_LIMITS = [600, 400, 200]
@@ -105,10 +103,11 @@ export function schemaBuilder(references: References, budget: SchemaBudget): Sch
     description?: string,
     depth = 0,
     around?: Around,
+    witnesses: readonly unknown[] = none,
   ): JsonObject {
     const out: JsonObject = {}
     if (seen.recursive !== undefined) report.recursive += 1
-    if (settled(seen.merged)) report.loosened += 1
+    if (settled(seen.merged, witnesses)) report.loosened += 1
     const { types, nullable } = seen.merged
     if (types !== undefined) out.type = typeKeyword(types, nullable)
     const said = description ?? seen.merged.plain.description ?? againSentence(seen.recursive)
@@ -117,7 +116,9 @@ export function schemaBuilder(references: References, budget: SchemaBudget): Sch
       if (text !== '') out.description = text
     }
     left -= NODE_COST + (typeof out.description === 'string' ? out.description.length : 0)
-    tasks.push({ seen, out, at, depth, around })
+    const { samples } = seen.merged
+    const known = samples.length === 0 ? witnesses : [...witnesses, ...samples]
+    tasks.push({ seen, out, at, depth, around, witnesses: known.slice(0, MAX_WITNESSES) })
     return out
   }
 
@@ -137,20 +138,22 @@ export function schemaBuilder(references: References, budget: SchemaBudget): Sch
     if (seen.merged.types?.includes('array')) out.items ??= {}
   }
 
-  function writeNested({ seen, out, at, depth, around }: Task): void {
+  function writeNested(task: Task): void {
+    const { seen, out, at, depth, around, witnesses } = task
     const { merged: schema } = seen
-    const child = (parts: readonly Part[], step: Step): JsonObject =>
-      write(look(parts), [...at, step], undefined, depth + 1)
+    const items = witnesses.flatMap((value) => (Array.isArray(value) ? value : []))
+    const child = (parts: readonly Part[], step: Step, inside = none): JsonObject =>
+      write(look(parts), [...at, step], undefined, depth + 1, undefined, inside)
     if (schema.prefixItems.length > 0) {
       out.prefixItems = schema.prefixItems.map((parts) => child(parts, ANY))
     }
-    if (schema.items.length > 0) out.items = child(schema.items, ANY)
+    if (schema.items.length > 0) out.items = child(schema.items, ANY, items)
     const members = schema.unions.map((parts) => alternatives(parts))
     if (schema.kinds.length > 0) {
       const parent = look([{ source: { description: OTHER_KIND }, trail: undefined }])
       members.push([...alternatives(schema.kinds.map(({ part }) => part)), parent])
     }
-    const isWhole = writeProperties({ seen, out, at, depth, around })
+    const isWhole = writeProperties(task)
     const { additional, patterns } = schema.object
     if (Array.isArray(additional)) out.additionalProperties = child(additional, ANY)
     else if (additional === false && patterns.size === 0 && isWhole) {
@@ -158,7 +161,7 @@ export function schemaBuilder(references: References, budget: SchemaBudget): Sch
       const isBeside = members.some((seens) => seens.some((member) => adds(member, schema)))
       if (!isBeside && !isOpened(schema, around)) out.additionalProperties = false
     }
-    writeUnions(out, schema, members, { seen, out, at, depth, around })
+    writeUnions(out, schema, members, task)
   }
 
   function alternatives(parts: readonly Part[]): Seen[] {
@@ -183,7 +186,7 @@ export function schemaBuilder(references: References, budget: SchemaBudget): Sch
   }
 
   /** False when some properties were left out. */
-  function writeProperties({ seen, out, at, depth, around }: Task): boolean {
+  function writeProperties({ seen, out, at, depth, around, witnesses }: Task): boolean {
     const { merged: schema } = seen
     const named = namedProperties(schema)
     if (named.size === 0) return true
@@ -201,52 +204,17 @@ export function schemaBuilder(references: References, budget: SchemaBudget): Sch
       }
       const property = look(parts)
       if (property.readOnly) continue
+      widenTag(property, wire, schema.kinds, look)
       if (isRequired) written.required.push(wire)
       // An alternative that only asks for a field leaves it as it is described around.
       if (!described.has(wire) && around?.names.has(wire)) continue
       left -= wire.length
-      written.properties.push([wire, write(property, [...at, wire], undefined, depth + 1)])
+      const inside = valuesAt(witnesses, wire)
+      const below = write(property, [...at, wire], undefined, depth + 1, undefined, inside)
+      written.properties.push([wire, below])
     }
     objects.push(written)
     return isWhole
-  }
-
-  /** A name has one key in all of a tool, so keys are given once all names are known. */
-  function nameKeys(): void {
-    const wires = objects.flatMap(({ properties, required }) => [
-      ...properties.map(([wire]) => wire),
-      ...required,
-    ])
-    const keys = keysOf(wires)
-    const known = new Set<string>()
-    // The first step is a key of the input already.
-    const keyOf = (step: Step, index: number) =>
-      step === ANY ? '*' : index === 0 ? step : (keys.get(step) ?? step)
-    for (const { out, at, properties, required } of objects) {
-      const path = at.map(keyOf)
-      const kept = properties.filter(([wire]) => isKept(wire, [...path, keys.get(wire) ?? wire]))
-      if (kept.length < properties.length && out.additionalProperties === false) {
-        delete out.additionalProperties
-      }
-      const left = new Set(properties.filter((each) => !kept.includes(each)).map(([wire]) => wire))
-      const entries = kept.map(([wire, schema]) => [keys.get(wire) ?? wire, schema] as const)
-      if (entries.length > 0) out.properties = Object.fromEntries(entries)
-      const asked = required.filter((wire) => !left.has(wire)).map((wire) => keys.get(wire) ?? wire)
-      if (asked.length > 0) out.required = asked
-    }
-
-    function isKept(wire: string, at: string[]): boolean {
-      if (at.at(-1) === wire) return true
-      const name = at.join('\0')
-      if (known.has(name)) return true
-      if (report.renames.length >= MAX_RENAMES) {
-        report.renamesFull = true
-        return false
-      }
-      known.add(name)
-      report.renames.push({ at, wire })
-      return true
-    }
   }
 
   function finish(): SchemaReport {
@@ -255,12 +223,17 @@ export function schemaBuilder(references: References, budget: SchemaBudget): Sch
       if (task !== undefined) fill(task)
     }
     tasks.length = 0
-    nameKeys()
+    nameKeys(objects, report)
     objects.length = 0
     return report
   }
 
-  return { look, write: (seen, at, description) => write(seen, at, description), finish }
+  return {
+    look,
+    write: (seen, at, description, witnesses) =>
+      write(seen, at, description, 0, undefined, witnesses),
+    finish,
+  }
 }
 
 /** The properties of an object, with those that are required but not described; without names that no spec holds. */
@@ -272,6 +245,35 @@ export function namedProperties(schema: Merged): Map<string, readonly Part[]> {
     if (name === '' || name.length > MAX_WIRE_KEY) named.delete(name)
   }
   return named
+}
+
+/** What example objects have under a name. */
+export function valuesAt(samples: readonly unknown[], name: string): unknown[] {
+  return samples.flatMap((sample) => {
+    const value = isObject(sample) ? own(sample, name) : undefined
+    return value === undefined ? [] : [value]
+  })
+}
+
+/** A parent that allows its own tag alone would refuse each of its children: theirs are allowed as well. */
+export function widenTag(
+  seen: Seen,
+  name: string,
+  kinds: readonly Kind[],
+  look: SchemaBuilder['look'],
+): void {
+  const { plain } = seen.merged
+  const before = plain.const === undefined ? plain.enum : [plain.const]
+  if (kinds.length === 0 || !Array.isArray(before)) return
+  const tags = kinds.flatMap(({ part, property }) => {
+    if (property !== name) return []
+    const parts = look([part]).merged.object.properties.get(name)
+    const said = parts === undefined ? {} : look(parts).merged.plain
+    return said.const === undefined ? (Array.isArray(said.enum) ? said.enum : []) : [said.const]
+  })
+  if (tags.every((tag) => before.includes(tag))) return
+  delete plain.const
+  plain.enum = [...new Set([...before, ...tags])]
 }
 
 function isReadOnly(leaves: Leaves): boolean {

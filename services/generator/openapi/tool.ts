@@ -11,7 +11,7 @@ import { type Fields, flattenedBody } from './body-fields.ts'
 import type { SentCredentials } from './credentials.ts'
 import type { OpenApiDocument } from './document.ts'
 import { withExample } from './example.ts'
-import { type KeyRing, keyRing, safeKey } from './input-key.ts'
+import { keyRing } from './input-key.ts'
 import { isObject, type JsonObject, objectAt, own, textAt } from './json.ts'
 import type { Notices } from './notices.ts'
 import { ownName, tellOwnNames } from './own-name.ts'
@@ -224,11 +224,11 @@ function inputFrom(
   builder: SchemaBuilder,
   references: References,
 ): Input {
-  const ring = keyRing()
+  const ring = keyRing(wanted.map(({ name }) => name))
   const properties: JsonObject = {}
   const required: string[] = []
   const parameters = wanted.map((parameter): ParameterSpec => {
-    const key = keyOf(parameter, ring)
+    const key = ring.keyFor(parameter.name, parameter.in)
     properties[key] = builder.write(builder.look(parameter.parts), [key], parameter.description)
     if (parameter.required) required.push(key)
     return parameterSpec(parameter, key)
@@ -240,7 +240,7 @@ function inputFrom(
   }
   const sent = body === undefined ? undefined : bodySpec(body, fields)
   if (body !== undefined && sent !== undefined && fields === undefined) {
-    const key = ring.keyFor('body')
+    const key = ring.keyFor(ring.has('body') ? 'request_body' : 'body')
     sent.key = key
     properties[key] = wholeBody(body, key, builder, references)
     if (sent.required) required.push(key)
@@ -252,13 +252,6 @@ function inputFrom(
     additionalProperties: false,
   }
   return { schema, parameters, body: sent, notes: bodyNotes(body, fields) }
-}
-
-/** The wire name where it is safe and free; else with its place behind it, `id_query`. */
-function keyOf(parameter: ParameterSource, ring: KeyRing): string {
-  return ring.keyFor(
-    ring.has(safeKey(parameter.name)) ? `${parameter.name}_${parameter.in}` : parameter.name,
-  )
 }
 
 function parameterSpec(parameter: ParameterSource, key: string): ParameterSpec {
