@@ -122,3 +122,39 @@ test.each([
   expect(sent(tool, { value: given })).toEqual({ value: given })
   expect(tool.warnings.map(({ message }) => message).join()).toContain('contradicts its own')
 })
+
+describe('what a schema says beside its alternatives', () => {
+  test('about items leaves the alternative that is no list', () => {
+    const oneOf = [
+      {
+        type: 'object',
+        required: ['names'],
+        properties: { names: { type: 'array', items: text } },
+      },
+      { type: 'array', items: text },
+    ]
+    const tool = toolOf(withBody({ items: text, oneOf }))
+    for (const body of [{ names: ['a'] }, ['a']]) expect(sent(tool, { body })).toEqual(body)
+    expect(sent(tool, { body: [1] })).toMatchObject({ refused: {} })
+  })
+
+  test('about entries of a map leaves the fields of the alternatives', () => {
+    const schemas = {
+      Criteria: {
+        type: 'object',
+        required: ['kind'],
+        properties: { kind: text },
+        additionalProperties: { type: 'object' },
+        discriminator: { propertyName: 'kind', mapping: { single: ref('Single').$ref } },
+      },
+      Single: {
+        allOf: [ref('Criteria'), { type: 'object', properties: { limit: { type: 'integer' } } }],
+      },
+    }
+    const tool = toolOf(
+      withBody({ type: 'object', properties: { criteria: ref('Criteria') } }, schemas),
+    )
+    const body = { criteria: { kind: 'single', limit: 3 } }
+    expect(sent(tool, body)).toEqual(body)
+  })
+})

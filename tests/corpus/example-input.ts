@@ -139,6 +139,10 @@ function objectOf(schema: Schema, plan: InputPlan, depth: number): Schema {
   const object = Object.fromEntries(
     made.map(([key, part]) => [key, exampleOf(part, plan, depth + 1)]),
   )
+  for (const key of required) {
+    // An alternative by itself may ask for what is described around it.
+    if (typeof key === 'string' && !Object.hasOwn(object, key)) object[key] = 'a b'
+  }
   const isOpenMap = properties.length === 0 && isObject(schema.additionalProperties)
   return isOpenMap && (depth < FULL_DEPTH || numberAt(schema, 'minProperties') === 1)
     ? { key: exampleOf(schema.additionalProperties, plan, depth + 1) }

@@ -113,7 +113,7 @@ const cases: readonly Case[] = [
   },
   {
     part: 'Two parameters of one name',
-    rule: 'The later one has its place behind the name.',
+    rule: 'The later one has its place behind the name. So has one whose key would be the name of another.',
     path: '/users/{id}',
     operation: { parameters: [parameter('id', 'path'), parameter('id', 'query')] },
     show: (draft) => parametersOf(draft)?.map(({ key }) => key),
@@ -188,7 +188,7 @@ const cases: readonly Case[] = [
   },
   {
     part: '`discriminator` of a parent that others name in their `allOf`',
-    rule: 'What the children add are optional fields that say for which kind they are; deeper down the children are alternatives.',
+    rule: 'What the children add are optional fields that say for which kind they are; deeper down the children are alternatives. `mapping`, `x-ms-discriminator-value` or the name says the kind.',
     method: 'post',
     operation: body('application/json', { $ref: '#/components/schemas/Shape' }),
     document: {
@@ -205,7 +205,7 @@ const cases: readonly Case[] = [
   },
   {
     part: 'A schema against itself: values of another type, a pattern as `/…/`, bounds that its own examples break',
-    rule: 'Values are brought to the type; what refuses the own examples, default or values is left out, with a warning. A format only informs.',
+    rule: 'Values are brought to the type; what refuses the examples, default or values of the schema, or examples of an object around it, is left out, with a warning. A format only informs.',
     operation: {
       parameters: [
         parameter('n', 'query', { schema: { type: 'integer', enum: ['10', '20'] } }),

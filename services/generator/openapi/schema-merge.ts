@@ -86,7 +86,8 @@ export function merged(from: Leaves, references: References): Merged {
   }
   if (result.types === undefined) {
     if (from.leaves.some(({ schema }) => hasProperties(schema))) result.types = ['object']
-    else if (result.items.length > 0 || result.prefixItems.length > 0) result.types = ['array']
+    // Beside alternatives, `items` may be meant for the one that is a list.
+    else if (hasItems(result) && result.unions.length === 0) result.types = ['array']
   }
   return result
 }
@@ -105,6 +106,10 @@ export function settled(schema: Merged, witnesses: readonly unknown[]): boolean 
     schema.types = [...new Set(types)]
   }
   return agree(schema.plain, schema.types, schema.nullable, witnesses) || isWidened
+}
+
+function hasItems({ items, prefixItems }: Merged): boolean {
+  return items.length > 0 || prefixItems.length > 0
 }
 
 /** Objects and lists that a schema gives as its own values, however large. */

@@ -155,11 +155,13 @@ export function schemaBuilder(references: References, budget: SchemaBudget): Sch
     }
     const isWhole = writeProperties(task)
     const { additional, patterns } = schema.object
-    if (Array.isArray(additional)) out.additionalProperties = child(additional, ANY)
-    else if (additional === false && patterns.size === 0 && isWhole) {
-      // By the letter a closed part refuses what stands beside it: here only what stands nowhere is refused.
-      const isBeside = members.some((seens) => seens.some((member) => adds(member, schema)))
-      if (!isBeside && !isOpened(schema, around)) out.additionalProperties = false
+    // By the letter, what a part says of other properties holds for those beside it; here it holds for those that stand nowhere.
+    const isBeside = members.some((seens) => seens.some((member) => adds(member, schema)))
+    if (!isBeside && !isOpened(schema, around)) {
+      if (Array.isArray(additional)) out.additionalProperties = child(additional, ANY)
+      else if (additional === false && patterns.size === 0 && isWhole) {
+        out.additionalProperties = false
+      }
     }
     writeUnions(out, schema, members, task)
   }
