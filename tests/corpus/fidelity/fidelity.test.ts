@@ -17,8 +17,8 @@ const MAX_BYTES = 1_500_000
 const MIN_TOOLS = 5_000
 const MAX_SHOWN = 30
 
-/** Tools of the sample that have such a fault. */
-const atMost = { 'twin-key': 40, 'no-items': 300, 'no-input': 3, unmatched: 0, 'reader-failed': 0 }
+/** What no tool may be: two keys of one name, lists of nothing, schemas that nothing fits, operations of no address. */
+const never = ['twin-key', 'no-items', 'no-input', 'unmatched', 'reader-failed']
 
 beforeAll(installCorpus, INSTALL_TIMEOUT_MS)
 
@@ -42,10 +42,7 @@ test(
     const unexplained = outcomes
       .flatMap(({ exceptions }) => exceptions.map(({ fault }) => fault))
       .filter(({ cause }) => cause === undefined)
-    for (const [kind, most] of Object.entries(atMost)) {
-      const count = unexplained.filter((one) => one.kind === kind).length
-      expect({ kind, isFew: count <= most, count }).toEqual({ kind, isFew: true, count })
-    }
+    expect(unexplained.filter(({ kind }) => never.includes(kind))).toEqual([])
   },
   RUN_TIMEOUT_MS,
 )
