@@ -11,6 +11,8 @@ export const readingSchema = z.object({
   declared: z.number(),
   tools: z.number(),
   refused: z.array(z.object({ operation: z.string(), path: z.string(), message: z.string() })),
+  pieces: z.number(),
+  lost: z.array(z.string()),
   /** Why the document as a whole could not be drafted. */
   fault: z.string().optional(),
   tookMs: z.number(),

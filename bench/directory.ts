@@ -22,6 +22,7 @@ export async function measureDirectory(): Promise<Figure[]> {
   reportRefusals(outcomes)
   const drafted = outcomes.filter(({ fault }) => fault === undefined).length
   const declared = sum(outcomes, (outcome) => outcome.declared)
+  const lost = sum(outcomes, (outcome) => outcome.lost.length)
   const tools = sum(outcomes, (outcome) => outcome.tools)
   const spread = (of: (reading: Reading) => number) => {
     const values = outcomes.map(of)
@@ -39,6 +40,11 @@ export async function measureDirectory(): Promise<Figure[]> {
       what: `the same, ${declared} operations: become tools`,
       value: `${tools} (${percent(tools / declared)})`,
       target: '≥ 99.5 %',
+    },
+    {
+      what: `the same, ${sum(outcomes, ({ pieces }) => pieces)} operations, parameters and bodies: gone without a word`,
+      value: `${lost}`,
+      target: '0',
     },
     {
       what: `the same, one document, child included, ${READERS} at a time: p50 / p99 / slowest`,
@@ -91,7 +97,8 @@ async function readFrom(waiting: CorpusDocument[]): Promise<Reading[]> {
 }
 
 function reportRefusals(outcomes: readonly Reading[]): void {
-  const lines = outcomes.flatMap(({ document, fault, refused }) => [
+  const lines = outcomes.flatMap(({ document, fault, refused, lost }) => [
+    ...lost.map((piece) => `${document.name}: ${piece} is gone without a word`),
     ...(fault === undefined ? [] : [`${document.name}: ${fault}`]),
     ...refused.map(({ operation, message }) => `${document.name} ${operation}: ${message}`),
   ])

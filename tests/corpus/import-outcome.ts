@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { importDocument } from '@bmm/generator/openapi/import-document.ts'
 import { ImportError } from '@bmm/generator/openapi/import-error.ts'
+import { accountOf } from './accounting.ts'
 import { watchChildren } from './child-usage.ts'
 import type { CorpusDocument } from './documents.ts'
 
@@ -15,6 +16,9 @@ export type ImportOutcome = {
   declared: number
   tools: number
   refused: Refused[]
+  /** Operations, parameters and bodies, and those of them that are gone without a word. */
+  pieces: number
+  lost: string[]
   /** Why the document as a whole could not be drafted. */
   fault: ImportError | undefined
   tookMs: number
@@ -27,7 +31,8 @@ export type ImportOutcome = {
 /** By the real child, under its real limits. One at a time: the memory of all children of this process is watched. */
 export async function importOutcome(document: CorpusDocument): Promise<ImportOutcome> {
   const bytes = readFileSync(document.path)
-  const declared = countOperations(JSON.parse(bytes.toString('utf8')))
+  const root: unknown = JSON.parse(bytes.toString('utf8'))
+  const declared = countOperations(root)
   using usage = watchChildren(process.pid)
   const begun = performance.now()
   const result = await importDocument(bytes, { baseUrl: 'https://api.example.com' }).catch(
@@ -39,7 +44,8 @@ export async function importOutcome(document: CorpusDocument): Promise<ImportOut
   const tookMs = performance.now() - begun
   const measured = { tookMs, processorMs: usage.processorMs(), peakBytes: usage.peakBytes() }
   if (result instanceof ImportError) {
-    return { document, declared, tools: 0, refused: [], fault: result, ...measured }
+    const none = { tools: 0, refused: [], pieces: 0, lost: [] }
+    return { document, declared, ...none, fault: result, ...measured }
   }
   const refused = result.refusals.map(({ operation = '', path, message }) => ({
     operation,
@@ -47,7 +53,10 @@ export async function importOutcome(document: CorpusDocument): Promise<ImportOut
     message,
   }))
   const tools = result.spec.tools.length
-  return { document, declared, tools, refused, fault: undefined, ...measured }
+  const tallies = Object.values(accountOf(root, result))
+  const pieces = tallies.reduce((sum, tally) => sum + tally.declared, 0)
+  const lost = tallies.flatMap((tally) => tally.lost)
+  return { document, declared, tools, refused, pieces, lost, fault: undefined, ...measured }
 }
 
 function countOperations(root: unknown): number {

@@ -41,6 +41,7 @@ test('operations become tools, and each that does not is named with its place an
   const declared = sum((outcome) => outcome.declared)
   expect(declared).toBeGreaterThan(3_000)
   expect(sum(({ tools }) => tools) / declared).toBeGreaterThanOrEqual(MIN_SHARE)
+  expect(outcomes.flatMap(({ lost }) => lost)).toEqual([])
   for (const { document, declared, tools, refused } of outcomes) {
     expect(`${document.name}: ${tools + refused.length}`).toBe(`${document.name}: ${declared}`)
     for (const { operation, path, message } of refused) {
