@@ -23,6 +23,7 @@ const shop = {
         parameters: [
           { name: 'lang', in: 'query', schema: { type: 'string' } },
           { name: 'Accept', in: 'header', schema: { type: 'string' } },
+          { name: 'gone', in: 'path', required: true, schema: { type: 'string' } },
           { name: 'odd name', in: 'header', schema: { type: 'string' } },
         ],
         responses: {},
@@ -42,7 +43,7 @@ test('accounts for what is drafted, ignored by the standard, warned of and refus
   const account = accountOf(shop, draftFromOpenApi(JSON.stringify(shop)))
   expect(account).toMatchObject({
     operations: { declared: 3, taken: 2, refused: 1, lost: [] },
-    parameters: { declared: 5, taken: 3, elsewhere: 1, warned: 1, lost: [] },
+    parameters: { declared: 6, taken: 3, elsewhere: 1, warned: 2, lost: [] },
     bodies: { taken: 1, lost: [] },
   })
 })
@@ -74,7 +75,10 @@ test('names each piece that is gone from a draft without a word', () => {
 
   const withoutWords = accountOf(shop, { ...draft, warnings: [], refusals: [] })
   expect(withoutWords.operations.lost).toEqual(['POST /far'])
-  expect(withoutWords.parameters.lost).toEqual(['header odd name of GET /items/{id}'])
+  expect(withoutWords.parameters.lost).toEqual([
+    'path gone of GET /items/{id}',
+    'header odd name of GET /items/{id}',
+  ])
 })
 
 test(

@@ -51,6 +51,8 @@ const MAX_TITLE = 120
 const MAX_SUMMARY = 300
 const MAX_DESCRIPTION = 1_500
 const MAX_SAMPLE = 1_500
+/** Of a parameter's name in a warning. */
+const MAX_STRAY_NAME = 100
 const safeMethods: ReadonlySet<HttpMethod> = new Set(['GET', 'HEAD', 'OPTIONS', 'QUERY'])
 const idempotentMethods: ReadonlySet<HttpMethod> = new Set([...safeMethods, 'PUT', 'DELETE'])
 
@@ -148,7 +150,11 @@ function wantedParameters(
   notices: Notices,
 ): ParameterSource[] {
   const wanted = parameters.filter((parameter) => {
-    if (parameter.in === 'path') return template.names.has(parameter.name)
+    if (parameter.in === 'path') {
+      const isThere = template.names.has(parameter.name)
+      if (!isThere) tellStrayPathParameter(parameter.name, at, notices)
+      return isThere
+    }
     return !credentials.isFilled(parameter.in, parameter.name)
   })
   const declared = new Set(wanted.filter((p) => p.in === 'path').map((p) => p.name))
@@ -166,6 +172,11 @@ function wantedParameters(
   }
   const order = ['path', 'query', 'header', 'cookie']
   return wanted.sort((a, b) => order.indexOf(a.in) - order.indexOf(b.in))
+}
+
+function tellStrayPathParameter(name: string, at: string, notices: Notices): void {
+  const shown = line(name, MAX_STRAY_NAME)
+  notices.warn(at, `The path parameter ${shown} was left out: the path has no {${shown}}.`)
 }
 
 function undeclared(name: string, allowReserved: boolean): ParameterSource {
