@@ -51,7 +51,12 @@ function startGreetings() {
       const { pathname, searchParams } = new URL(request.url)
       if (searchParams.has('ms')) slow.push(pathname)
       await Bun.sleep(Number(searchParams.get('ms') ?? '0'))
-      return Response.json({ greeting: `Hello ${decodeURIComponent(pathname.slice(1))}` })
+      const greeting = `Hello ${decodeURIComponent(pathname.slice(1))}`
+      const guests = searchParams.get('guests')
+      if (guests === null) return Response.json({ greeting })
+      return new Response(`{"greeting":"${greeting}","guests":${guests}}`, {
+        headers: { 'content-type': 'application/json' },
+      })
     },
   })
   const target = `127.0.0.1:${server.port}`
@@ -70,6 +75,7 @@ function startGreetings() {
             parameters: [
               { name: 'name', in: 'path', required: true, schema: { type: 'string' } },
               { name: 'ms', in: 'query', schema: { type: 'integer' } },
+              { name: 'guests', in: 'query', schema: { type: 'integer' } },
             ],
             responses: { 200: { description: 'OK' } },
           },
@@ -183,6 +189,8 @@ describe('a service token', () => {
       const stats = JSON.parse(await stack.run('stats', 'by-node', '--json'))
       return stats.total.calls === 5 && stats.total.toolErrors === 1
     }, 'the calls are counted')
+    const exact = { ...call, argumentsJson: '{"name":"Bo","guests":9007199254740993}' }
+    expect((await tools.callTool(exact)).resultJson).toContain('\\"guests\\":9007199254740993}')
   }, 60_000)
 
   test('acts in its organisation alone', async () => {
