@@ -104,6 +104,12 @@ const seeing: readonly Attempt[] = [
     seen: { refused: true },
   },
   {
+    intent: 'learn how busy the machine is',
+    code: `return ['loadavg', 'stat', 'meminfo', 'uptime'].map((name) => { try { return fs.readFileSync('/proc/' + name, 'utf8') } catch { return '' } })
+      .concat((await import('node:os')).loadavg())`,
+    seen: { answer: ['', '', '', '', 0, 0, 0] },
+  },
+  {
     intent: 'learn about the network of the host',
     code: `const names = fs.readFileSync('/proc/net/dev', 'utf8').split('\\n').slice(2).map((line) => line.split(':')[0].trim()).filter(Boolean)
       return { names, routes: fs.readFileSync('/proc/net/route', 'utf8').trim().split('\\n').length - 1,

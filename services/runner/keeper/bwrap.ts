@@ -1,6 +1,7 @@
 /** The one command line of a sandbox by bubblewrap, from the list of limits. */
 import {
   bunFlags,
+  coveredProcFiles,
   SANDBOX_HOSTNAME,
   sandboxLimits,
   sandboxPaths,
@@ -98,6 +99,8 @@ function sandboxCommand(launch: Launch): string[] {
       '--remount-ro',
       '/dev',
     ],
+    // A device cannot be opened there, so reading is refused.
+    ...coveredProcFiles.flatMap((file) => ['--ro-bind', '/dev/null', file]),
     ...['--ro-bind', launch.callsDirectory, sandboxPaths.calls],
     ...['--ro-bind', launch.egressDirectory, sandboxPaths.egress],
     ...['--remount-ro', '/', '--chdir', sandboxPaths.workDir, '--seccomp', '9', '--'],

@@ -1,6 +1,7 @@
 /** A sandbox as a Docker container: the list of limits in the engine's words. */
 import {
   bunFlags,
+  coveredProcFiles,
   SANDBOX_HOSTNAME,
   type SandboxClass,
   sandboxClasses,
@@ -79,7 +80,7 @@ const isolation = {
     'no-new-privileges',
     `seccomp=${JSON.stringify(stageOneProfile(currentArchitecture()))}`,
   ],
-  MaskedPaths: maskedPaths,
+  MaskedPaths: [...maskedPaths, ...coveredProcFiles],
   ReadonlyPaths: readOnlyPaths,
   // What a tenant writes must not fill the engine's disk.
   LogConfig: { Type: 'none' },

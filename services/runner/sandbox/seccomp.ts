@@ -61,7 +61,7 @@ const stageOneNames = `
 const stageTwoNames = `
   socket socketpair connect bind listen accept accept4 execve execveat fork vfork memfd_create memfd_secret ptrace
   process_vm_readv process_vm_writev pidfd_open pidfd_getfd io_uring_setup unshare setns sendmsg sendmmsg recvmmsg
-  prlimit64 setsid setpgid`
+  prlimit64 setsid setpgid sysinfo`
 
 /** Stage one, for `bwrap --seccomp`: an allow list; sockets of AF_UNIX only, clone for threads only. */
 export function stageOne(architecture: Architecture): Uint8Array {
