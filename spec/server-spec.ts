@@ -58,6 +58,8 @@ export const parameterSchema = z.strictObject({
     'form',
     'spaceDelimited',
     'pipeDelimited',
+    /** `collectionFormat: tsv` of Swagger 2.0. */
+    'tabDelimited',
     'deepObject',
   ]),
   explode: z.boolean(),
@@ -91,7 +93,9 @@ const bodySchema = z.strictObject({
         file: z.boolean().optional(),
         /** form and multipart: the media type of this part (OpenAPI encoding object). */
         contentType: z.string().max(200).optional(),
-        style: z.enum(['form', 'spaceDelimited', 'pipeDelimited', 'deepObject']).optional(),
+        style: z
+          .enum(['form', 'spaceDelimited', 'pipeDelimited', 'tabDelimited', 'deepObject'])
+          .optional(),
         explode: z.boolean().optional(),
       }),
     )

@@ -15,7 +15,10 @@ import { cleanSpec } from '../scan/clean-spec.ts'
 import type { Finding } from '../scan/finding.ts'
 import { type DocumentSource, originFault, type PolicySource } from './document-source.ts'
 import * as store from './draft-store.ts'
+import { refusedTools, withoutTools } from './refused-tools.ts'
 
+/** Of a document: a scan tells at most 100 findings. */
+const MAX_SCANS = 20
 const DRAFT_HOURS = 24
 const KEPT_OF_ORG = { drafts: 50, bytes: 100 * 1024 * 1024 }
 const MAX_NOTES = 1_000
@@ -73,7 +76,7 @@ export function drafting(options: DraftingOptions): Drafting {
     })
     const scanning = { signal, log, start: options.startCodeChild }
     const [scanned, policy] = await Promise.all([
-      turn(user.orgId, () => scannedContent(spec, scanning)),
+      turn(user.orgId, () => scannedContent(spec, scanning, wish.source.kind !== 'spec')),
       reachableBy(user.orgId, signal, options),
     ])
     const { bytes, shown } = scanned
@@ -152,24 +155,43 @@ async function fromSpec(
 type Scanning = { signal: AbortSignal; log: Log; start: StartChild }
 type Scanned = { bytes: Uint8Array; shown: ServerSpec; notes: store.DraftNote[] }
 
-/** The bytes to show, without invisible characters, and what a build would be refused for, told early. */
-async function scannedContent(spec: ServerSpec, scanning: Scanning): Promise<Scanned> {
-  const bytes = boundedBytes(spec)
-  const findings = await findingsIn(bytes, scanning)
-  if (!findings.some(({ rule }) => rule === 'hidden_unicode' || rule === 'control_character')) {
-    return { bytes, shown: spec, notes: findings.map((finding) => noteOf(spec, finding)) }
+/**
+ * The bytes to show, without invisible characters, and what a build would be refused for, told early. Of a document the
+ * tools that a build would refuse are left out, each with its reason: one of them must not cost the others.
+ */
+async function scannedContent(
+  spec: ServerSpec,
+  scanning: Scanning,
+  isImported: boolean,
+): Promise<Scanned> {
+  const notes: store.DraftNote[] = []
+  let shown = spec
+  for (let round = 1; ; round += 1) {
+    const bytes = boundedBytes(shown)
+    const findings = await findingsIn(bytes, scanning)
+    const cleaned = findings.some(isCleanable) ? cleanSpec(shown) : undefined
+    if (cleaned !== undefined && cleaned.changed > 0) {
+      shown = cleaned.spec
+      notes.push(
+        warning('', `Invisible or control characters were taken out of ${cleaned.changed} texts.`),
+      )
+      continue
+    }
+    const refused =
+      isImported && round <= MAX_SCANS ? refusedTools(shown, findings) : new Map<number, string>()
+    if (refused.size === 0 || refused.size === shown.tools.length) {
+      return { bytes, shown, notes: [...notes, ...findings.map((each) => noteOf(shown, each))] }
+    }
+    for (const [index, message] of refused) {
+      const { name } = shown.tools[index] ?? { name: '' }
+      notes.push({ refused: true, path: '', message: `The tool ${name} was left out: ${message}` })
+    }
+    shown = withoutTools(shown, refused)
   }
-  const { spec: shown, changed } = cleanSpec(spec)
-  const cleaned = boundedBytes(shown)
-  const left = await findingsIn(cleaned, scanning)
-  return {
-    bytes: cleaned,
-    shown,
-    notes: [
-      warning('', `Invisible or control characters were taken out of ${changed} texts.`),
-      ...left.map((finding) => noteOf(shown, finding)),
-    ],
-  }
+}
+
+function isCleanable({ rule }: NoteFinding): boolean {
+  return rule === 'hidden_unicode' || rule === 'control_character'
 }
 
 function boundedBytes(spec: ServerSpec): Uint8Array {

@@ -1,5 +1,5 @@
 /** What a spec may say only together: every operation and credential stays within the origins that the person sees (pure). */
-import type { ServerSpec } from '@bmm/spec/server-spec'
+import type { ServerSpec, ToolSpec } from '@bmm/spec/server-spec'
 
 export type SpecFault = { path: string; message: string }
 
@@ -9,26 +9,9 @@ const templateOrigin = /^(https?:\/\/[^/?#{}\\@\s]+)(\/[^?]*)?/
 /** The first contradiction, or undefined. */
 export function consistencyFault(spec: ServerSpec): SpecFault | undefined {
   const egress = new Map(spec.egress.map((entry) => [entry.origin, entry]))
-  for (const [index, { name, operation }] of spec.tools.entries()) {
-    if (operation === undefined) continue
-    const path = `/tools/${index}/operation/url`
-    const [, origin = '', urlPath = '/'] = templateOrigin.exec(operation.url) ?? []
-    if (!URL.canParse(origin) || new URL(origin).origin !== origin) {
-      return { path, message: `The tool ${name} has a URL without a plain origin.` }
-    }
-    const allowed = egress.get(origin)
-    if (allowed === undefined) {
-      return { path, message: `The tool ${name} calls ${origin}, which is not in egress.` }
-    }
-    const { operations } = allowed
-    const { method } = operation
-    const isListed = operations?.some((o) => o.method === method && covers(o.path, urlPath)) ?? true
-    if (!isListed) {
-      return {
-        path,
-        message: `The tool ${name} calls ${method} ${urlPath}, which egress leaves out.`,
-      }
-    }
+  for (const [index, tool] of spec.tools.entries()) {
+    const message = operationFault(tool, egress)
+    if (message !== undefined) return { path: `/tools/${index}/operation/url`, message }
   }
   for (const [index, { name, origins }] of spec.credentials.entries()) {
     const foreign = origins.findIndex((origin) => !egress.has(origin))
@@ -40,6 +23,31 @@ export function consistencyFault(spec: ServerSpec): SpecFault | undefined {
     }
   }
   return unknownCredential(spec)
+}
+
+/** Why an imported tool would call what its server may not; undefined for a tool with code. */
+export function operationFault(
+  { name, operation }: ToolSpec,
+  egress: ReadonlyMap<string, ServerSpec['egress'][number]>,
+): string | undefined {
+  if (operation === undefined) return undefined
+  const [, origin = '', urlPath = '/'] = templateOrigin.exec(operation.url) ?? []
+  if (!egress.has(origin) && !isOrigin(origin)) {
+    return `The tool ${name} has a URL without a plain origin.`
+  }
+  const allowed = egress.get(origin)
+  if (allowed === undefined) return `The tool ${name} calls ${origin}, which is not in egress.`
+  const { method } = operation
+  const isListed =
+    allowed.operations?.some((o) => o.method === method && covers(o.path, urlPath)) ?? true
+  return isListed
+    ? undefined
+    : `The tool ${name} calls ${method} ${urlPath}, which egress leaves out.`
+}
+
+/** What egress lists is an origin by its schema. */
+function isOrigin(origin: string): boolean {
+  return URL.canParse(origin) && new URL(origin).origin === origin
 }
 
 function unknownCredential({ egress, credentials }: ServerSpec): SpecFault | undefined {

@@ -2,6 +2,7 @@
 import type { BodySpec } from '@bmm/spec/server-spec'
 import { exampleOf, followedWithWords } from './example.ts'
 import { isObject, type JsonObject, listAt, objectAt, own, textAt } from './json.ts'
+import type { Notices } from './notices.ts'
 import { collection } from './parameter.ts'
 import type { References } from './reference.ts'
 import { Refused } from './refused.ts'
@@ -30,7 +31,8 @@ export function bodyOf(requestBody: unknown, references: References): BodySource
   if (requestBody === undefined || requestBody === null) return undefined
   const body = followedWithWords(requestBody, references)
   if (!isObject(body)) return undefined
-  const media = Object.entries(objectAt(body, 'content')).flatMap(([type, value]) => {
+  const content = references.follow(own(body, 'content'))
+  const media = Object.entries(isObject(content) ? content : {}).flatMap(([type, value]) => {
     const object = references.follow(value)
     return [{ type: type.trim(), object: isObject(object) ? object : {} }]
   })
@@ -46,8 +48,35 @@ export function bodyOf(requestBody: unknown, references: References): BodySource
   }
 }
 
+/**
+ * What the document gives as the body of an operation, in the form of its version or, with a warning, in that of another:
+ * `in: body` is of Swagger 2.0, `requestBody` of OpenAPI 3.
+ */
+export function writtenBody(
+  { version, operation, pointer }: { version: string; operation: JsonObject; pointer: string },
+  parameters: readonly JsonObject[],
+  consumes: readonly unknown[],
+  notices: Notices,
+): unknown {
+  const ofParameters = requestBodyOfParameters(parameters, consumes)
+  const ofObject = own(operation, 'requestBody') ?? undefined
+  const isOld = version === '2.0'
+  const [native, foreign] = isOld ? [ofParameters, ofObject] : [ofObject, ofParameters]
+  if (foreign === undefined) return native
+  const [written, meant] = isOld
+    ? ['`requestBody`', 'OpenAPI 3']
+    : ['Parameters `in: body` or `formData`', 'Swagger 2.0']
+  notices.warn(
+    pointer,
+    native === undefined
+      ? `${written}: a form of ${meant} that this version does not know. It was taken as the body.`
+      : `${written}: a form of ${meant}, beside a body in the form of this version. It was left out.`,
+  )
+  return native ?? foreign
+}
+
 /** Swagger 2.0: `body` and `formData` parameters as the request body object of OpenAPI 3. */
-export function requestBodyOfParameters(
+function requestBodyOfParameters(
   parameters: readonly JsonObject[],
   consumes: readonly unknown[],
 ): JsonObject | undefined {
@@ -93,7 +122,8 @@ export function requestBodyOfParameters(
 }
 
 function fieldSchema(parameter: JsonObject): JsonObject {
-  const { required: _required, ...schema } = parameter
+  const { required: _required, schema: described, ...written } = parameter
+  const schema = isObject(described) ? described : written
   return own(parameter, 'type') === 'file'
     ? { ...schema, type: 'string', format: 'binary' }
     : schema

@@ -2,6 +2,12 @@
 import { ImportError } from './import-error.ts'
 import { isObject, type JsonObject, objectAt, own, textAt } from './json.ts'
 import { jsonFault } from './json-fault.ts'
+import {
+  doubleKeysOfJson,
+  doubleKeysOfYaml,
+  endOfString,
+  type WrittenTwice,
+} from './written-twice.ts'
 import { parseYamlSlowly } from './yaml-fault.ts'
 import { withIndentedQuotes } from './yaml-indent.ts'
 
@@ -14,6 +20,10 @@ export type OpenApiDocument = {
   version: OpenApiVersion
   /** The text is a guess: its bytes were no Unicode. */
   isLatin?: boolean | undefined
+  /** Keys of which only the last was read. */
+  writtenTwice: readonly WrittenTwice[]
+  /** Some schema may name itself by `$id`. */
+  hasIds: boolean
 }
 
 /** Throws ImportError; the message never repeats more than a character of the document. */
@@ -26,7 +36,8 @@ export function readDocument(text: string): OpenApiDocument {
   if (!isObject(root)) {
     throw notOpenApi('This is plain text. An OpenAPI document is a JSON or YAML object.')
   }
-  return { root, version: versionOf(root) }
+  const writtenTwice = isJson(source) ? doubleKeysOfJson(source) : doubleKeysOfYaml(source)
+  return { root, version: versionOf(root), writtenTwice, hasIds: source.includes('$id') }
 }
 
 function refuseBySize(source: string): void {
@@ -53,15 +64,19 @@ function parsed(source: string): unknown {
   if (source.slice(0, 2_000).includes('\0')) {
     throw notOpenApi('This is a binary file (perhaps an archive), not JSON or YAML text.')
   }
-  const isJson = start.startsWith('{') || start.startsWith('[')
-  refuseDeepNesting(source, isJson)
+  const json = isJson(source)
+  refuseDeepNesting(source, json)
   try {
-    return isJson ? parsedJson(source) : parsedYaml(source)
+    return json ? parsedJson(source) : parsedYaml(source)
   } catch (error) {
     // The native parsers answer nesting that the scan could not see with a RangeError.
     if (error instanceof RangeError) throw tooDeep()
     throw error
   }
+}
+
+function isJson(source: string): boolean {
+  return /^\s*[{[]/.test(source)
 }
 
 function parsedJson(source: string): unknown {
@@ -113,15 +128,9 @@ function malformed(
 /** A scan of the text before any parser sees it: 20,000 open brackets exhaust a parser's stack. */
 function refuseDeepNesting(source: string, isJson: boolean): void {
   let depth = 0
-  let inString = false
   for (let index = 0; index < source.length; index += 1) {
     const code = source.charCodeAt(index)
-    if (inString) {
-      if (code === 0x5c) index += 1
-      else if (code === 0x22) inString = false
-      continue
-    }
-    if (code === 0x22 && isJson) inString = true
+    if (code === 0x22 && isJson) index = endOfString(source, index)
     else if (code === 0x7b || code === 0x5b) depth += 1
     else if ((code === 0x7d || code === 0x5d) && depth > 0) depth -= 1
     // In YAML a bracket in prose opens nothing: what is counted is one line.

@@ -1,24 +1,26 @@
 /** The pure import: the text of an OpenAPI document becomes a draft of a server spec. */
 import {
   type HttpMethod,
-  httpMethodSchema,
   type ServerSpec,
   SPEC_VERSION,
   type ToolSpec,
 } from '@bmm/spec/server-spec'
+import { operationFault } from '../draft/spec-consistency.ts'
 import { type Asked, type Credentials, credentialsFor } from './credentials.ts'
 import { type OpenApiDocument, readDocument } from './document.ts'
 import { operationFilter } from './filter.ts'
 import { ImportError } from './import-error.ts'
-import { isObject, type JsonObject, listAt, objectAt, own, pointerTo, textAt } from './json.ts'
+import { isObject, type JsonObject, objectAt, own, textAt } from './json.ts'
 import { MAX_PATH, type Notice, type Notices, notices } from './notices.ts'
+import { type Listed, listedOperations, orRefusal, type Refusal } from './operation-list.ts'
 import { asksForAuthorization } from './parameter.ts'
 import { line, prose } from './prose.ts'
-import { ReferenceFault, type References, referencesOf } from './reference.ts'
+import { type References, referencesOf } from './reference.ts'
 import { Refused } from './refused.ts'
+import { resolveIds } from './resource-id.ts'
 import { authorizationScheme, type Demand, securitySchemes } from './security.ts'
 import { apiServers } from './server-url.ts'
-import { type Import, type Operation, toolFrom } from './tool.ts'
+import { type Import, type ImportedTool, type Operation, toolFrom } from './tool.ts'
 import { toolNames } from './tool-name.ts'
 
 export type ImportOptions = {
@@ -32,8 +34,6 @@ export type ImportOptions = {
   name?: string | undefined
 }
 
-/** Something that did not become a tool, with the reason as a sentence. `operation` is `GET /path`. */
-export type Refusal = { path: string; operation?: string | undefined; message: string }
 export type TagCount = { name: string; count: number }
 
 export type Draft = {
@@ -49,7 +49,6 @@ const MAX_TOOL_SCHEMA = 24_000
 const MIN_TOOL_SCHEMA = 800
 /** Shared by all tools of one draft, so that documents of 20,000 operations fit the child's memory. */
 const MAX_ALL_SCHEMAS = 24_000_000
-const MAX_OPERATIONS = 50_000
 /** Tags that a message names, in characters. */
 const MAX_TAGS_SHOWN = 300
 const MAX_ORIGINS = 50
@@ -57,7 +56,6 @@ const MAX_DESCRIPTION = 1_500
 const MAX_NAME = 120
 const MAX_REFUSALS = 1_000
 
-type Listed = Omit<Operation, 'server' | 'signing'> & { tags: string[] }
 type EgressOperation = { method: HttpMethod; path: string; names: readonly string[] }
 type Ready = { source: Operation; demand: Demand; tags: string[]; operationId: string | undefined }
 
@@ -79,12 +77,19 @@ export function draftInParts(
 ): DraftHead {
   refuseBadOptions(options)
   const filter = operationFilter(options.only ?? [])
+  if (document.hasIds) resolveIds(document.root, options.documentUrl)
   const references = referencesOf(document, options.documentUrl)
   const context: Import = { document, references, notices: notices() }
   if (document.isLatin === true) {
     context.notices.warn(
       '',
       'The document is not UTF-8 text. It was read as Latin-1 (Windows-1252): look whether its letters are right, and save it as UTF-8 where they are not.',
+    )
+  }
+  for (const { path, line: at, firstLine } of document.writtenTwice) {
+    context.notices.warn(
+      path,
+      `${line(path, MAX_PATH)} is written twice (lines ${firstLine} and ${at}): what stands in the first place was not read. Join the two.`,
     )
   }
   const refusals: Refusal[] = []
@@ -147,7 +152,7 @@ function makeTools(
   for (const [index, { source, tags: named }] of ready.entries()) {
     const sent = credentials.sentBy(source.pointer)
     const made = orRefusal(source, refusals, () =>
-      toolFrom(source, names[index] ?? '', sent, { bytes }, context),
+      sound(toolFrom(source, names[index] ?? '', sent, { bytes }, context), source.method),
     )
     if (made === undefined) continue
     keep(made.tool)
@@ -174,6 +179,15 @@ function makeTools(
   }
 }
 
+/** A build refuses the whole spec for one tool that would call what its server may not: it is refused here, alone. */
+function sound(made: ImportedTool, method: HttpMethod): ImportedTool {
+  const { origin, egressPath } = made
+  const egress = new Map([[origin, { origin, operations: [{ method, path: egressPath }] }]])
+  const fault = operationFault(made.tool, egress)
+  if (fault !== undefined) throw new Refused(fault)
+  return made
+}
+
 function refuseBadOptions({ baseUrl, documentUrl, name }: ImportOptions): void {
   for (const [url, what] of [
     [baseUrl, 'base URL'],
@@ -193,82 +207,6 @@ function refuseBadOptions({ baseUrl, documentUrl, name }: ImportOptions): void {
       message: `The name has 1 to ${MAX_NAME} characters.`,
     })
   }
-}
-
-/** Every operation of the document, in its order; path items that cannot be read become refusals. */
-function listedOperations(
-  { document, references, notices }: Import,
-  refusals: Refusal[],
-): Listed[] {
-  const listed: Listed[] = []
-  const { root } = document
-  if (Object.keys(objectAt(root, 'webhooks')).length > 0) {
-    notices.warn('/webhooks', 'Webhooks are calls to you, not to the API: they were left out.')
-  }
-  for (const [path, value] of Object.entries(objectAt(root, 'paths'))) {
-    if (path.startsWith('x-')) continue
-    const pointer = pointerTo('/paths', path)
-    try {
-      const pathItem = references.follow(value)
-      if (isObject(pathItem)) listed.push(...operationsOf(path, pointer, pathItem, refusals))
-      // Siblings of a path item's `$ref` count too: common documents keep operations there.
-      if (isObject(value) && value !== pathItem)
-        listed.push(...operationsOf(path, pointer, value, refusals))
-    } catch (error) {
-      if (!(error instanceof ReferenceFault)) throw error
-      refusals.push({ path: pointer, message: error.message })
-    }
-  }
-  if (listed.length > MAX_OPERATIONS) {
-    throw new ImportError({
-      code: 'document_too_large',
-      message: `The document has ${listed.length} operations; at most ${MAX_OPERATIONS} can be drafted.`,
-    })
-  }
-  return listed
-}
-
-const httpMethods: ReadonlySet<string> = new Set(httpMethodSchema.options)
-
-function isHttpMethod(method: string): method is HttpMethod {
-  return httpMethods.has(method)
-}
-
-function operationsOf(
-  path: string,
-  pointer: string,
-  pathItem: JsonObject,
-  refusals: Refusal[],
-): Listed[] {
-  const methods = ['get', 'put', 'post', 'delete', 'options', 'head', 'patch', 'trace', 'query']
-  const standard = methods.flatMap((method) => {
-    const operation = own(pathItem, method)
-    return isObject(operation)
-      ? [{ method: method.toUpperCase(), operation, at: pointerTo(pointer, method) }]
-      : []
-  })
-  // OpenAPI 3.2: methods beyond the fixed ones.
-  const additional = Object.entries(objectAt(pathItem, 'additionalOperations')).flatMap(
-    ([method, operation]) =>
-      isObject(operation)
-        ? [{ method, operation, at: pointerTo(pointer, 'additionalOperations', method) }]
-        : [],
-  )
-  return [...standard, ...additional].flatMap(({ method, operation, at }) => {
-    const tags = listAt(operation, 'tags').flatMap((tag) =>
-      typeof tag === 'string' ? [line(tag, MAX_NAME)] : [],
-    )
-    if (isHttpMethod(method)) {
-      return [{ method, path, pointer: at, pathItem, operation, tags }]
-    }
-    const shown = line(method, 30)
-    refusals.push({
-      path: at,
-      operation: `${shown} ${line(path, 300)}`,
-      message: `The method ${shown} is not one that a tool can send.`,
-    })
-    return []
-  })
 }
 
 /** Servers and security are known for all operations before the first tool is built. */
@@ -332,25 +270,6 @@ function withAuthorization(
     'The Authorization header is asked for as a parameter; it became the credential AUTHORIZATION.',
   )
   return { alternatives: [[authorizationScheme]], optional: true, isStated: true }
-}
-
-/** Runs `work`; a reason why the operation cannot become a tool is noted and answered by undefined. */
-function orRefusal<T>(
-  { method, path, pointer }: { method: string; path: string; pointer: string },
-  refusals: Refusal[],
-  work: () => T,
-): T | undefined {
-  try {
-    return work()
-  } catch (error) {
-    if (!(error instanceof Refused) && !(error instanceof ReferenceFault)) throw error
-    refusals.push({
-      path: pointer,
-      operation: `${method} ${line(path, 300)}`,
-      message: error.message,
-    })
-    return undefined
-  }
 }
 
 function titles(

@@ -26,8 +26,10 @@ export type ParameterSource = {
 
 export type ParameterList = {
   parameters: ParameterSource[]
-  /** Swagger 2.0: the parameters that make up the body. */
+  /** Those of Swagger 2.0 that make up the body. */
   bodyParameters: JsonObject[]
+  /** Parameters for the headers Accept and Content-Type. */
+  typeHeaders: JsonObject[]
   /** OpenAPI 3.2: the one parameter that is the whole query string. */
   querystring: JsonObject | undefined
 }
@@ -40,6 +42,13 @@ const allowedStyles: Readonly<Record<ParameterSpec['in'], readonly string[]>> = 
   cookie: ['form'],
 }
 export const MAX_WIRE_NAME = 256
+const delimited: JsonObject = {
+  ssv: 'spaceDelimited',
+  tsv: 'tabDelimited',
+  pipes: 'pipeDelimited',
+}
+/** Headers that OpenAPI 3 says to ignore (3.1, 4.8.12); what Swagger 2.0 means by them, `negotiated` reads. */
+const ignoredHeaders = new Set(['accept', 'content-type', 'authorization'])
 /** Headers that describe the message or the connection: the serialiser and the broker write them. */
 const ownHeaders = new Set([
   'accept',
@@ -69,7 +78,9 @@ export function parametersOf(
   const byName = new Map<string, JsonObject>()
   const bodyParameters = new Map<string, JsonObject>()
   let querystring: JsonObject | undefined
-  for (const value of [...listAt(pathItem, 'parameters'), ...listAt(operation, 'parameters')]) {
+  for (const value of [pathItem, operation].flatMap((holder) =>
+    parameterList(holder, references),
+  )) {
     const parameter = followedWithWords(value, references)
     if (!isObject(parameter)) continue
     const [name, place] = [textAt(parameter, 'name'), textAt(parameter, 'in')]
@@ -77,14 +88,24 @@ export function parametersOf(
       bodyParameters.set(place === 'body' ? place : `formData ${name}`, parameter)
     } else if (place === 'querystring') querystring = parameter
     else if (name !== undefined && name !== '' && place !== undefined) {
-      byName.set(`${place} ${name}`, parameter)
+      // Header names have no case (RFC 9110 section 5.1): the operation's own replaces the path's.
+      byName.set(`${place} ${place === 'header' ? name.toLowerCase() : name}`, parameter)
     } else notices.warn(at, 'A parameter without name or place ("in") was left out.')
   }
   const parameters = [...byName.values()].flatMap((parameter) => {
     const source = parameterSource(parameter, at, references, notices)
     return source === undefined ? [] : [source]
   })
-  return { parameters, bodyParameters: [...bodyParameters.values()], querystring }
+  const typeHeaders = ['accept', 'content-type']
+    .map((name) => byName.get(`header ${name}`))
+    .filter((parameter) => parameter !== undefined)
+  return { parameters, bodyParameters: [...bodyParameters.values()], typeHeaders, querystring }
+}
+
+/** The list itself may be a reference, though no version of OpenAPI knows that. */
+function parameterList(holder: JsonObject, references: References): unknown[] {
+  const list = references.follow(own(holder, 'parameters'))
+  return Array.isArray(list) ? list : []
 }
 
 /** Undefined where a parameter cannot or must not be sent by a tool's input. */
@@ -101,7 +122,10 @@ function parameterSource(
     return undefined
   }
   if (place === 'header') {
-    if (ownHeaders.has(name.toLowerCase())) return undefined
+    if (ownHeaders.has(name.toLowerCase())) {
+      tellOwnHeader(name, at, notices)
+      return undefined
+    }
     if (!headerName.test(name)) {
       notices.warn(at, 'A header parameter whose name is no HTTP header name was left out.')
       return undefined
@@ -124,6 +148,14 @@ function parameterSource(
     contentType: content?.type,
     parts: [...withExample([{ source: schema, trail: undefined }], example)],
   }
+}
+
+function tellOwnHeader(name: string, at: string, notices: Notices): void {
+  if (ignoredHeaders.has(name.toLowerCase())) return
+  notices.warn(
+    at,
+    `The header ${name} is written by the platform: the parameter of that name was left out.`,
+  )
 }
 
 /** A reference means the same as what it names; one that cannot be followed is told where the schema is written. */
@@ -215,16 +247,12 @@ export function collection(
   format: string,
   place: ParameterSpec['in'],
 ): Pick<ParameterSource, 'style' | 'explode' | 'allowReserved'> {
-  const style: ParameterStyle =
-    format === 'ssv' && place !== 'header' && place !== 'cookie'
-      ? 'spaceDelimited'
-      : format === 'pipes' && place !== 'header' && place !== 'cookie'
-        ? 'pipeDelimited'
-        : defaultStyles[place]
+  const known = own(delimited, format)
+  const style = isStyle(known) && place !== 'cookie' ? known : defaultStyles[place]
   return { style, explode: format === 'multi' && place === 'query', allowReserved: false }
 }
 
-function isStyle(text: string | undefined): text is ParameterStyle {
+function isStyle(text: unknown): text is ParameterStyle {
   return (
     text === 'simple' ||
     text === 'label' ||
@@ -232,6 +260,7 @@ function isStyle(text: string | undefined): text is ParameterStyle {
     text === 'form' ||
     text === 'spaceDelimited' ||
     text === 'pipeDelimited' ||
+    text === 'tabDelimited' ||
     text === 'deepObject'
   )
 }
@@ -242,7 +271,8 @@ export function asksForAuthorization(
   operation: JsonObject,
   references: References,
 ): boolean {
-  return [...listAt(pathItem, 'parameters'), ...listAt(operation, 'parameters')].some((value) => {
+  const lists = [pathItem, operation].flatMap((holder) => parameterList(holder, references))
+  return lists.some((value) => {
     const parameter = references.follow(value)
     return (
       isObject(parameter) &&

@@ -77,8 +77,16 @@ function opened(
     plain = { ...plain }
     delete plain[keyword]
   }
-  result.leaves.push({ schema: plain, trail, heirs })
+  result.leaves.push({ schema: withProperties(plain, references, result), trail, heirs })
   return more
+}
+
+/** A map of properties that is a reference itself; a property of that name has a schema, not a text. */
+function withProperties(schema: JsonObject, references: References, result: Leaves): JsonObject {
+  const { properties } = schema
+  if (!isObject(properties) || typeof properties.$ref !== 'string') return schema
+  const [part] = referenced(properties.$ref, undefined, references, result)
+  return { ...schema, properties: isObject(part?.source) ? part.source : {} }
 }
 
 function referenced(ref: string, trail: Trail, references: References, result: Leaves): Part[] {

@@ -1,7 +1,7 @@
 /** Where an operation is: servers, their variables, base URL, and the URL template of the operation. */
 
 import type { OpenApiDocument } from './document.ts'
-import { safeKey } from './input-key.ts'
+import { keysOf } from './input-key.ts'
 import { isObject, type JsonObject, listAt, objectAt, own, textAt } from './json.ts'
 import type { Notices } from './notices.ts'
 import { Refused } from './refused.ts'
@@ -74,13 +74,14 @@ function documentUrlOf(root: JsonObject, options: ServerOptions, notices: Notice
   return cleaned(new URL(relative, baseUrl).href, notices)
 }
 
-/** The first server that names an HTTP origin once its variables have their defaults. */
+/** The first https server once variables have their defaults, else the first http one: servers are alternatives, and no credential leaves by http. */
 function firstUsable(
   servers: readonly unknown[],
   base: string | undefined,
   notices: Notices,
 ): string {
   let fault = relativeSentence
+  let plain: string | undefined
   for (const server of servers) {
     const url = serverText(server)
     if (url === undefined) {
@@ -89,10 +90,12 @@ function firstUsable(
     }
     const absolute = absoluteUrl(url, base)
     if (absolute === undefined) continue
-    if (/^https?:/.test(absolute)) return cleaned(absolute, notices)
-    fault = 'The server is not reached by http or https.'
+    if (absolute.startsWith('https:')) return cleaned(absolute, notices)
+    if (absolute.startsWith('http:')) plain ??= absolute
+    else fault = 'The server is not reached by http or https.'
   }
-  throw new Refused(fault)
+  if (plain === undefined) throw new Refused(fault)
+  return cleaned(plain, notices)
 }
 
 /** The server's URL with the defaults of its variables; undefined when one has none. */
@@ -102,7 +105,9 @@ function serverText(server: unknown): string | undefined {
   let isComplete = true
   const url = (textAt(server, 'url') ?? '/').trim().replaceAll(/\{([^{}]*)\}/g, (_match, name) => {
     const variable = objectAt(variables, String(name))
-    const value = own(variable, 'default') ?? listAt(variable, 'enum')[0]
+    const values = listAt(variable, 'enum')
+    const named = own(variable, 'default') ?? values[0]
+    const value = named === 'http' && values.includes('https') ? 'https' : named
     if (typeof value === 'string' || typeof value === 'number') return String(value)
     isComplete = false
     return ''
@@ -134,6 +139,12 @@ function cleaned(href: string, notices: Notices): string {
   if (url.hostname === '') throw new Refused(relativeSentence)
   if (url.username !== '' || url.password !== '') {
     notices.warn('/servers', 'The server URL held a user name or password, which was left out.')
+  }
+  if (url.search !== '') {
+    notices.warn(
+      '/servers',
+      'The server URL has a query, which was left out: an OpenAPI server URL must not have one. Where the API needs it, add it to the operations as a query parameter.',
+    )
   }
   return `${url.origin}${url.pathname}`.replace(/\/+$/, '')
 }
@@ -175,6 +186,8 @@ export type UrlTemplate = {
   path: string
   /** The names in braces, by wire name; true where the value may span several segments. */
   names: Map<string, boolean>
+  /** What stands for a wire name in `url`: the name itself where it is in the safe alphabet. */
+  placeholders: ReadonlyMap<string, string>
 }
 
 /** Joins server and path; `known` are the declared path parameters. Throws Refused. */
@@ -185,23 +198,32 @@ export function urlTemplate(server: ApiServer, path: string, known: KnownParamet
     .replaceAll(/\{[?&][^{}]*\}/g, '')
     .replaceAll(/\/:([A-Za-z_]\w*)/g, (match, name) => (known.has(name) ? `/{${name}}` : match))
   const parts = withoutFragment(braced).split(/(\{[^{}]+\})/)
-  const text = parts.map((part, index) => {
-    if (index % 2 === 0) return literal(part)
-    const { name, spans } = placeholder(part.slice(1, -1), known)
-    names.set(name, spans)
-    return `{${spans ? '+' : ''}${name}}`
-  })
+  const read = parts.map((part, index) =>
+    index % 2 === 0 ? part : placeholder(part.slice(1, -1), known),
+  )
+  for (const part of read) if (typeof part !== 'string') names.set(part.name, part.spans)
+  const placeholders = keysOf(names.keys())
+  const text = read.map((part) =>
+    typeof part === 'string'
+      ? literal(part)
+      : `{${part.spans ? '+' : ''}${placeholders.get(part.name) ?? part.name}}`,
+  )
   const url = `${server.url}${text.join('')}`
   if (url.length > MAX_URL_TEMPLATE) {
     throw new Refused(`The address is longer than ${MAX_URL_TEMPLATE} characters.`)
   }
   const { origin } = server
+  const encoded = new Set(
+    [...names.keys()]
+      .filter((name) => known.get(name) === 'encoded')
+      .map((n) => placeholders.get(n)),
+  )
   const shown = url.replaceAll(
     /\{(\+?)([^{}]+)\}/g,
-    (_match, plus, name) => `{${known.get(name) === 'encoded' ? '+' : plus}${safeKey(name)}}`,
+    (_match, plus, name) => `{${encoded.has(name) ? '+' : plus}${name}}`,
   )
   const rest = shown.slice(origin.length).split('?', 1)[0] ?? ''
-  return { url, origin, path: rest.startsWith('/') ? rest : `/${rest}`, names }
+  return { url, origin, path: rest.startsWith('/') ? rest : `/${rest}`, names, placeholders }
 }
 
 /** `/#Action=X` tells operations of one URL apart in documents only: a fragment is never sent. */

@@ -6,13 +6,14 @@ import type {
   ParameterSpec,
   ToolSpec,
 } from '@bmm/spec/server-spec'
-import { acceptOf, type BodySource, bodyOf, mediaTypes, requestBodyOfParameters } from './body.ts'
+import { acceptOf, type BodySource, bodyOf, mediaTypes, writtenBody } from './body.ts'
 import { type Fields, flattenedBody } from './body-fields.ts'
 import type { SentCredentials } from './credentials.ts'
 import type { OpenApiDocument } from './document.ts'
 import { withExample } from './example.ts'
 import { keyRing } from './input-key.ts'
 import { isObject, type JsonObject, objectAt, own, textAt } from './json.ts'
+import { negotiated } from './negotiation.ts'
 import type { Notices } from './notices.ts'
 import { ownName, tellOwnNames } from './own-name.ts'
 import { MAX_WIRE_NAME, type ParameterSource, parametersOf } from './parameter.ts'
@@ -67,13 +68,14 @@ export function toolFrom(
   const { document, references, notices } = context
   const { operation, pathItem, pointer, method } = source
   const list = parametersOf(pathItem, operation, pointer, references, notices)
-  const consumes = mediaTypes(operation, document.root, 'consumes')
-  const body = bodyOf(
-    document.version === '2.0'
-      ? requestBodyOfParameters(list.bodyParameters, consumes)
-      : own(operation, 'requestBody'),
-    references,
-  )
+  const types =
+    document.version === '2.0' ? negotiated(list.typeHeaders, pointer, notices) : undefined
+  const consumes =
+    types?.contentType === undefined
+      ? mediaTypes(operation, document.root, 'consumes')
+      : [types.contentType]
+  const written = { version: document.version, operation, pointer }
+  const body = bodyOf(writtenBody(written, list.bodyParameters, consumes, notices), references)
   const parameters = withoutSignature(list.parameters, source.signing, pointer, notices)
   const template = templateOf(source, parameters)
   const wanted = [
@@ -86,17 +88,16 @@ export function toolFrom(
     )
   }
   const builder = schemaBuilder(references, budget)
-  const input = inputFrom(wanted, body, builder, references)
+  const input = inputFrom(wanted, body, builder, { ...template, references })
   const report = builder.finish()
   tellShortcomings(report, pointer, notices)
   tellOwnNames(input.schema, [
-    ...[...input.parameters, ...(input.body?.fields ?? [])].map(({ key, name: wire }) => ({
-      at: [key],
-      wire,
-    })),
+    ...input.wires,
+    ...(input.body?.fields ?? []).map(({ key, name: wire }) => ({ at: [key], wire })),
     ...report.renames,
   ])
-  const accept = acceptOf(operation, mediaTypes(operation, document.root, 'produces'), references)
+  const produces = mediaTypes(operation, document.root, 'produces')
+  const accept = types?.accept ?? acceptOf(operation, produces, references)
   const spec: OperationSpec = {
     method,
     url: template.url,
@@ -224,6 +225,8 @@ function querystringFields(
 
 type Input = {
   schema: JsonObject
+  /** The parameters' own names by key. */
+  wires: { at: string[]; wire: string }[]
   parameters: ParameterSpec[]
   body: BodySpec | undefined
   notes: readonly string[]
@@ -233,16 +236,21 @@ function inputFrom(
   wanted: readonly ParameterSource[],
   body: BodySource | undefined,
   builder: SchemaBuilder,
-  references: References,
+  { placeholders, references }: UrlTemplate & { references: References },
 ): Input {
   const ring = keyRing(wanted.map(({ name }) => name))
   const properties: JsonObject = {}
   const required: string[] = []
+  const wires: Input['wires'] = []
   const parameters = wanted.map((parameter): ParameterSpec => {
     const key = ring.keyFor(parameter.name, parameter.in)
-    properties[key] = builder.write(builder.look(parameter.parts), [key], parameter.description)
+    wires.push({ at: [key], wire: parameter.name })
+    const schema = builder.write(builder.look(parameter.parts), [key], parameter.description)
+    properties[key] = schema
     if (parameter.required) required.push(key)
-    return parameterSpec(parameter, key)
+    if (parameter.in !== 'path') return parameterSpec(parameter, key, parameter.name)
+    refuseEmpty(schema)
+    return parameterSpec(parameter, key, placeholders.get(parameter.name) ?? parameter.name)
   })
   const fields = body === undefined ? undefined : flattenedBody(body, ring, builder, wanted.length)
   if (fields !== undefined) {
@@ -262,13 +270,20 @@ function inputFrom(
     ...(required.length === 0 ? {} : { required }),
     additionalProperties: false,
   }
-  return { schema, parameters, body: sent, notes: bodyNotes(body, fields) }
+  return { schema, wires, parameters, body: sent, notes: bodyNotes(body, fields) }
 }
 
-function parameterSpec(parameter: ParameterSource, key: string): ParameterSpec {
+/** A segment of an address is never empty: the schema says so, so that the model knows. */
+function refuseEmpty(schema: JsonObject): void {
+  if (schema.type === 'string') schema.minLength = 1
+  if (schema.type === 'array') schema.minItems = 1
+  if (schema.type === 'object') schema.minProperties = 1
+}
+
+function parameterSpec(parameter: ParameterSource, key: string, name: string): ParameterSpec {
   return {
     key,
-    name: parameter.name,
+    name,
     in: parameter.in,
     style: parameter.style,
     explode: parameter.explode,
@@ -308,6 +323,11 @@ function wholeBody(
     }
   }
   const seen = builder.look(withExample(body.parts, body.example))
+  if (body.kind !== 'json' && seen.merged.types?.includes('object') === false) {
+    throw new Refused(
+      `The body is ${body.contentType}, whose parts have names: its schema must be an object, and is ${seen.merged.types.join(' or ') || 'null'}.`,
+    )
+  }
   const schema = builder.write(seen, [key], body.description)
   if (body.kind !== 'json' && schema.type === undefined) schema.type = 'object'
   return schema

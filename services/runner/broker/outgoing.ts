@@ -130,10 +130,17 @@ function ruleFor(ask: Ask, { rules }: Contract): OperationRules {
   if (rule.allows(ask.method.toUpperCase(), url.pathname)) return rule
   throw new FetchFailure(
     'operation_not_allowed',
-    `This server may talk to ${url.origin}, but not with this method and path.`,
+    `This server may talk to ${url.origin}, but not with this method and path.${slashHint(url.pathname)}`,
     url.hostname,
     true,
   )
+}
+
+/** What most often is meant by a path that holds an encoded slash. */
+function slashHint(pathname: string): string {
+  return /%(?:25)*(?:2f|5c)/i.test(pathname)
+    ? ' A value in the path holds a slash (as %2F), and this operation takes a value without one there. Give it without the slash; where the API needs it, its document must say that the value spans segments.'
+    : ''
 }
 
 async function prepared(

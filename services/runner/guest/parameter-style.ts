@@ -40,21 +40,31 @@ export function scalarText(value: unknown): string {
   return isCompound(value) ? JSON.stringify(value) : String(value)
 }
 
-/** `simple`, `label` and `matrix` (and joined lists) for a path segment or header. Undefined values stand for nothing. */
-export function pathText(value: unknown, { name, style, explode }: Written, esc: Escape): string {
+/**
+ * `simple`, `label` and `matrix` (and joined lists) for a path segment or header. Undefined values, lists and objects
+ * without members stand for nothing (RFC 6570 sections 2.3 and 3.2.1). A header's separators are not escaped.
+ */
+export function pathText(
+  value: unknown,
+  { name, style, explode }: Written,
+  esc: Escape,
+  separators: 'escaped' | 'plain' = 'escaped',
+): string {
   const text = (part: unknown) => esc(scalarText(part))
   const pairs = (list: [string, unknown][], equals: string) =>
     list.map(([key, part]) => `${esc(key)}${equals}${text(part)}`)
   const named = (part: string) => (part === '' ? `;${esc(name)}` : `;${esc(name)}=${part}`)
-  const separator = separatorOf(style)
+  const separator = separatorOf(style, separators)
   if (Array.isArray(value)) {
     const parts = value.filter(isPresent).map(text)
+    if (parts.length === 0) return ''
     if (style === 'label') return `.${parts.join(explode ? '.' : ',')}`
     if (style !== 'matrix') return parts.join(separator)
     return explode ? parts.map(named).join('') : named(parts.join(','))
   }
   if (isCompound(value)) {
     const entries = presentEntries(value)
+    if (entries.length === 0) return ''
     const flat = entries.flatMap(([key, part]) => [esc(key), text(part)])
     if (style === 'label') {
       return `.${explode ? pairs(entries, '=').join('.') : flat.join(',')}`
@@ -80,12 +90,13 @@ export function pairsOf(value: unknown, written: Written, esc: Escape): string[]
   if (Array.isArray(value)) {
     if (style === 'deepObject') return deepPairs(value, own, esc, 0)
     const parts = value.filter(isPresent).map(text)
-    if (explode) return parts.map((part) => `${own}=${part}`)
+    if (explode || parts.length === 0) return parts.map((part) => `${own}=${part}`)
     return [`${own}=${parts.join(separatorOf(style))}`]
   }
   if (isCompound(value)) {
     if (style === 'deepObject') return deepPairs(value, own, esc, 0)
     const entries = presentEntries(value)
+    if (entries.length === 0) return []
     if (explode && style === 'form') {
       return entries.flatMap(([key, part]) =>
         Array.isArray(part)
@@ -114,7 +125,13 @@ function presentEntries(value: object): [string, unknown][] {
   return Object.entries(value).filter(([, part]) => isPresent(part))
 }
 
-function separatorOf(style: Style): string {
-  if (style === 'spaceDelimited') return '%20'
-  return style === 'pipeDelimited' ? '%7C' : ','
+const delimiters: Readonly<Partial<Record<Style, readonly [escaped: string, plain: string]>>> = {
+  spaceDelimited: ['%20', ' '],
+  pipeDelimited: ['%7C', '|'],
+  tabDelimited: ['%09', '\t'],
+}
+
+function separatorOf(style: Style, separators: 'escaped' | 'plain' = 'escaped'): string {
+  const [escaped, plain] = delimiters[style] ?? [',', ',']
+  return separators === 'plain' ? plain : escaped
 }

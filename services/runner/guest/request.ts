@@ -4,6 +4,7 @@ import {
   type Escape,
   escapeAll,
   escapeUnreserved,
+  isCompound,
   isPresent,
   pairsOf,
   pathText,
@@ -184,8 +185,9 @@ function headersFrom(
     if (!isPresent(value)) continue
     const text =
       parameter.contentType === undefined
-        ? pathText(value, parameter, headerText)
+        ? pathText(value, parameter, headerText, 'plain')
         : headerText(contentText(value, parameter.contentType))
+    if (text === '' && isCompound(value)) continue
     headers.push([parameter.name, text])
   }
   const cookies = parametersIn(operation, 'cookie').flatMap((parameter) => {
