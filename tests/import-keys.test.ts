@@ -138,6 +138,13 @@ describe('what a schema says beside its alternatives', () => {
     expect(sent(tool, { body: [1] })).toMatchObject({ refused: {} })
   })
 
+  test('about its type leaves the alternative that is of another', () => {
+    const names = { type: 'object', required: ['names'], properties: { names: text } }
+    const tool = toolOf(withBody({ type: 'array', items: text, oneOf: [names, { items: text }] }))
+    for (const body of [{ names: 'a' }, ['a']]) expect(sent(tool, { body })).toEqual(body)
+    expect(sent(tool, { body: 'a' })).toMatchObject({ refused: {} })
+  })
+
   test('about entries of a map leaves the fields of the alternatives', () => {
     const schemas = {
       Criteria: {

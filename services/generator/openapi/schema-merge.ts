@@ -97,10 +97,11 @@ export function merged(from: Leaves, references: References): Merged {
  * what is written only: most schemas are looked at more often. `witnesses`: values that examples around it have here.
  */
 export function settled(schema: Merged, witnesses: readonly unknown[]): boolean {
-  const hasFraction = [...samplesOf(schema.plain), ...witnesses].some(
-    (value) => typeof value === 'number' && value % 1 !== 0,
-  )
-  const isWidened = hasFraction && schema.types?.includes('integer') === true
+  const isWidened =
+    schema.types?.includes('integer') === true &&
+    [...samplesOf(schema.plain), ...witnesses].some(
+      (value) => typeof value === 'number' && value % 1 !== 0,
+    )
   if (isWidened) {
     const types = schema.types?.map((type) => (type === 'integer' ? 'number' : type))
     schema.types = [...new Set(types)]

@@ -117,8 +117,9 @@ export function schemaBuilder(references: References, budget: SchemaBudget): Sch
     }
     left -= NODE_COST + (typeof out.description === 'string' ? out.description.length : 0)
     const { samples } = seen.merged
-    const known = samples.length === 0 ? witnesses : [...witnesses, ...samples]
-    tasks.push({ seen, out, at, depth, around, witnesses: known.slice(0, MAX_WITNESSES) })
+    const known =
+      samples.length === 0 ? witnesses : [...witnesses, ...samples].slice(0, MAX_WITNESSES)
+    tasks.push({ seen, out, at, depth, around, witnesses: known })
     return out
   }
 
@@ -156,12 +157,12 @@ export function schemaBuilder(references: References, budget: SchemaBudget): Sch
     const isWhole = writeProperties(task)
     const { additional, patterns } = schema.object
     // By the letter, what a part says of other properties holds for those beside it; here it holds for those that stand nowhere.
-    const isBeside = members.some((seens) => seens.some((member) => adds(member, schema)))
-    if (!isBeside && !isOpened(schema, around)) {
-      if (Array.isArray(additional)) out.additionalProperties = child(additional, ANY)
-      else if (additional === false && patterns.size === 0 && isWhole) {
+    if (additional !== undefined && additional !== true) {
+      const isBeside = members.some((seens) => seens.some((member) => adds(member, schema)))
+      const isForeign = isBeside || isOpened(schema, around)
+      if (!isForeign && Array.isArray(additional)) out.additionalProperties = child(additional, ANY)
+      else if (!isForeign && additional === false && patterns.size === 0 && isWhole)
         out.additionalProperties = false
-      }
     }
     writeUnions(out, schema, members, task)
   }
@@ -183,6 +184,11 @@ export function schemaBuilder(references: References, budget: SchemaBudget): Sch
       if (schema.nullable) list.push({ type: 'null' })
       return list
     })
+    const strange = strangeTypes(schema, members)
+    if (strange.length > 0) {
+      out.type = typeKeyword([...(schema.types ?? []), ...strange], schema.nullable)
+      report.loosened += 1
+    }
     if (written.length === 1) out.anyOf = written[0]
     else if (written.length > 1) out.allOf = written.map((anyOf) => ({ anyOf }))
   }
@@ -249,8 +255,22 @@ export function namedProperties(schema: Merged): Map<string, readonly Part[]> {
   return named
 }
 
+/** Types of alternatives that the type beside them refuses altogether: GitHub has an object beside `type: array`. */
+function strangeTypes({ types }: Merged, members: readonly Seen[][]): string[] {
+  if (types === undefined || types.length === 0) return []
+  const isKnown = (type: string) =>
+    types.includes(type) || (type === 'integer' && types.includes('number'))
+  const strange = members.flat().flatMap(({ merged: member }) => {
+    const own = member.types ?? []
+    const isWider = own.includes('number') && types.includes('integer')
+    return isWider || own.some(isKnown) ? [] : own
+  })
+  return [...new Set(strange)]
+}
+
 /** What example objects have under a name. */
-export function valuesAt(samples: readonly unknown[], name: string): unknown[] {
+export function valuesAt(samples: readonly unknown[], name: string): readonly unknown[] {
+  if (samples.length === 0) return none
   return samples.flatMap((sample) => {
     const value = isObject(sample) ? own(sample, name) : undefined
     return value === undefined ? [] : [value]
