@@ -104,7 +104,7 @@ function isElsewhere(root: unknown, { place, name }: Parameter, { spec }: Drafte
 function isWarned({ place, name }: Parameter, { warnings }: Drafted): boolean {
   return warnings.some(({ message }) => {
     if (!/left out|is sent/i.test(message)) return false
-    if (message.split(/[\s,;:."'`()]+/).some((word) => sameName(word, name))) return true
+    if (message.split(/[\s,;:"'`()]+|\.(?:\s|$)/).some((word) => sameName(word, name))) return true
     if (place === 'path') return message.includes(`path parameter ${name} was`)
     if (message.includes(`${place} parameter whose name`))
       return !/^[\w!#$%&'*+.^`|~-]+$/.test(name)
