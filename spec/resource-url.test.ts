@@ -16,14 +16,23 @@ test('the metadata document lies at the path-specific address of RFC 9728', () =
 })
 
 test.each([
-  'https://mcp.example.com.evil.net/s/weather/mcp',
+  'HTTPS://mcp.example.com/s/weather/mcp',
+  'https://MCP.Example.com/s/weather/mcp',
+  'https://mcp.example.com:443/s/weather/mcp',
   'https://mcp.example.com/s/weather/mcp/',
+])('%s names the server in another spelling', (url) => {
+  expect(slugFromResource(origin, url)).toBe('weather')
+})
+
+test.each([
+  'https://mcp.example.com.evil.net/s/weather/mcp',
+  'https://mcp.example.com/s/weather/mcp//',
+  'https://user@mcp.example.com/s/weather/mcp',
   'https://mcp.example.com/s/weather/mcp?x=1',
   'https://mcp.example.com/s/weather/mcp#x',
   'https://mcp.example.com/s/weather',
   'https://mcp.example.com/s/../s/weather/mcp',
   'https://mcp.example.com/s/Weather/mcp',
-  'HTTPS://mcp.example.com/s/weather/mcp',
   'http://mcp.example.com/s/weather/mcp',
   '',
 ])('%s is no resource of this origin', (url) => {

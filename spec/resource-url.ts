@@ -51,12 +51,12 @@ export function resourceMetadataUrl(publicOrigin: string, slug: string): string 
   return `${publicOrigin}/.well-known/oauth-protected-resource/s/${slug}/mcp`
 }
 
+const resourcePattern = /^([a-z]+:\/\/[^/?#@\\\s]+)\/s\/([^/?#]+)\/mcp\/?$/i
+
 /** The slug in a resource URL of this origin, or undefined. Query and fragment are refused (RFC 8707 section 2). */
 export function slugFromResource(publicOrigin: string, resource: string): string | undefined {
-  const prefix = `${publicOrigin}/s/`
-  if (!resource.startsWith(prefix)) return undefined
-  const [slug, mcp, ...rest] = resource.slice(prefix.length).split('/')
-  return mcp === 'mcp' && rest.length === 0 && slug !== undefined && slugPattern.test(slug)
-    ? slug
-    : undefined
+  // Scheme and host have no case (RFC 3986 section 6.2.2.1), and the endpoint takes one slash at its end.
+  const [, origin = '', slug = ''] = resourcePattern.exec(resource) ?? []
+  if (!slugPattern.test(slug) || !URL.canParse(origin)) return undefined
+  return new URL(origin).origin === new URL(publicOrigin).origin ? slug : undefined
 }

@@ -216,13 +216,31 @@ describe('messages', () => {
       'mcp-protocol-version': '2024-11-05',
     })
     expect(response.status).toBe(400)
-    const confused = await gw.post(
-      server,
-      request('initialize', { protocolVersion: '2025-11-25' }),
-      { ...(await bearer()), 'mcp-protocol-version': '2026-07-28' },
-    )
-    expect(confused.status).toBe(400)
-    expect((await rpcAnswer(confused)).error.code).toBe(-32020)
+    const twice = await gw.post(server, request('tools/list'), {
+      ...(await bearer()),
+      'mcp-protocol-version': '2025-11-25, 2025-06-18',
+    })
+    expect(twice.status).toBe(400)
+  })
+
+  test('takes one version named twice, and answers a newer one on initialize with its own', async () => {
+    const twice = await gw.post(server, request('tools/list'), {
+      ...(await bearer()),
+      'mcp-protocol-version': '2025-11-25, 2025-11-25',
+    })
+    expect(twice.status).toBe(200)
+    const later = await gw.post(server, request('initialize', { protocolVersion: '2099-01-01' }), {
+      ...(await bearer()),
+      'mcp-protocol-version': '2099-01-01',
+    })
+    expect(later.status).toBe(200)
+    expect((await rpcAnswer(later)).result.protocolVersion).toBe('2025-11-25')
+  })
+
+  test('reads params that are null as left out', async () => {
+    const ping = { jsonrpc: '2.0', id: 3, method: 'ping', params: null }
+    const response = await gw.post(server, ping, await bearer())
+    expect((await rpcAnswer(response)).result).toEqual({})
   })
 })
 

@@ -109,11 +109,21 @@ describe('tokens and clients', () => {
     })
   })
 
+  test('refuses a wrong method with what the address takes', async () => {
+    for (const path of ['/oauth/token', '/oauth/register', '/oauth/revoke', '/oauth/introspect']) {
+      for (const method of ['GET', 'HEAD', 'PUT']) {
+        const response = await fetch(`${gw.origin}${path}`, { method })
+        expect([path, method, response.status]).toEqual([path, method, 405])
+        expect(response.headers.get('allow')).toContain('POST')
+      }
+    }
+  })
+
   test('an unknown or repeated resource is passed on as none', async () => {
     for (const resource of [
       'https://evil.example/s/pets/mcp',
       `${server.url}?x`,
-      `${server.url}/`,
+      `${server.url}//`,
     ]) {
       await fetch(`${gw.origin}/oauth/token`, form({ grant_type: 'x', resource }))
     }

@@ -125,9 +125,10 @@ export function targetOf(parameters: Parameters, resource: Resource | undefined)
   return resource
 }
 
-/** Equal once scheme and host are in lower case; path and query count as written, a fragment never matches. */
+/** Equal but for the case of scheme and host and one slash at the end; a query or fragment never matches. */
 function isSameResource(named: string, url: string): boolean {
-  return URL.canParse(named) && !named.includes('#') && new URL(named).href === new URL(url).href
+  if (!URL.canParse(named) || /[?#@]/.test(named)) return false
+  return new URL(named).href.replace(/\/$/, '') === new URL(url).href
 }
 
 function challengeOf(parameters: Parameters): string {

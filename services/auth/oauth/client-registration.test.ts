@@ -30,8 +30,22 @@ describe('client metadata', () => {
       authMethod: 'client_secret_basic',
       name: 'client.example',
       redirectUris: [callback],
-      grantTypes: ['authorization_code'],
+      grantTypes: ['authorization_code', 'refresh_token'],
+      toldGrantTypes: ['authorization_code'],
     })
+  })
+
+  test('reads members that are null as left out', () => {
+    const bare = { redirect_uris: [callback] }
+    const nulls = {
+      token_endpoint_auth_method: null,
+      grant_types: null,
+      jwks: null,
+      jwks_uri: null,
+    }
+    expect(parseClientMetadata(jsonBytes({ ...bare, ...nulls }))).toEqual(
+      parseClientMetadata(jsonBytes(bare)),
+    )
   })
 
   test('keep the grant types that exist here', () => {

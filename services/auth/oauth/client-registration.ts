@@ -26,7 +26,10 @@ export type OAuthClient = {
 export type ClientMetadata = Pick<
   OAuthClient,
   'authMethod' | 'name' | 'redirectUris' | 'grantTypes'
->
+> & {
+  /** What the answer names: RFC 7591's default for a client that named none, which may refresh nevertheless. */
+  toldGrantTypes: GrantType[]
+}
 
 const MAX_REDIRECT_URIS = 10
 const MAX_NAME_CHARACTERS = 80
@@ -45,7 +48,7 @@ const metadataSchema = z.object({
 
 /** Reads the metadata document; throws OAuthError `invalid_client_metadata` or `invalid_redirect_uri`. */
 export function parseClientMetadata(bytes: Uint8Array): ClientMetadata {
-  const parsed = metadataSchema.safeParse(jsonFrom(bytes))
+  const parsed = metadataSchema.safeParse(withoutNulls(jsonFrom(bytes)))
   if (!parsed.success) throw shapeError(parsed.error)
   const metadata = parsed.data
   for (const uri of metadata.redirect_uris) {
@@ -63,19 +66,23 @@ export function parseClientMetadata(bytes: Uint8Array): ClientMetadata {
     authMethod: authMethodFrom(metadata.token_endpoint_auth_method),
     name: nameFrom(metadata.client_name, metadata.redirect_uris),
     redirectUris: [...new Set(metadata.redirect_uris)],
-    grantTypes: grantTypesFrom(metadata.grant_types),
+    grantTypes: grantTypesFrom(metadata.grant_types ?? [...grantTypes]),
+    toldGrantTypes: grantTypesFrom(metadata.grant_types ?? ['authorization_code']),
   }
 }
 
 /** The client information response (RFC 7591 section 3.2.1). */
-export function clientInformation(client: OAuthClient, secret: string | undefined): object {
+export function clientInformation(
+  client: OAuthClient & Partial<Pick<ClientMetadata, 'toldGrantTypes'>>,
+  secret: string | undefined,
+): object {
   return {
     client_id: client.id,
     client_id_issued_at: Math.floor(client.createdAt.getTime() / 1000),
     ...(secret === undefined ? {} : { client_secret: secret, client_secret_expires_at: 0 }),
     client_name: client.name,
     redirect_uris: client.redirectUris,
-    grant_types: client.grantTypes,
+    grant_types: client.toldGrantTypes ?? client.grantTypes,
     response_types: ['code'],
     token_endpoint_auth_method: client.authMethod,
   }
@@ -87,6 +94,12 @@ function jsonFrom(bytes: Uint8Array): unknown {
   } catch {
     throw new OAuthError('invalid_client_metadata', 'The body is not a JSON object.')
   }
+}
+
+/** A member that is null is as if it were left out (RFC 7592 section 2.2). */
+function withoutNulls(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value
+  return Object.fromEntries(Object.entries(value).filter(([, member]) => member !== null))
 }
 
 function shapeError(error: z.ZodError): OAuthError {
@@ -117,7 +130,7 @@ function authMethodFrom(given = 'client_secret_basic'): ClientAuthMethod {
 }
 
 /** Grant types that do not exist here are dropped, and the response says so. */
-function grantTypesFrom(given: string[] = ['authorization_code']): GrantType[] {
+function grantTypesFrom(given: string[]): GrantType[] {
   const known = grantTypes.filter((type) => given.includes(type))
   if (known.includes('authorization_code')) return known
   throw new OAuthError('invalid_client_metadata', 'grant_types: authorization_code is needed.')

@@ -68,7 +68,7 @@ describe('an authorization request', () => {
       clientName: 'Test client',
       redirectHost: '127.0.0.1:43210',
       scopes: ['mcp:tools'],
-      orgName: owner.email.split('@')[0] ?? '',
+      orgName: owner.email,
       userEmail: owner.email,
       resource: { name: 'Example', origins: ['https://api.example.com'] },
     })

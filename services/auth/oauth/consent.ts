@@ -2,7 +2,7 @@
 import { newId } from '@bmm/lib/ids'
 import { inTransaction, type Querying, type Sql } from '@bmm/lib/sql'
 import { newOpaqueToken, tokenHash } from '../opaque-token.ts'
-import { findOrgName, findSession } from '../sign-in/account-store.ts'
+import { findOwnerEmail, findSession } from '../sign-in/account-store.ts'
 import type { Session } from '../sign-in/session.ts'
 import { mayUseResource } from './access.ts'
 import {
@@ -39,6 +39,7 @@ export type ConsentPage = {
   clientByOperator: boolean
   redirectHost: string
   scopes: string[]
+  /** The whole address of the owner of the server's organisation. */
   orgName: string
   userEmail: string
 }
@@ -119,7 +120,7 @@ export async function decideConsent(options: ConsentOptions, decision: Decision)
     if (request === undefined) {
       throw new OAuthError(
         'invalid_request',
-        'This page is no longer valid. Start again from the application.',
+        'You have already answered this request, or it has expired. If the application is not connected, start again there.',
       )
     }
     try {
@@ -184,7 +185,7 @@ async function openConsentPage(
     clientByOperator: client.byOperator,
     redirectHost: redirectTarget(request.redirectUri),
     scopes: request.scopes,
-    orgName: (await findOrgName(sql, resource?.orgId ?? '')) ?? '',
+    orgName: (await findOwnerEmail(sql, resource?.orgId ?? '')) ?? '',
     userEmail: session.email,
   }
 }

@@ -4,6 +4,15 @@ import { OAuthError } from './oauth-error.ts'
 
 const knownScopes = [CALL_SCOPE, OFFLINE_SCOPE] as const
 
+/** OpenID Connect Core section 5.4: clients ask for them out of habit, so they are dropped, not refused. */
+const signInScopes: ReadonlySet<string> = new Set([
+  'openid',
+  'profile',
+  'email',
+  'address',
+  'phone',
+])
+
 /** RFC 6749 section 3.3. */
 const scopeSyntax = /^[\x21\x23-\x5b\x5d-\x7e]+( [\x21\x23-\x5b\x5d-\x7e]+)*$/
 
@@ -17,7 +26,9 @@ export function grantedScopes(wished: string | undefined): string[] {
   if (wished === undefined) return [CALL_SCOPE]
   const names = parseScope(wished)
   const known = knownScopes.filter((scope) => names.has(scope))
-  if (known.length === 0) throw new OAuthError('invalid_scope', 'None of the scopes exists here.')
+  const isForeign = [...names].some((name) => !signInScopes.has(name))
+  if (known.length === 0 && isForeign)
+    throw new OAuthError('invalid_scope', 'None of the scopes exists here.')
   return knownScopes.filter((scope) => scope === CALL_SCOPE || names.has(scope))
 }
 

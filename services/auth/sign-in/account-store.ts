@@ -152,7 +152,10 @@ export async function listOrgIdsOfUser(sql: Querying, userId: string): Promise<s
   return rows.map((row) => row.orgId)
 }
 
-export async function findOrgName(sql: Querying, orgId: string): Promise<string | undefined> {
-  const [row] = await sql<{ name: string }[]>`select name from orgs where id = ${orgId}`
-  return row?.name
+/** The whole address of the organisation's first owner: its name is free to choose, a mailed link proves an address. */
+export async function findOwnerEmail(sql: Querying, orgId: string): Promise<string | undefined> {
+  const [row] = await sql<{ email: string }[]>`
+    select u.email from members m join users u on u.id = m.user_id
+    where m.org_id = ${orgId} and m.role = 'owner' order by m.created_at, u.id limit 1`
+  return row?.email
 }

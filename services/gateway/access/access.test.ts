@@ -55,11 +55,11 @@ function claimsFor(target: TestServer): Record<string, unknown> {
 }
 
 describe('without a token', () => {
-  test('the challenge names the metadata and every normal scope', async () => {
+  test('the challenge names the metadata and the scope of calls alone', async () => {
     const response = await post(server)
     expect(response.status).toBe(401)
     expect(response.headers.get('www-authenticate')).toBe(
-      `Bearer resource_metadata="${gw.origin}/.well-known/oauth-protected-resource/s/pets/mcp", scope="mcp:tools offline_access"`,
+      `Bearer resource_metadata="${gw.origin}/.well-known/oauth-protected-resource/s/pets/mcp", scope="mcp:tools"`,
     )
   })
 
@@ -74,6 +74,25 @@ describe('without a token', () => {
       scopes_supported: ['mcp:tools'],
       bearer_methods_supported: ['header'],
     })
+  })
+
+  test('looks before signing in meet the challenge, and 405 with a token', async () => {
+    for (const method of ['GET', 'HEAD']) {
+      const stranger = await fetch(server.url, { method })
+      expect([method, stranger.status]).toEqual([method, 401])
+      expect(stranger.headers.get('www-authenticate')).toContain('resource_metadata=')
+      const headers = { authorization: `Bearer  ${await gw.token(server)}` }
+      const known = await fetch(server.url, { method, headers })
+      expect([method, known.status, known.headers.get('allow')]).toEqual([method, 405, 'POST'])
+    }
+  })
+
+  test('refuses a second spelling of a good token', async () => {
+    const token = await gw.token(server)
+    const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
+    const respelt = `${token.slice(0, -1)}${alphabet[alphabet.indexOf(token.at(-1) ?? '') + 1]}`
+    expect((await post(server, respelt)).status).toBe(401)
+    expect((await post(server, token)).status).not.toBe(401)
   })
 
   test('a token in the address is refused, even a good one', async () => {

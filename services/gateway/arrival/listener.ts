@@ -197,13 +197,16 @@ export function withHeaders(response: Response, arrival: Arrival): Response {
   for (const [name, value] of Object.entries(arrival.headers())) {
     if (name !== 'content-security-policy' || !headers.has(name)) headers.set(name, value)
   }
+  if (!headers.has('cache-control')) headers.set('cache-control', 'no-store')
   return response
 }
 
 /** A page of a rebound name has another Host: it must not read our answers with its own origin (DNS rebinding). */
 function refuseHost(request: Request, publicUrl: string, requestId: string): Response | undefined {
   // The public URL is an origin: what follows the scheme is the host.
-  if (request.headers.get('host') === publicUrl.slice(publicUrl.indexOf('//') + 2)) return undefined
+  const own = publicUrl.slice(publicUrl.indexOf('//') + 2)
+  const host = request.headers.get('host')
+  if (host === own || isSameHost(host, own, publicUrl)) return undefined
   // HTTP/1.0 without a Host has no absolute address, which everything behind relies on.
   const address = URL.canParse(request.url) ? new URL(request.url) : undefined
   if (address?.pathname.startsWith('/health/')) return undefined
@@ -214,6 +217,12 @@ function refuseHost(request: Request, publicUrl: string, requestId: string): Res
     })
   }
   return problemResponse({ status: 421, code: 'wrong_host', detail }, requestId)
+}
+
+/** RFC 9110 section 4.2.3: a host has no case, and the default port is as good as none. */
+function isSameHost(host: string | null, own: string, publicUrl: string): boolean {
+  const defaultPort = publicUrl.startsWith('https:') ? /:443$/ : /:80$/
+  return host?.toLowerCase().replace(defaultPort, '') === own.toLowerCase()
 }
 
 function tooManyBodies(requestId: string): Response {

@@ -38,7 +38,9 @@ export function readCall(
   message: RequestMessage,
   server: ListedServer,
 ): Pick<ToolCall, 'tool' | 'args' | 'progressToken' | 'traceparent' | 'tracestate'> | RpcFault {
-  const { name, arguments: args = {} } = message.params
+  const { name } = message.params
+  // Serializers of several languages write an absent value as null.
+  const args = message.params.arguments ?? {}
   if (typeof name !== 'string') {
     return { code: CODE.INVALID_PARAMS, message: 'params.name must be the name of a tool.' }
   }

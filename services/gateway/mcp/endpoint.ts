@@ -7,7 +7,7 @@ import { visitorOf } from '@bmm/lib/visitor'
 import { resourceMetadataUrl, slugPattern } from '@bmm/spec/resource-url'
 import { CALL_SCOPE } from '@bmm/spec/scope'
 import { mayUse } from '@bmm/spec/statement'
-import { type AccessClaims, type AccessTokens, NORMAL_SCOPES } from '../access/access-token.ts'
+import type { AccessClaims, AccessTokens } from '../access/access-token.ts'
 import type { Revocations, Standing } from '../access/revocation.ts'
 import type { Arrival } from '../arrival/arrival.ts'
 import {
@@ -91,6 +91,7 @@ export async function serveMcp(
     const permitted = authorize(options, request, served, arrival)
     const claims =
       permitted instanceof Promise ? await unknownYet(permitted, bytes, bodies, arrival) : permitted
+    if (request.method !== 'POST') throw wrongMethod()
     arrived = roomFor(bodies.people, claims.userId, bytes ?? 0)
     if (!options.turns.take(claims.userId)) await turnOf(claims.userId, options.turns)
     const listing = options.listings.get(slug, served.statement)
@@ -135,10 +136,15 @@ async function newestEpoch(servings: Servings, serverId: string): Promise<number
 
 const retrySoon = { 'retry-after': '2' }
 
+/** Some clients look for the challenge by HEAD or GET before they post anything. */
+const methodsLookedAt: ReadonlySet<string> = new Set(['POST', 'GET', 'HEAD'])
+
+function wrongMethod(): Refusal {
+  return new Refusal(405, 'This endpoint takes POST only.', { allow: 'POST' })
+}
+
 function checkRequest(request: Request, publicUrl: string, slug: string): void {
-  if (request.method !== 'POST') {
-    throw new Refusal(405, 'This endpoint takes POST only.', { allow: 'POST' })
-  }
+  if (!methodsLookedAt.has(request.method)) throw wrongMethod()
   const origin = request.headers.get('origin')
   if (origin !== null && origin !== publicUrl) {
     throw new Refusal(403, 'Requests from pages of another origin are refused.')
@@ -209,11 +215,11 @@ function authorize(
 ): AccessClaims | Promise<AccessClaims> {
   const header = request.headers.get('authorization') ?? ''
   // RFC 6750 section 3.1: no code for who did not know, or came with another scheme.
-  if (!/^Bearer(?: |$)/i.test(header)) {
+  if (!/^Bearer(?: +|$)/i.test(header)) {
     takeStranger(options, arrival)
     throw new Refusal(401, 'This server needs a token.', challenge(options.publicUrl, served.slug))
   }
-  const token = header.slice('Bearer '.length)
+  const token = header.slice('Bearer'.length).trimStart()
   if (token.startsWith('bmm_')) {
     takeStranger(options, arrival)
     throw badToken(
@@ -289,7 +295,7 @@ function badToken(
 function challenge(publicUrl: string, slug: string, error?: string): Record<string, string> {
   const parts = [
     `resource_metadata="${resourceMetadataUrl(publicUrl, slug)}"`,
-    `scope="${NORMAL_SCOPES}"`,
+    `scope="${CALL_SCOPE}"`,
     ...(error === undefined ? [] : [`error="${error}"`]),
   ]
   return { 'www-authenticate': `Bearer ${parts.join(', ')}` }

@@ -3,7 +3,8 @@ import type { Arrival } from '../arrival/arrival.ts'
 import type { RunningCall } from '../limits/in-flight.ts'
 import { markStream } from './unread-answers.ts'
 
-const KEEP_ALIVE_MS = 15_000
+/** Well below the 10 s after which some proxies give up on a silent upstream. */
+const KEEP_ALIVE_MS = 5_000
 
 const encoder = new TextEncoder()
 
@@ -19,6 +20,8 @@ export function streamed(
       const write = (text: string) => {
         if (running.reason === undefined) controller.enqueue(encoder.encode(text))
       }
+      // Sends the headers at once.
+      write(': running\n\n')
       begin((data) => write(event(data)))
       const keepAlive = setInterval(() => write(': still running\n\n'), KEEP_ALIVE_MS)
       try {

@@ -3,6 +3,7 @@ import { type Decision, instructionsField, readCall, readPage, refusal } from '.
 import {
   CODE,
   type Message,
+  protocolVersionOf,
   type RequestId,
   type RequestMessage,
   type RpcFault,
@@ -19,7 +20,7 @@ const MAX_BATCH = 32
 
 /** Why a request of this era is refused as a whole, by its headers; undefined when it is not. */
 export function legacyHeaderFault(headers: Headers): RpcFault | undefined {
-  const version = headers.get('mcp-protocol-version')?.trim() ?? BATCH_VERSION
+  const version = protocolVersionOf(headers) || BATCH_VERSION
   if (legacyVersions.some((known) => known === version)) return undefined
   return {
     code: CODE.REFUSED,
@@ -30,7 +31,7 @@ export function legacyHeaderFault(headers: Headers): RpcFault | undefined {
 
 /** Why a batch is refused as a whole; undefined when its elements are to be decided one by one. */
 export function batchFault(batch: readonly unknown[], headers: Headers): RpcFault | undefined {
-  const version = headers.get('mcp-protocol-version')?.trim() ?? BATCH_VERSION
+  const version = protocolVersionOf(headers) || BATCH_VERSION
   const refused = (message: string) => ({ code: CODE.INVALID_REQUEST, message, status: 400 })
   if (version !== BATCH_VERSION) return refused(`Batches exist in version ${BATCH_VERSION} only.`)
   if (batch.length === 0) return refused('The batch is empty.')

@@ -45,11 +45,20 @@ export function readMessage(value: unknown): Message {
   if (typeof method !== 'string' || method.length > MAX_METHOD_CHARACTERS) {
     return { kind: 'invalid', id: echo }
   }
-  if (params !== undefined && !isObject(params)) return { kind: 'invalid', id: echo }
+  if (params !== undefined && params !== null && !isObject(params))
+    return { kind: 'invalid', id: echo }
   if (id === undefined) return { kind: 'notification', method, params: params ?? {} }
   return isRequestId(id)
     ? { kind: 'request', id, method, params: params ?? {} }
     : { kind: 'invalid', id: null }
+}
+
+/** The version that the header names, '' without one. Repeated lines of one value are that value (RFC 9110 section 5.3). */
+export function protocolVersionOf(headers: Headers): string {
+  const value = headers.get('mcp-protocol-version')?.trim() ?? ''
+  if (!value.includes(',')) return value
+  const versions = new Set(value.split(',').map((version) => version.trim()))
+  return versions.size === 1 ? ([...versions][0] ?? '') : value
 }
 
 /** `params._meta` of a request; an absent one is empty. */

@@ -177,17 +177,6 @@ describe('the modern era', () => {
       200,
       -32602,
     ],
-    [
-      'arguments that are null',
-      () =>
-        modern(
-          'tools/call',
-          { name: 'echo', arguments: null },
-          callHeaders({ 'mcp-name': 'echo' }),
-        ),
-      200,
-      -32602,
-    ],
   ]
   for (const [what, decide, status, code] of refusals) {
     test(`refuses ${what} with ${status} and ${code}`, () => {
@@ -196,6 +185,12 @@ describe('the modern era', () => {
       expect(answer.id).toBe(7)
     })
   }
+
+  test('reads arguments that are null as left out', () => {
+    const params = { name: 'echo', arguments: null }
+    const decision = modern('tools/call', params, callHeaders({ 'mcp-name': 'echo' }))
+    expect(decision).toMatchObject({ kind: 'call', call: { tool: 'echo', args: {} } })
+  })
 
   test('an unknown version is told which one is spoken', () => {
     const version = { 'io.modelcontextprotocol/protocolVersion': '2031-01-01' }

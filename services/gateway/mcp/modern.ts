@@ -5,6 +5,7 @@ import {
   CODE,
   type Message,
   metaOf,
+  protocolVersionOf,
   type RequestId,
   type RequestMessage,
   type RpcFault,
@@ -23,7 +24,7 @@ const LIST_TTL_MS = 60_000
 const MAX_SHOWN_VERSION = 32
 
 /** Revisions are dates, so the order of text is the order of time. */
-export function isModernVersion(version: string): boolean {
+function isModernVersion(version: string): boolean {
   return version >= MODERN_VERSION
 }
 
@@ -35,7 +36,7 @@ export function isModern(message: Message, headers: Headers): boolean {
   if (message.kind === 'request' && message.method === 'initialize') {
     return claims && message.params.protocolVersion === undefined
   }
-  return claims || isModernVersion(headers.get('mcp-protocol-version')?.trim() ?? '')
+  return claims || isModernVersion(protocolVersionOf(headers))
 }
 
 /** Decides one message of the modern era. Pure: the listing and the headers are all it looks at. */
@@ -84,7 +85,7 @@ function dispatch(message: RequestMessage, headers: Headers, server: ListedServe
 function envelopeFault(message: RequestMessage, headers: Headers): RpcFault | undefined {
   const meta = metaOf(message.params)
   const version = meta[VERSION_KEY]
-  const header = headers.get('mcp-protocol-version')?.trim()
+  const header = protocolVersionOf(headers) || undefined
   const missing = [VERSION_KEY, CAPABILITIES_KEY].filter((key) => meta[key] === undefined)
   if (missing.length > 0 || typeof version !== 'string' || !isObject(meta[CAPABILITIES_KEY])) {
     // What a version that is not spoken here has in its messages, nobody here can know.

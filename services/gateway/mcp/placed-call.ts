@@ -14,8 +14,8 @@ const CALL_TIMEOUT_MS = 60_000
 const RUNNER_GRACE_MS = 5_000
 /** Most calls are over sooner; only from then on is the client watched. */
 const WATCH_AFTER_MS = 250
-/** Silence until now is short enough for everything between us and the client. */
-const QUIET_MS = 5_000
+/** Most calls answer sooner, with a status of their own. Proxies may give a silent upstream as little as 10 s. */
+const QUIET_MS = 800
 const EPOCH_TRIES = 4
 const EPOCH_PAUSE_MS = 250
 

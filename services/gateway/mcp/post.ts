@@ -18,7 +18,7 @@ import {
   readMessage,
   resultText,
 } from './message.ts'
-import { decideModern, isModern, isModernVersion } from './modern.ts'
+import { decideModern, isModern } from './modern.ts'
 import { json } from './reply.ts'
 import { answerCall, respondCall } from './tool-call.ts'
 import type { ListedServer } from './tool-list.ts'
@@ -47,10 +47,6 @@ export function answerPost(body: unknown, post: Post): Response | Promise<Respon
     const fault = legacyHeaderFault(headers)
     if (fault !== undefined) return refuse(fault, post, message)
   }
-  if (message.kind === 'request' && message.method === 'initialize' && !modern) {
-    const header = headers.get('mcp-protocol-version')?.trim() ?? ''
-    if (isModernVersion(header)) return refuse(initializeMismatch, post, message)
-  }
   if (!modern) cancel(message, post)
   const decision = modern
     ? decideModern(message, headers, post.listed)
@@ -71,12 +67,6 @@ export function answerPost(body: unknown, post: Post): Response | Promise<Respon
     default:
       return decision satisfies never
   }
-}
-
-const initializeMismatch: RpcFault = {
-  code: CODE.HEADER_MISMATCH,
-  message: 'initialize belongs to an earlier version than the MCP-Protocol-Version header names.',
-  status: 400,
 }
 
 /** Each element is decided by itself, so that a batch can do nothing that its messages could not do alone. */

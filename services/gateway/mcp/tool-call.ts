@@ -20,7 +20,7 @@ export function answerCall(call: ToolCall, context: CallContext): string | Promi
 
 /**
  * Answers one call. Where the client takes events, the answer turns into a stream at the first progress or after
- * five seconds; closing either one cancels the tool.
+ * 0.8 s of silence; closing either one cancels the tool.
  */
 export function respondCall(
   call: ToolCall,

@@ -88,10 +88,23 @@ export function oauthPlugin(options: OAuthOptions) {
         }),
       { parse: 'none' },
     )
+    .all('/oauth/register', wrongMethod('POST, OPTIONS'))
+    .all('/oauth/token', wrongMethod('POST, OPTIONS'))
+    .all('/oauth/revoke', wrongMethod('POST'))
+    .all('/oauth/introspect', wrongMethod('POST'))
     .options('/oauth/register', () => open(new Response(null, { status: 204 })))
     .options('/oauth/token', () => open(new Response(null, { status: 204 })))
     .options('/oauth/jwks', () => open(new Response(null, { status: 204 })))
     .options('/.well-known/*', () => open(new Response(null, { status: 204 })))
+}
+
+/** RFC 9110 section 15.5.6: what the address takes, for other methods. */
+function wrongMethod(allow: string): () => Response {
+  return () => {
+    const response = oauthError('invalid_request', `This address takes ${allow} only.`, 405)
+    response.headers.set('allow', allow)
+    return response
+  }
 }
 
 /**

@@ -10,19 +10,14 @@ const scopeWords: Readonly<Record<string, string>> = {
   [OFFLINE_SCOPE]: 'Keep this permission until you or it takes it back',
 }
 
-/** `redirectUri` is that of the request, already accepted: browsers must be told where the form may lead. */
-export function consentPage(
-  consent: Consent,
-  redirectUri: string | undefined,
-  returnTo: string,
-): Response {
+export function consentPage(consent: Consent, returnTo: string): Response {
   const { clientName, redirectHost, resource, scopes } = consent
   const server = displayed(resource?.name ?? '')
   const client = displayed(clientName) || 'A program without a name'
   const origins = resource?.origins ?? []
   return pageResponse({
     title: 'Allow access?',
-    formTargets: [formTarget(redirectUri)],
+    formsLeave: true,
     body: html`<h1>Allow “${client}” to use “${server}”?</h1>
 ${
   consent.clientByOperator
@@ -31,8 +26,8 @@ ${
 }
 <dl>
 <div><dt>The answer goes to</dt><dd><code>${displayed(redirectHost)}</code>${loopback(redirectHost)}</dd></div>
-<div><dt>Server</dt><dd>${server}<br><code>${resource?.url ?? ''}</code></dd></div>
-<div><dt>Offered by</dt><dd>${displayed(consent.orgName)}</dd></div>
+<div><dt>Server</dt><dd>${server} (a name that its author chose; not verified)<br><code>${resource?.url ?? ''}</code></dd></div>
+<div><dt>Offered by the account</dt><dd>${displayed(consent.orgName)}</dd></div>
 <div><dt>It would be able to</dt><dd><ul>${scopes.map((scope) => html`<li>${scopeWords[scope] ?? displayed(scope)}</li>`)}</ul></dd></div>
 <div><dt>The server may talk to</dt><dd>${originList(origins)}</dd></div>
 </dl>
@@ -58,13 +53,4 @@ function originList(origins: readonly string[]) {
 
 function loopback(host: string) {
   return /^(localhost|127\.0\.0\.1|\[::1\])(:|$)/.test(host) ? html` (this computer)` : undefined
-}
-
-/** A source expression of Content Security Policy Level 3: the origin, or the scheme of an application. */
-function formTarget(redirectUri: string | undefined): string {
-  if (redirectUri === undefined || !URL.canParse(redirectUri)) return 'https: http:'
-  const url = new URL(redirectUri)
-  const web = url.protocol === 'https:' || url.protocol === 'http:'
-  // The grammar of sources has no IPv6 addresses.
-  return web && /^[a-z0-9.-]+$/i.test(url.hostname) ? url.origin : url.protocol
 }

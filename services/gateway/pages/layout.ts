@@ -9,8 +9,11 @@ export type Page = {
   title: string
   body: Html
   status?: number
-  /** Where forms may lead besides ourselves: browsers apply the rule to redirects as well. */
-  formTargets?: readonly string[]
+  /**
+   * Whether a form here ends at another site or in an application. Chromium holds `form-action` against every hop of
+   * a form's redirects, and where a client's callback leads is the client's: no list of targets can be complete.
+   */
+  formsLeave?: boolean
   headers?: Record<string, string>
 }
 
@@ -33,7 +36,7 @@ export function pageResponse(page: Page): Response {
   const policy = [
     "default-src 'none'",
     `style-src 'sha256-${styleHash}'`,
-    ["form-action 'self'", ...(page.formTargets ?? [])].join(' '),
+    ...(page.formsLeave === true ? [] : ["form-action 'self'"]),
     "frame-ancestors 'none'",
     "base-uri 'none'",
   ].join('; ')

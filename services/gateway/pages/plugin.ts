@@ -21,7 +21,7 @@ import {
 } from '../access/session-cookie.ts'
 import { type Arrivals, userAgentOf } from '../arrival/arrival.ts'
 import { admitVisitor, type RateLimiter } from '../limits/rate-limit.ts'
-import { onlyValue, type Pair, queryPairs, readForm } from '../oauth/form.ts'
+import { onlyValue, queryPairs, readForm } from '../oauth/form.ts'
 import { nameOf, type ResourceOptions, resourceIn } from '../oauth/resource.ts'
 import { problem, problemFrom } from '../problem.ts'
 import { consentPage } from './consent.ts'
@@ -190,14 +190,10 @@ async function authorize(request: Request, options: PagesOptions): Promise<Respo
     ...(resource === undefined ? {} : { resource }),
   })
   const { pathname, search } = new URL(request.url)
-  return shown(outcome, parameters, `${pathname}${search}`)
+  return shown(outcome, `${pathname}${search}`)
 }
 
-function shown(
-  outcome: StartAuthorizationResponse['outcome'],
-  parameters: readonly Pair[],
-  here: string,
-): Response {
+function shown(outcome: StartAuthorizationResponse['outcome'], here: string): Response {
   const returnTo = returnPath(here)
   switch (outcome.case) {
     case 'login':
@@ -205,7 +201,7 @@ function shown(
         ? errorPage(400, 'That did not work', 'The request of the program is too long.')
         : loginPage({ returnTo, clientName: outcome.value.clientName })
     case 'consent':
-      return consentPage(outcome.value, onlyValue(parameters, 'redirect_uri'), returnTo)
+      return consentPage(outcome.value, returnTo)
     case 'redirectUrl':
       return seeOther(outcome.value)
     case 'fault':

@@ -44,6 +44,8 @@ ${mailbox === undefined ? undefined : html`<p class="note">In development no mai
 export function finishPage(token: string): Response {
   return pageResponse({
     title: 'Finish signing in',
+    // The way back may be an authorization that ends at its client with an error.
+    formsLeave: true,
     headers: { 'referrer-policy': 'same-origin' },
     body: html`<h1>Finish signing in</h1>
 <p>Press the button to sign in with this browser.</p>
