@@ -240,7 +240,30 @@ describe('messages', () => {
   test('reads params that are null as left out', async () => {
     const ping = { jsonrpc: '2.0', id: 3, method: 'ping', params: null }
     const response = await gw.post(server, ping, await bearer())
-    expect((await rpcAnswer(response)).result).toEqual({})
+    expect(await rpcAnswer(response)).toMatchObject({ id: 3, result: {} })
+  })
+})
+
+describe('at the door without a good token', () => {
+  test('looks before signing in meet the challenge, and 405 with a token', async () => {
+    for (const method of ['GET', 'HEAD']) {
+      const stranger = await fetch(server.url, { method })
+      expect([method, stranger.status]).toEqual([method, 401])
+      expect(stranger.headers.get('www-authenticate')).toContain('resource_metadata=')
+      const headers = { authorization: `Bearer  ${await gw.token(server)}` }
+      const known = await fetch(server.url, { method, headers })
+      expect([method, known.status, known.headers.get('allow')]).toEqual([method, 405, 'POST'])
+    }
+  })
+
+  test('refuses a second spelling of a good token', async () => {
+    const token = await gw.token(server)
+    const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
+    const respelt = `${token.slice(0, -1)}${alphabet[alphabet.indexOf(token.at(-1) ?? '') + 1]}`
+    const list = (text: string) =>
+      gw.post(server, request('tools/list'), { authorization: `Bearer ${text}` })
+    expect((await list(respelt)).status).toBe(401)
+    expect((await list(token)).status).not.toBe(401)
   })
 })
 
