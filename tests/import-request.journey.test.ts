@@ -170,9 +170,9 @@ test('a JSON body arrives with its wire names at every depth', async () => {
   }
   const { text, type } = await arrive('post', '/things', json(schema), {
     id: 'x',
-    items: [{ type: '1', type_2: '2' }],
-    map: { 'any key': { type: '3' } },
-    either: { type: '4' },
+    items: [{ type_2: '1', type: '2' }],
+    map: { 'any key': { type_2: '3' } },
+    either: { type_2: '4' },
   })
   expect(type).toBe('application/json')
   expect(JSON.parse(text)).toEqual({
