@@ -79,6 +79,7 @@ export type RenameSpec = z.infer<typeof renameSchema>
 
 const bodySchema = z.strictObject({
   kind: z.enum(['json', 'form', 'multipart', 'text', 'binary']),
+  /** For `binary`, a list or ranges of media types: the one that fits the bytes is sent. */
   contentType: z.string().min(1).max(200),
   required: z.boolean(),
   /** The one input property that holds the whole body; absent when the body's fields are flattened into the input. */
@@ -89,9 +90,9 @@ const bodySchema = z.strictObject({
       z.strictObject({
         key: z.string().regex(propertyKeyPattern),
         name: z.string().min(1).max(1_000),
-        /** multipart: a file part, whose value is base64 text. */
+        /** multipart: a file part, whose value is base64 text, a data URL, or an object of name, type and data. */
         file: z.boolean().optional(),
-        /** form and multipart: the media type of this part (OpenAPI encoding object). */
+        /** form and multipart: the media type of this part (OpenAPI encoding object); of a file, a list or ranges. */
         contentType: z.string().max(200).optional(),
         style: z
           .enum(['form', 'spaceDelimited', 'pipeDelimited', 'tabDelimited', 'deepObject'])

@@ -181,13 +181,7 @@ function arrayOf(schema: Schema, plan: InputPlan, depth: number): unknown[] {
   const wanted = schema.uniqueItems === true ? 1 : 2
   const count = Math.min(Math.max(wanted, least), most)
   if (depth >= MAX_DEPTH) return []
-  const items = isFileList(schema) ? { contentEncoding: 'base64' } : schema.items
-  return Array.from({ length: count }, () => exampleOf(items, plan, depth + 1))
-}
-
-/** What a model reads there as well. */
-function isFileList({ description }: Schema): boolean {
-  return typeof description === 'string' && description.startsWith('File content as base64.')
+  return Array.from({ length: count }, () => exampleOf(schema.items, plan, depth + 1))
 }
 
 function numberOf(schema: Schema, usual: number): number {

@@ -7,6 +7,7 @@ import { isObject, type JsonObject, own, textAt } from './json.ts'
 import { namedProperties, type SchemaBuilder, type Seen, valuesAt, widenTag } from './schema.ts'
 import type { Part } from './schema-leaf.ts'
 import type { Kind } from './schema-union.ts'
+import { fileWords, typeList } from './upload.ts'
 
 type Field = NonNullable<BodySpec['fields']>[number]
 
@@ -67,7 +68,13 @@ export function flattenedBody(
     const isFile = body.kind === 'multipart' && isFileField(field, builder)
     if (isFile) describeFile(schema)
     properties[key] = schema
-    return { key, name, ...(isFile ? { file: true } : {}), ...encodingOf(body, name) }
+    return {
+      key,
+      name,
+      ...(isFile ? { file: true } : {}),
+      ...encodingOf(body, name),
+      ...(isFile ? fileTypes(body, name, field) : {}),
+    }
   })
   // An explicit `required: false` lets the whole body be left out; silence is taken as carelessness.
   const isRequired = body.required !== false
@@ -181,11 +188,19 @@ function isFileField({ merged }: Seen, builder: SchemaBuilder): boolean {
   )
 }
 
+/** Its schema is written once all are (`offerNamedFiles`). */
 function describeFile(schema: JsonObject): void {
   const said = typeof schema.description === 'string' ? ` ${schema.description}` : ''
-  schema.description = `File content as base64.${said}`
-  // In a list it would belong to the items, which are not written yet; there the description says it.
-  if (schema.type !== 'array') schema.contentEncoding = 'base64'
+  schema.description = `${fileWords}${said}`
+}
+
+/** Of several types that a file may have, the guest sends the one that fits it. */
+function fileTypes(body: BodySource, name: string, { merged }: Seen): Partial<Field> {
+  const encoding = own(body.encoding, name)
+  const named = isObject(encoding) ? textAt(encoding, 'contentType') : undefined
+  const said = merged.plain.contentMediaType
+  const types = typeList((named ?? (typeof said === 'string' ? said : '')).split(','))
+  return types === undefined ? {} : { contentType: types }
 }
 
 function encodingOf(body: BodySource, name: string): Partial<Field> {

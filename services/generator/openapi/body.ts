@@ -7,6 +7,7 @@ import { collection } from './parameter.ts'
 import type { References } from './reference.ts'
 import { Refused } from './refused.ts'
 import type { Part } from './schema-leaf.ts'
+import { typeList } from './upload.ts'
 
 export type BodySource = {
   kind: BodySpec['kind']
@@ -146,7 +147,9 @@ function chosen(
     const types = media.map(({ type }) => type.slice(0, 80)).join(', ')
     throw new Refused(`The request body is ${types}, which cannot be built from a tool's input.`)
   }
-  const contentType = concreteType(best.type, best.kind)
+  const files = ranked.filter(({ kind }) => kind === 'binary').map(({ type }) => type)
+  const types = best.kind === 'binary' && best.type !== '*/*' ? typeList(files) : undefined
+  const contentType = types ?? concreteType(best.type, best.kind)
   const isStream = own(best.object, 'itemSchema') !== undefined || isSequential(contentType)
   const source = isStream
     ? { type: 'string', description: `The whole body as ${contentType} text.` }

@@ -174,7 +174,7 @@ describe('OpenAPI 3.0', () => {
     })
     expect(toolOf(draft, 'scan').operation.body).toMatchObject({
       kind: 'binary',
-      contentType: 'application/octet-stream',
+      contentType: 'image/*',
       key: 'body',
     })
   })
@@ -215,7 +215,7 @@ describe('OpenAPI 3.1', () => {
 
   test('sends lists of files with the media types of the encoding', () => {
     expect(toolOf(draft, 'post_notes_noteId_files').operation.body?.fields).toEqual([
-      { key: 'files', name: 'files', file: true, contentType: 'image/png' },
+      { key: 'files', name: 'files', file: true, contentType: 'image/png, image/jpeg' },
       { key: 'meta', name: 'meta', contentType: 'application/json' },
     ])
   })

@@ -225,7 +225,7 @@ const cases: readonly Case[] = [
   },
   {
     part: 'Body `multipart/form-data`',
-    rule: 'Fields as in JSON; files are base64 text in the input.',
+    rule: 'Fields as in JSON; files are base64, data URLs, or objects with name, type and data.',
     method: 'post',
     operation: body('multipart/form-data', object({ photo: { type: 'string', format: 'binary' } })),
     show: (draft) => operationOf(draft)?.body?.fields,
@@ -239,10 +239,10 @@ const cases: readonly Case[] = [
   },
   {
     part: 'Body of any other type',
-    rule: 'One string of base64.',
+    rule: 'A file: base64, a data URL, or an object with name, type and data; of several types the fitting one is sent.',
     method: 'post',
     operation: body('image/png', string),
-    show: propertiesOf,
+    show: (draft) => operationOf(draft)?.body,
   },
   {
     part: '`$ref`, `allOf`, `nullable`, boolean `exclusiveMinimum`, `example`',

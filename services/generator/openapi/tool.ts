@@ -10,14 +10,13 @@ import { acceptOf, type BodySource, bodyOf, mediaTypes, writtenBody } from './bo
 import { type Fields, flattenedBody } from './body-fields.ts'
 import type { SentCredentials } from './credentials.ts'
 import type { OpenApiDocument } from './document.ts'
-import { withExample } from './example.ts'
 import { keyRing } from './input-key.ts'
 import { isObject, type JsonObject, objectAt, own, textAt } from './json.ts'
 import { negotiated } from './negotiation.ts'
 import type { Notices } from './notices.ts'
 import { ownName, tellOwnNames } from './own-name.ts'
 import { MAX_WIRE_NAME, type ParameterSource, parametersOf } from './parameter.ts'
-import { hasHidden, line, prose, verbatim } from './prose.ts'
+import { hasHidden, line, prose } from './prose.ts'
 import type { References } from './reference.ts'
 import { Refused } from './refused.ts'
 import { namedProperties, type SchemaBudget, type SchemaBuilder, schemaBuilder } from './schema.ts'
@@ -28,7 +27,8 @@ import {
   withoutDeclaredQuery,
 } from './server-url.ts'
 import { withoutSignature } from './signature.ts'
-import { isXml, xmlShape } from './xml-shape.ts'
+import { offerNamedFiles } from './upload.ts'
+import { bodyNotes, wholeBody } from './whole-body.ts'
 
 export type Import = { document: OpenApiDocument; references: References; notices: Notices }
 
@@ -51,7 +51,6 @@ const MAX_PARAMETERS = 400
 const MAX_TITLE = 120
 const MAX_SUMMARY = 300
 const MAX_DESCRIPTION = 1_500
-const MAX_SAMPLE = 1_500
 /** Of a parameter's name in a warning. */
 const MAX_STRAY_NAME = 100
 const safeMethods: ReadonlySet<HttpMethod> = new Set(['GET', 'HEAD', 'OPTIONS', 'QUERY'])
@@ -91,6 +90,10 @@ export function toolFrom(
   const input = inputFrom(wanted, body, builder, { ...template, references })
   const report = builder.finish()
   tellShortcomings(report, pointer, notices)
+  offerNamedFiles(
+    input.schema,
+    (input.body?.fields ?? []).flatMap(({ key, file }) => (file === true ? [key] : [])),
+  )
   tellOwnNames(input.schema, [
     ...input.wires,
     ...(input.body?.fields ?? []).map(({ key, name: wire }) => ({ at: [key], wire })),
@@ -299,55 +302,6 @@ function bodySpec(body: BodySource, fields: Fields | undefined): BodySpec {
     required: body.required ?? (fields === undefined ? false : fields.required.length > 0),
     ...(fields === undefined ? {} : { fields: fields.fields }),
   }
-}
-
-/** What the body's fields cannot say. */
-function bodyNotes(body: BodySource | undefined, fields: Fields | undefined): string[] {
-  if (body === undefined || fields === undefined) return []
-  const said = prose(body.description ?? '', MAX_SUMMARY * 2)
-  return [said === '' ? '' : `Request body: ${said}`, fields.note ?? '']
-}
-
-function wholeBody(
-  body: BodySource,
-  key: string,
-  builder: SchemaBuilder,
-  references: References,
-): JsonObject {
-  if (body.kind === 'text' || body.kind === 'binary') {
-    const how = body.kind === 'text' ? `${body.contentType} text` : `base64 of ${body.contentType}`
-    return {
-      type: 'string',
-      description: `${prose(`The request body as ${how}. ${body.description ?? ''}`, 600)}${sampleOf(body, references)}`,
-      ...(body.kind === 'binary' ? { contentEncoding: 'base64' } : {}),
-    }
-  }
-  const seen = builder.look(withExample(body.parts, body.example))
-  if (body.kind !== 'json' && seen.merged.types?.includes('object') === false) {
-    throw new Refused(
-      `The body is ${body.contentType}, whose parts have names: its schema must be an object, and is ${seen.merged.types.join(' or ') || 'null'}.`,
-    )
-  }
-  const schema = builder.write(seen, [key], body.description)
-  if (body.kind !== 'json' && schema.type === undefined) schema.type = 'object'
-  return schema
-}
-
-/** What a text body looks like, which no schema of a string says. */
-function sampleOf(
-  { kind, contentType, example, parts }: BodySource,
-  references: References,
-): string {
-  if (kind !== 'text') return ''
-  if (example !== undefined && example !== null) {
-    const text = typeof example === 'string' ? example : JSON.stringify(example)
-    // A document's example object is no XML: its schema tells how it is written.
-    if (typeof example === 'string' || !isXml(contentType)) {
-      return `\nExample: ${verbatim(text, MAX_SAMPLE)}`
-    }
-  }
-  const shape = isXml(contentType) ? xmlShape(parts, references) : undefined
-  return shape === undefined ? '' : `\nShape: ${verbatim(shape, MAX_SAMPLE)}`
 }
 
 function description(source: Operation, notes: readonly string[], notices: Notices): string {

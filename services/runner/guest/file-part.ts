@@ -1,4 +1,11 @@
-/** Media type and name of a file that a model gives as bare bytes: APIs look at both. */
+/** A file as a model gives it, and which media type and name it is sent with: APIs look at both. */
+import { RequestError } from './request-error.ts'
+
+/** What the model said of it beside its bytes. */
+export type GivenFile = { bytes: Uint8Array; type: string | undefined; name: string | undefined }
+
+const MAX_NAME = 255
+const mediaType = /^[\w!#$&^.+-]+\/[\w!#$&^.+-]+(?:\s*;[\x20-\x7e]*)?$/
 
 /** First bytes of common formats (`offset`, hexadecimal). */
 const signatures: readonly (readonly [type: string, offset: number, hex: string])[] = [
@@ -38,12 +45,74 @@ const extensions: Readonly<Record<string, string>> = {
   'text/plain': 'txt',
 }
 
-/** What the bytes look like; `application/octet-stream` when nothing is known. */
-export function typeOfBytes(bytes: Uint8Array): string {
-  const found = signatures.find(
-    ([, offset, hex]) => bytes.subarray(offset, offset + hex.length / 2).toHex() === hex,
+/** A file given as base64, as a data URL (RFC 2397), or as an object with name, type and data. Throws RequestError. */
+export function fileFrom(value: unknown, key: string): GivenFile {
+  if (typeof value === 'string') return { ...contentFrom(value, key), name: undefined }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new RequestError(`"${key}" must be base64 text, or an object with name, type and data.`)
+  }
+  const { name, type, data } = value as { name?: unknown; type?: unknown; data?: unknown }
+  if (typeof data !== 'string') throw new RequestError(`"${key}" must have "data": base64 text.`)
+  if (name !== undefined && (typeof name !== 'string' || name === '' || name.length > MAX_NAME)) {
+    throw new RequestError(`The "name" of "${key}" must be 1 to ${MAX_NAME} characters of text.`)
+  }
+  if (type !== undefined && (typeof type !== 'string' || !mediaType.test(type))) {
+    throw new RequestError(`The "type" of "${key}" must be a media type such as text/csv.`)
+  }
+  const content = contentFrom(data, key)
+  return { bytes: content.bytes, type: type ?? content.type, name }
+}
+
+function contentFrom(text: string, key: string): Pick<GivenFile, 'bytes' | 'type'> {
+  const [head, own, isBase64] = /^data:([^,]{0,200}?)(;base64)?,/i.exec(text) ?? []
+  if (head === undefined) return { bytes: bytesFrom(text, key), type: undefined }
+  const type = own !== undefined && mediaType.test(own) ? own : undefined
+  const content = text.slice(head.length)
+  if (isBase64 !== undefined) return { bytes: bytesFrom(content, key), type }
+  try {
+    return { bytes: new TextEncoder().encode(decodeURIComponent(content)), type }
+  } catch {
+    throw new RequestError(
+      `"${key}" is a data URL with a wrong escape: give its content as base64.`,
+    )
+  }
+}
+
+/** Base64 of either alphabet (RFC 4648). */
+function bytesFrom(text: string, key: string): Uint8Array {
+  try {
+    const plain = text.replaceAll(/\s/g, '').replaceAll('-', '+').replaceAll('_', '/')
+    return Uint8Array.fromBase64(plain)
+  } catch {
+    throw new RequestError(`"${key}" is not valid base64.`)
+  }
+}
+
+/** What the model says; else, of the allowed types (a list with commas), the one that fits name or bytes. */
+export function typeOfFile({ type, name, bytes }: GivenFile, allowed: string | undefined): string {
+  if (type !== undefined) return type
+  const likely = [typeOfName(name), knownType(bytes)].filter((one) => one !== undefined)
+  const ranges = (allowed ?? '*/*').split(',').map((range) => range.trim())
+  const fitting = likely.find((one) => ranges.some((range) => isIn(one, range)))
+  return fitting ?? ranges.find((range) => !range.includes('*')) ?? 'application/octet-stream'
+}
+
+function isIn(type: string, range: string): boolean {
+  const bare = (range.split(';', 1)[0] ?? '').trim().toLowerCase()
+  return (
+    bare === '*/*' || bare === type || (bare.endsWith('/*') && type.startsWith(bare.slice(0, -1)))
   )
-  return found?.[0] ?? 'application/octet-stream'
+}
+
+function typeOfName(name: string | undefined): string | undefined {
+  const extension = /\.(\w{1,8})$/.exec(name ?? '')?.[1]?.toLowerCase()
+  return Object.entries(extensions).find(([, known]) => known === extension)?.[0]
+}
+
+function knownType(bytes: Uint8Array): string | undefined {
+  return signatures.find(
+    ([, offset, hex]) => bytes.subarray(offset, offset + hex.length / 2).toHex() === hex,
+  )?.[0]
 }
 
 /** The field's name with an extension that fits the type, unless it has one. */

@@ -1,6 +1,6 @@
 /** The body of an imported operation's request: JSON, form, multipart, text or bytes. */
 import type { BodySpec } from '@bmm/spec/server-spec'
-import { fileName, typeOfBytes } from './file-part.ts'
+import { fileFrom, fileName, typeOfFile } from './file-part.ts'
 import { escapeAll, isCompound, isPresent, pairsOf, scalarText } from './parameter-style.ts'
 import { RequestError } from './request-error.ts'
 
@@ -29,11 +29,10 @@ export function requestBody(
       return multipart(sentFields(input, body), `bmm-${randomId()}`)
     case 'text':
       return encoded(withCharset(body.contentType), scalarText('whole' in input ? input.whole : ''))
-    case 'binary':
-      return {
-        contentType: body.contentType,
-        bytes: bytesFrom('whole' in input ? input.whole : '', body.key ?? 'body'),
-      }
+    case 'binary': {
+      const file = fileFrom('whole' in input ? input.whole : '', body.key ?? 'body')
+      return { contentType: typeOfFile(file, body.contentType), bytes: file.bytes }
+    }
     default:
       throw new RequestError(`A body of kind ${body.kind satisfies never} cannot be sent.`)
   }
@@ -100,10 +99,11 @@ function multipart(fields: readonly SentField[], boundary: string): RequestBody 
 type Part = { disposition: string; type: string | undefined; bytes: Uint8Array }
 
 function filePart(field: Field, value: unknown): Part {
-  const bytes = bytesFrom(value, field.key)
-  const type = field.contentType ?? typeOfBytes(bytes)
+  const file = fileFrom(value, field.key)
+  const type = typeOfFile(file, field.contentType)
   const name = partName(field.name)
-  return { disposition: `name="${name}"; filename="${fileName(name, type)}"`, type, bytes }
+  const shown = file.name === undefined ? fileName(name, type) : partName(file.name)
+  return { disposition: `name="${name}"; filename="${shown}"`, type, bytes: file.bytes }
 }
 
 function valuePart(field: Field, value: unknown): Part {
@@ -114,17 +114,6 @@ function valuePart(field: Field, value: unknown): Part {
 
 function partName(name: string): string {
   return name.toWellFormed().replaceAll('"', '%22').replaceAll('\r', '%0D').replaceAll('\n', '%0A')
-}
-
-/** Base64 (RFC 4648), as it is or in a data URL. */
-function bytesFrom(value: unknown, key: string): Uint8Array {
-  if (typeof value !== 'string') throw new RequestError(`"${key}" must be base64 text.`)
-  const text = value.replace(/^data:[^,]{0,200};base64,/, '').replaceAll(/\s/g, '')
-  try {
-    return Uint8Array.fromBase64(text.replaceAll('-', '+').replaceAll('_', '/'))
-  } catch {
-    throw new RequestError(`"${key}" is not valid base64.`)
-  }
 }
 
 function isJson(contentType: string | undefined): boolean {
