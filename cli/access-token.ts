@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { z } from 'zod'
 import { ask } from './api.ts'
 import { failed } from './fault.ts'
+import { reach } from './reach.ts'
 import type { SignedIn } from './session.ts'
 
 const SESSION_COOKIE = '__Host-bmm'
@@ -42,7 +43,7 @@ export async function accessToken(resource: string, access: SignedIn): Promise<A
   if (callback.searchParams.get('state') !== state) {
     throw failed('oauth_state', 'The authorization server answered another request.')
   }
-  return redeem(metadata.token_endpoint, {
+  return redeem(access, metadata.token_endpoint, {
     grant_type: 'authorization_code',
     code: callback.searchParams.get('code') ?? '',
     redirect_uri: REDIRECT_URI,
@@ -58,7 +59,7 @@ async function registeredClient(endpoint: string, { paths, gateway }: SignedIn):
   const kept = existsSync(file)
     ? clientSchema.safeParse(JSON.parse(readFileSync(file, 'utf8'))).data
     : undefined
-  if (kept?.issuer === gateway) return kept.client_id
+  if (kept?.issuer === gateway.origin) return kept.client_id
   const { client_id } = await ask(
     gateway,
     new URL(endpoint).pathname,
@@ -74,22 +75,24 @@ async function registeredClient(endpoint: string, { paths, gateway }: SignedIn):
       },
     },
   )
-  writeFileSync(file, JSON.stringify({ client_id, issuer: gateway }), { mode: 0o600 })
+  writeFileSync(file, JSON.stringify({ client_id, issuer: gateway.origin }), { mode: 0o600 })
   return client_id
 }
 
 /** What a person does in a browser: look at the consent page and allow. Returns where it leads. */
 async function approve(authorize: URL, { gateway, session }: SignedIn): Promise<URL> {
   const cookie = `${SESSION_COOKIE}=${session}`
-  const page = await fetch(authorize, { headers: { cookie }, redirect: 'manual', signal: limit() })
+  const page = await reach(gateway, authorize, {
+    ...{ headers: { cookie }, redirect: 'manual', signal: limit() },
+  })
   const redirected = page.headers.get('location')
   if (redirected !== null) return callbackOf(redirected)
   const html = await page.text()
   const fields = hiddenFields(html)
   if (!page.ok || fields.request_id === undefined) throw failed('oauth_refused', sentenceOf(html))
-  const decided = await fetch(new URL('/oauth/consent', gateway), {
+  const decided = await reach(gateway, '/oauth/consent', {
     method: 'POST',
-    headers: { cookie, origin: gateway },
+    headers: { cookie, origin: gateway.origin },
     body: new URLSearchParams({ ...fields, decision: 'allow' }),
     redirect: 'manual',
     signal: limit(),
@@ -115,8 +118,12 @@ function callbackOf(location: string): URL {
   )
 }
 
-async function redeem(endpoint: string, form: Record<string, string>): Promise<AccessToken> {
-  const response = await fetch(endpoint, {
+async function redeem(
+  { gateway }: SignedIn,
+  endpoint: string,
+  form: Record<string, string>,
+): Promise<AccessToken> {
+  const response = await reach(gateway, endpoint, {
     method: 'POST',
     body: new URLSearchParams(form),
     signal: limit(),

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { basename } from 'node:path'
 import { send } from './api.ts'
+import type { Gateway } from './reach.ts'
 
 let gateway: Bun.Server<undefined>
 beforeAll(() => {
@@ -16,6 +17,10 @@ beforeAll(() => {
 })
 afterAll(() => gateway.stop(true))
 
+function here(): Gateway {
+  return { origin: 'https://mcp.example.test', port: gateway.port ?? 0 }
+}
+
 test.each([
   ['server_not_found', 'servers list'],
   ['v1/servers/pets/credentials/credential_unknown', 'credentials list pets'],
@@ -24,6 +29,6 @@ test.each([
   ['session_missing', 'login --email YOU@EXAMPLE.COM'],
   ['build_not_found', undefined],
 ])('%s names the command that helps, where there is one', async (path, next) => {
-  const fault = await send(String(gateway.url), `/${path}`, {}).catch((error: unknown) => error)
+  const fault = await send(here(), `/${path}`, {}).catch((error: unknown) => error)
   expect(fault).toMatchObject({ code: basename(path), message: 'It is not there.', next })
 })

@@ -3,6 +3,7 @@ import { problemAnswer } from '@bmm/spec/rest-answer'
 import type { z } from 'zod'
 import { failed } from './fault.ts'
 import { parseJson } from './json.ts'
+import { directAddress, type Gateway, reach } from './reach.ts'
 
 const TIMEOUT_MS = 90_000
 
@@ -28,7 +29,7 @@ export type ApiRequest = {
 }
 
 /** Sends a request and gives the answer as it is; throws CommandFault when the gateway refuses or is not there. */
-export async function send(gateway: string, path: string, request: ApiRequest): Promise<Response> {
+export async function send(gateway: Gateway, path: string, request: ApiRequest): Promise<Response> {
   const { method = 'GET', body, session } = request
   const headers: Record<string, string> = {
     accept: 'application/json',
@@ -36,7 +37,7 @@ export async function send(gateway: string, path: string, request: ApiRequest): 
     ...(body === undefined ? {} : { 'content-type': 'application/json' }),
     ...request.headers,
   }
-  const response = await fetch(new URL(path, gateway), {
+  const response = await reach(gateway, path, {
     method,
     headers,
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
@@ -47,9 +48,8 @@ export async function send(gateway: string, path: string, request: ApiRequest): 
     throw failed(
       'gateway_down',
       timedOut
-        ? `The gateway at ${gateway} does not answer in time.`
-        : `The gateway at ${gateway} cannot be reached: is the stack up?`,
-      { next: 'up --detach' },
+        ? `The gateway at ${directAddress(gateway)} does not answer in time.`
+        : `The gateway at ${directAddress(gateway)} does not answer, though its stack was up a moment ago: it may be starting again. Try again in a few seconds.`,
     )
   })
   if (response.ok) return response
@@ -58,7 +58,7 @@ export async function send(gateway: string, path: string, request: ApiRequest): 
 
 /** As `send`, with the answer parsed by the schema. */
 export async function ask<Schema extends z.ZodType>(
-  gateway: string,
+  gateway: Gateway,
   path: string,
   schema: Schema,
   request: ApiRequest = {},

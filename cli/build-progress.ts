@@ -3,12 +3,13 @@ import { type BuildAnswer, buildAnswer, buildEventAnswer } from '@bmm/spec/rest-
 import { ask } from './api.ts'
 import { type CommandFault, failed } from './fault.ts'
 import { parseJson } from './json.ts'
+import { directAddress, type Gateway, hostHeader } from './reach.ts'
 
 const POLL_MS = 200
 const TIMEOUT_MS = 10 * 60_000
 const finalStates: readonly BuildAnswer['state'][] = ['succeeded', 'failed', 'cancelled']
 
-export type Access = { gateway: string; session: string }
+export type Access = { gateway: Gateway; session: string }
 
 /** The finished build; `onLine` gets a line for each step that ends and each line of its log. */
 export async function followBuild(
@@ -34,10 +35,12 @@ async function watchEvents(
   { gateway, session }: Access,
   onLine: (line: string) => void,
 ): Promise<void> {
-  const url = new URL(`/v1/builds/${buildId}/events`, gateway)
-  url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:'
+  const url = new URL(`/v1/builds/${buildId}/events`, directAddress(gateway))
+  url.protocol = 'ws:'
   const closed = Promise.withResolvers<void>()
-  const socket = new WebSocket(url.href, { headers: { authorization: `Bearer ${session}` } })
+  const socket = new WebSocket(url.href, {
+    headers: { authorization: `Bearer ${session}`, ...hostHeader(gateway) },
+  })
   socket.onmessage = ({ data }) => {
     const event = buildEventAnswer.safeParse(parseJson(String(data))).data
     if (event?.line !== undefined) onLine(`  ${event.line}`)

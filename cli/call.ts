@@ -5,6 +5,7 @@ import { accessToken } from './access-token.ts'
 import { failed, misused } from './fault.ts'
 import { parseJson } from './json.ts'
 import { print, printFault, printJson } from './output.ts'
+import { type Gateway, reach } from './reach.ts'
 import { serverArgument } from './server-argument.ts'
 import { serverOf } from './servers.ts'
 import { type SignedIn, signedInPerson } from './session.ts'
@@ -52,7 +53,7 @@ async function call(slug: string, tool: string, text: string, options: Common): 
   const access = signedInPerson(options.data)
   const url = await liveUrl(slug, access)
   const { access_token } = await accessToken(url, access)
-  const result = await callTool(url, access_token, tool, args)
+  const result = await callTool(access.gateway, url, access_token, tool, args)
   if (options.json === true) printJson(result)
   else for (const part of result.content) print(part.text ?? `(${part.type})`)
   if (result.isError !== true) return
@@ -82,12 +83,13 @@ async function liveUrl(slug: string, access: SignedIn): Promise<string> {
 
 /** One tools/call of the stateless era. Throws CommandFault for an error of the protocol. */
 export async function callTool(
+  gateway: Gateway,
   url: string,
   bearer: string,
   tool: string,
   args: Record<string, unknown>,
 ): Promise<ToolResult> {
-  const response = await fetch(url, {
+  const response = await reach(gateway, url, {
     method: 'POST',
     headers: {
       authorization: `Bearer ${bearer}`,
@@ -114,8 +116,7 @@ export async function callTool(
   }).catch(() => {
     throw failed(
       'gateway_down',
-      `${url} could not be reached, ended during the call, or did not answer in time: is the stack up?`,
-      { next: 'up --detach' },
+      `${url} ended during the call or did not answer in time, though its stack was up a moment ago. Whether the tool ran is open.`,
     )
   })
   const text = await response.text()

@@ -14,6 +14,14 @@ export function environment(): CliEnv {
   return process.env
 }
 
+/** From now on this process sends requests for its own machine past the proxy of the shell; Bun's fetch reads these two. */
+export function keepLoopbackDirect(env: Record<string, string | undefined> = process.env): void {
+  const kept = env.no_proxy ?? env.NO_PROXY ?? ''
+  const list = kept === '' ? '127.0.0.1' : `${kept},127.0.0.1`
+  env.no_proxy = list
+  env.NO_PROXY = list
+}
+
 /** Variables with passwords in them, which the supervisor gets by another way or not at all. */
 const secretVariables = ['DATABASE_URL', 'REDIS_URL', 'BMM_SMTP_URL', 'BMM_TOKEN']
 

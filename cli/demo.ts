@@ -71,14 +71,21 @@ async function demo(options: Options): Promise<void> {
     () => accessToken(url, access),
   )
   const result = await step('the tool getTea was called in its sandbox', () =>
-    callTool(url, access_token, 'getTea', { id: 'gyokuro' }),
+    callTool(access.gateway, url, access_token, 'getTea', { id: 'gyokuro' }),
   )
   const text = result.content[0]?.text ?? ''
   const right = result.isError !== true && answerSchema.safeParse(parseJson(text)).success
   if (!right) throw failed('demo_failed', `The tool answered something else than expected: ${text}`)
   const totalMs = Math.round(performance.now() - startedAt)
   if (options.json === true) {
-    printJson({ ok: true, url, gateway: access.gateway, data: stack.paths.data, steps, totalMs })
+    printJson({
+      ok: true,
+      url,
+      gateway: access.gateway.origin,
+      data: stack.paths.data,
+      steps,
+      totalMs,
+    })
     return
   }
   print(`\nThe answer: ${text}`)

@@ -85,7 +85,9 @@ async function draft(options: DocumentOptions & { json?: boolean }): Promise<voi
     return
   }
   print(JSON.stringify(result.spec, null, INDENT))
-  for (const { path, message } of result.warnings) note(`warning: ${path}: ${message}`)
+  for (const { path, message } of result.warnings) {
+    note(path === '' ? `warning: ${message}` : `warning: ${path}: ${message}`)
+  }
   for (const { path, operation, message } of result.refusals) {
     note(`left out: ${operation ?? path}: ${message}`)
   }

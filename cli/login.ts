@@ -8,6 +8,7 @@ import { ask, send } from './api.ts'
 import { CommandFault, failed, misused } from './fault.ts'
 import { bmm } from './hint.ts'
 import { note, oneLine, print, printJson } from './output.ts'
+import type { Gateway } from './reach.ts'
 import { findSession, forgetSession, localStack, saveSession, signedIn } from './session.ts'
 import { dataOption } from './up.ts'
 
@@ -65,24 +66,24 @@ async function login(options: Common & { email?: string; link?: string }): Promi
 
 /** Signs in as the address; undefined when the mail goes where this command cannot read it. */
 export async function signIn(data: string, email: string): Promise<{ email: string } | undefined> {
-  const { paths, report } = localStack(data)
+  const { paths, report, gateway } = localStack(data)
   if (await isSignedInAs(data, email)) return { email }
   const startedAt = Date.now()
-  await send(report.gateway, '/v1/login', { method: 'POST', body: { email } })
+  await send(gateway, '/v1/login', { method: 'POST', body: { email } })
   if (report.mailbox === null) return undefined
   const link = await mailedLink(report.mailbox, email, startedAt)
-  const finished = await finish(report.gateway, link)
+  const finished = await finish(gateway, link)
   saveSession(paths, { session: finished.session, email: finished.user.email })
   return { email: finished.user.email }
 }
 
 /** Links are few a day: a session that still holds needs none. */
 async function isSignedInAs(data: string, email: string): Promise<boolean> {
-  const { paths, report } = localStack(data)
+  const { paths, gateway } = localStack(data)
   const session = findSession(paths)
   if (session === undefined || session.email !== email.toLowerCase()) return false
   try {
-    await ask(report.gateway, '/v1/me', meAnswer, { session: session.session })
+    await ask(gateway, '/v1/me', meAnswer, { session: session.session })
     return true
   } catch (error) {
     if (error instanceof CommandFault && error.code.startsWith('session_')) return false
@@ -91,13 +92,13 @@ async function isSignedInAs(data: string, email: string): Promise<boolean> {
 }
 
 async function redeem(data: string, link: string): Promise<{ email: string }> {
-  const { paths, report } = localStack(data)
-  const finished = await finish(report.gateway, link)
+  const { paths, gateway } = localStack(data)
+  const finished = await finish(gateway, link)
   saveSession(paths, { session: finished.session, email: finished.user.email })
   return { email: finished.user.email }
 }
 
-async function finish(gateway: string, link: string) {
+async function finish(gateway: Gateway, link: string) {
   const token = URL.canParse(link) ? new URL(link).searchParams.get('token') : null
   if (token === null) throw misused('That is not the link of a sign-in mail: it has no token.')
   return ask(gateway, '/v1/login/finish', signInAnswer, { method: 'POST', body: { token } })
@@ -122,10 +123,10 @@ async function mailedLink(mailbox: string, email: string, since: number): Promis
 }
 
 async function logout(options: Common): Promise<void> {
-  const { paths, report } = localStack(options.data)
+  const { paths, gateway } = localStack(options.data)
   const session = findSession(paths)
   if (session !== undefined) {
-    await send(report.gateway, '/v1/logout', { method: 'POST', session: session.session }).catch(
+    await send(gateway, '/v1/logout', { method: 'POST', session: session.session }).catch(
       (error: unknown) => {
         // A session that has ended by itself is what was wanted.
         if (!(error instanceof CommandFault) || !error.code.startsWith('session_')) throw error

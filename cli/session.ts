@@ -4,13 +4,15 @@ import { join } from 'node:path'
 import { z } from 'zod'
 import { serviceToken } from './config.ts'
 import { failed, misused } from './fault.ts'
+import type { Gateway } from './reach.ts'
 import { findStackPaths, type StackPaths } from './stack/paths.ts'
 import { type Report, stackState } from './stack/report.ts'
+import { findSettings } from './stack/settings.ts'
 
 const sessionSchema = z.object({ session: z.string(), email: z.string() })
 export type Session = z.infer<typeof sessionSchema>
 
-export type LocalStack = { paths: StackPaths; report: Report }
+export type LocalStack = { paths: StackPaths; report: Report; gateway: Gateway }
 
 /** The running stack of a data directory; throws CommandFault when it is not up. */
 export function localStack(data: string): LocalStack {
@@ -19,7 +21,11 @@ export function localStack(data: string): LocalStack {
   if (paths === undefined || state === undefined || state.kind === 'down') {
     throw failed('not_running', `No stack runs on ${data}.`, { next: 'up --detach' })
   }
-  if (state.kind === 'up') return { paths, report: state.report }
+  const port = findSettings(paths.data)?.port
+  if (state.kind === 'up' && port !== undefined) {
+    const { report } = state
+    return { paths, report, gateway: { origin: report.gateway, port } }
+  }
   throw failed('starting', `The stack on ${data} is starting: wait a moment.`)
 }
 
@@ -40,7 +46,7 @@ export function forgetSession(paths: StackPaths): void {
   rmSync(sessionFile(paths), { force: true })
 }
 
-export type SignedIn = LocalStack & Session & { gateway: string }
+export type SignedIn = LocalStack & Session
 
 /**
  * The running stack and what a command acts by: the service token of BMM_TOKEN where one is set, else the session.
@@ -54,8 +60,7 @@ export function signedIn(data: string): SignedIn {
       'BMM_TOKEN holds no service token: one begins with bmm_. Unset it to act as who is signed in.',
     )
   }
-  const stack = localStack(data)
-  return { ...stack, session, email: 'a service token', gateway: stack.report.gateway }
+  return { ...localStack(data), session, email: 'a service token' }
 }
 
 /** The same for what only a person may do: a token that is set is refused, never passed over in silence. */
@@ -74,7 +79,7 @@ export function signedInHere(data: string): SignedIn {
   if (session === undefined) {
     throw failed('not_signed_in', 'Nobody is signed in.', { next: 'login --email YOU@EXAMPLE.COM' })
   }
-  return { ...stack, ...session, gateway: stack.report.gateway }
+  return { ...stack, ...session }
 }
 
 function sessionFile(paths: StackPaths): string {

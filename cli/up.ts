@@ -8,6 +8,7 @@ import { installPrograms, requireOpenCheckout } from './stack/install.ts'
 import { launchSupervisor, type Supervisor } from './stack/launch.ts'
 import { givenSettings, stackOptions } from './stack/options.ts'
 import { findStackPaths, openStackPaths, type StackPaths } from './stack/paths.ts'
+import { requireSamePublicUrl } from './stack/public-url.ts'
 import { type Report, stackState, supervisorPid } from './stack/report.ts'
 import { findSettings } from './stack/settings.ts'
 import { sweepUnused } from './stack/sweep.ts'
@@ -94,6 +95,8 @@ async function runningStack(options: UpOptions): Promise<Report | undefined> {
     if (state.kind === 'down') return undefined
     if (state.kind === 'up') {
       requireSamePort(options, paths)
+      const given = environment().BMM_PUBLIC_URL
+      requireSamePublicUrl(paths.data, given === '' ? undefined : given)
       return state.report
     }
     if (!told) note('another command is starting this stack: waiting for it')

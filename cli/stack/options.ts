@@ -101,7 +101,8 @@ export function givenSettings(env: CliEnv): string[] {
   return startVariables.filter((name) => present(env[name]) !== undefined)
 }
 
-function isOrigin(text: string): boolean {
+/** Whether a text can be a public URL: an https origin and nothing more. */
+export function isOrigin(text: string): boolean {
   return URL.canParse(text) && new URL(text).protocol === 'https:' && new URL(text).origin === text
 }
 

@@ -34,6 +34,8 @@ export type StackFacts = {
   port: number
   grpcPort: number
   publicUrl: string
+  /** Origins of the platform before it moved. */
+  formerUrls: readonly string[]
   mode: 'development' | 'production'
   /** Folder of development mail; undefined when mail is really sent. */
   mailbox: string | undefined
@@ -160,10 +162,11 @@ export const services: readonly Service[] = [
     main: 'services/gateway/main.ts',
     after: ['auth', 'generator', 'runner', 'broker'],
     redis: true,
-    env: ({ port, grpcPort, mailbox }) => ({
+    env: ({ port, grpcPort, mailbox, formerUrls }) => ({
       ...keepFreeMemory,
       BMM_PORT: String(port),
       BMM_GRPC_PORT: String(grpcPort),
+      BMM_FORMER_URLS: formerUrls.join(','),
       ...(mailbox === undefined ? {} : { BMM_MAILBOX_DIR: mailbox }),
     }),
     passes: ['BMM_TRUSTED_PROXIES', 'BMM_METRICS_ADDRESS', 'BMM_TRACE_CLIENTS', ...tracing],

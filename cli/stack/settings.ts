@@ -16,10 +16,14 @@ const settingsSchema = z.object({
   grpcPort: z.number().int().min(1).max(65535).optional(),
   postgres: z.enum(['embedded', 'external']),
   redis: z.enum(['own', 'external']),
+  /** The https origin that people reach, null for localhost; absent in data of a version that did not keep it. */
+  publicUrl: z.string().nullable().optional(),
+  /** Origins that it had before: servers confirmed under them are still served. */
+  formerUrls: z.array(z.string()).optional(),
   /** Whether an external Postgres holds this stack's data: an empty one then is the wrong one. */
   claimed: z.literal(true).optional(),
 })
-type Kept = z.infer<typeof settingsSchema>
+export type Kept = z.infer<typeof settingsSchema>
 export type Settings = Kept & { grpcPort: number }
 type Origins = Pick<Settings, 'postgres' | 'redis'>
 
@@ -49,7 +53,7 @@ export function openSettings(
   requireFree(kept.port, data)
   const { grpcPort } = kept
   if (grpcPort === undefined) {
-    return keep(data, { port: kept.port, grpcPort: claimGrpcPort(data, kept.port, false) }, origins)
+    return writeSettings(data, { ...kept, grpcPort: claimGrpcPort(data, kept.port, false) })
   }
   requireFree(grpcPort, data)
   return { ...kept, grpcPort }
@@ -71,7 +75,7 @@ export function hasClaimed(data: string): boolean {
 /** From now on an external Postgres that is empty is refused. */
 export function keepClaimed(data: string): void {
   const kept = findSettings(data)
-  if (kept !== undefined && kept.claimed !== true) write(data, { ...kept, claimed: true })
+  if (kept !== undefined && kept.claimed !== true) writeSettings(data, { ...kept, claimed: true })
 }
 
 function keep(
@@ -79,10 +83,11 @@ function keep(
   ports: Pick<Settings, 'port' | 'grpcPort'>,
   origins: Origins,
 ): Settings {
-  return write(data, { ...ports, ...origins })
+  return writeSettings(data, { ...ports, ...origins })
 }
 
-function write<Written extends Kept>(data: string, settings: Written): Written {
+/** Replaces the kept settings as a whole. */
+export function writeSettings<Written extends Kept>(data: string, settings: Written): Written {
   writeFileSync(`${settingsFile(data)}.new`, `${JSON.stringify(settings)}\n`, { mode: 0o600 })
   renameSync(`${settingsFile(data)}.new`, settingsFile(data))
   return settings

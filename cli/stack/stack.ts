@@ -11,6 +11,7 @@ import type { DecidedOptions } from './options.ts'
 import type { StackPaths } from './paths.ts'
 import { embeddedPostgres, makeDatabase, prepareSchemas } from './postgres.ts'
 import { bundlePrograms } from './programs.ts'
+import { openPublicUrl } from './public-url.ts'
 import { redisStore } from './redis.ts'
 import { makeRunFolders } from './run-folders.ts'
 import { type StackFacts, schemaNames, seenCheckout, serviceSpec, services } from './services.ts'
@@ -54,7 +55,10 @@ export async function startStack(
   }
   const interrupted = rejectOnAbort(hooks.stopping)
   try {
-    const facts = await Promise.race([interrupted, startStores(paths, users, options, run)])
+    const facts = await Promise.race([
+      interrupted,
+      startStores(paths, users, options, run, hooks.progress),
+    ])
     await Promise.race([interrupted, startServices(facts, run)])
     return { facts, logs: children.map((child) => child.name), stop }
   } catch (error) {
@@ -68,12 +72,15 @@ async function startStores(
   users: UserIds,
   options: DecidedOptions,
   run: (spec: ChildSpec) => Promise<void>,
+  progress: (line: string) => void,
 ): Promise<StackFacts> {
   const { databaseUrl, redisUrl } = options
   const settings = openSettings(paths.data, options.port, {
     postgres: databaseUrl === undefined ? 'embedded' : 'external',
     redis: redisUrl === undefined ? 'own' : 'external',
   })
+  const { publicUrl, formerUrls, told } = openPublicUrl(paths.data, options.publicUrl)
+  if (told !== undefined) progress(told)
   prepareKeys(paths.keys)
   makeRunFolders(paths, users)
   const postgres = startPostgres(paths, users, databaseUrl, run)
@@ -90,7 +97,8 @@ async function startStores(
     users,
     port: settings.port,
     grpcPort: settings.grpcPort,
-    publicUrl: options.publicUrl ?? `http://localhost:${settings.port}`,
+    publicUrl,
+    formerUrls,
     mode: options.mode,
     mailbox:
       options.mode === 'development' && options.passed.BMM_SMTP_URL === undefined

@@ -24,6 +24,8 @@ const shape = {
   BMM_REDIS_URL: z.string().min(1),
   /** Issuer of tokens and the only host that is answered. */
   BMM_PUBLIC_URL: publicUrlSchema,
+  /** Origins that the platform had before, parted by commas: what was confirmed under them is served at the one of now. */
+  BMM_FORMER_URLS: z.string().default('').transform(entriesOf).pipe(z.array(publicUrlSchema)),
   /** Folder that development mail goes to, told to who waits for a mail; a path and no more. */
   BMM_MAILBOX_DIR: z.string().min(1).optional(),
   BMM_PORT: z.coerce.number().int().min(0).max(MAX_PORT),
@@ -48,6 +50,7 @@ export function configFrom(env: Env = process.env) {
     ...serviceConfig(vars),
     redisUrl: vars.BMM_REDIS_URL,
     publicUrl: vars.BMM_PUBLIC_URL,
+    formerUrls: vars.BMM_FORMER_URLS,
     port: vars.BMM_PORT,
     mailbox: vars.BMM_ENV === 'development' ? vars.BMM_MAILBOX_DIR : undefined,
     grpcPort: vars.BMM_GRPC_PORT,

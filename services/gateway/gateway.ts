@@ -80,6 +80,8 @@ export type GatewayOptions = {
   rpcDir: string
   redis?: Redis
   publicUrl: string
+  /** Origins that the platform had before it moved. */
+  formerUrls?: readonly string[]
   port: number
   /** Of the second listener, for gRPC; 0 for any free one. */
   grpcPort: number
@@ -133,7 +135,7 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
       : { findMark: async (grantId) => (await redis.exists(revokedKey(grantId))) === 1 }),
   })
   const servings = await openServings({
-    ...{ serving, publicUrl, log, ...interval },
+    ...{ serving, publicUrl, formerUrls: options.formerUrls ?? [], log, ...interval },
     statements,
   })
   const hints =

@@ -136,6 +136,15 @@ describe('a code', () => {
     expect(await twice('code_verifier', form.code_verifier)).toBe('invalid_request')
   })
 
+  test('is refused once the platform has moved, so that the client signs in again', async () => {
+    const before = { ...testResource(owner.orgId), url: 'https://before.example.com/s/pets/mcp' }
+    const code = await getCode(auth, owner, clientId, before)
+    const form = codeForm(clientId, code, before)
+    expect(await exchange(auth.oauth, { form, resource: before })).toMatchObject({
+      error: 'invalid_grant',
+    })
+  })
+
   test('without resource asks for the server as it is now, then works', async () => {
     const form = { ...codeForm(clientId, await freshCode(), resource), resource: undefined }
     expect(await exchange(auth.oauth, { form })).toEqual({ resourceNeeded: resource.serverId })

@@ -206,6 +206,10 @@ async function checkTarget(
   { parameters, resource }: Exchange,
   grant: Grant,
 ): Promise<ExchangeOutcome | undefined> {
+  // The platform has moved: a token for its former address would be refused at each call (RFC 6749 section 5.2).
+  if (!grant.resourceUrl.startsWith(`${options.issuer}/`)) {
+    throw invalidGrant('The platform has another address now. Sign in again.')
+  }
   // RFC 8707 section 2.2 leaves the parameter optional here: the grant knows its one resource.
   const named = parameters.find('resource') !== undefined
   if (!named && resource === undefined) {

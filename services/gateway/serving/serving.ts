@@ -10,7 +10,7 @@ import {
 import type { ServingService } from '@bmm/proto/generator/v1/generator_service'
 import type { Serving } from '@bmm/proto/generator/v1/server'
 import type { StatementService } from '@bmm/proto/secrets/v1/secrets_service'
-import { slugFromResource } from '@bmm/spec/resource-url'
+import { resourceUrl, slugFromResource } from '@bmm/spec/resource-url'
 import {
   openStatement,
   type ServeStatement,
@@ -26,7 +26,12 @@ const OVERLAP_CHANGES = 100n
 const MISS_TTL_MS = 3_000
 const MAX_MISSES = 10_000
 
-export type Served = { slug: string; serverId: string; epoch: number } & (
+export type Served = {
+  slug: string
+  serverId: string
+  epoch: number
+} & /** As signed, but for its `resourceUrl`, which is that of now also where the platform has moved since. */
+(
   | { state: 'live'; statement: ServeStatement }
   | { state: 'stopped'; reason: StopStatement['reason'] }
 )
@@ -47,6 +52,8 @@ export type ServingsOptions = {
   serving: Pick<Client<typeof ServingService>, 'listServings' | 'getServing'>
   statements: Pick<Client<typeof StatementService>, 'listStatementKeys'>
   publicUrl: string
+  /** Origins that the platform had before it moved. */
+  formerUrls?: readonly string[]
   log: Log
   now?: () => number
   intervalMs?: number
@@ -68,7 +75,7 @@ export async function openServings(options: ServingsOptions): Promise<Servings> 
     const digest = createHash('sha256').update(signed.bytes).digest('base64')
     const current = byServer.get(candidate.serverId)
     if (current?.digest === digest) return
-    const served = await openServed(candidate, signed, keys, options.publicUrl)
+    const served = await openServed(candidate, signed, keys, options)
     if (served === undefined) {
       log.error({ serverId: candidate.serverId }, 'a statement is not valid and is not served')
       return
@@ -169,7 +176,7 @@ async function openServed(
   candidate: Serving,
   signed: SignedStatement,
   keys: StatementKeyring,
-  publicUrl: string,
+  { publicUrl, formerUrls = [] }: ServingsOptions,
 ): Promise<Served | undefined> {
   const statement = openStatement(signed, await keys.keysFor(signed.keyId))
   if (statement === undefined || statement.serverId !== candidate.serverId) return undefined
@@ -177,9 +184,14 @@ async function openServed(
   if (statement.kind === 'stop') {
     return { slug: candidate.slug, serverId, epoch, state: 'stopped', reason: statement.reason }
   }
-  const slug = slugFromResource(publicUrl, statement.resourceUrl)
-  if (slug === undefined || slug !== candidate.slug) return undefined
-  return { slug, serverId, epoch, state: 'live', statement }
+  // The operator decides which origins are the platform's; which slug a server has, only who confirmed it.
+  const origin = [publicUrl, ...formerUrls].find(
+    (each) => slugFromResource(each, statement.resourceUrl) === candidate.slug,
+  )
+  if (origin === undefined) return undefined
+  const { slug } = candidate
+  const moved = { ...statement, resourceUrl: resourceUrl(publicUrl, slug) }
+  return { slug, serverId, epoch, state: 'live', statement: moved }
 }
 
 /** The signer's public keys; that they cannot be had is said here, once for each try. */

@@ -6,6 +6,7 @@ import type { Sql } from '@bmm/lib/sql'
 import type { ServerService } from '@bmm/proto/generator/v1/generator_service'
 import { type ServerSchema, ServerState } from '@bmm/proto/generator/v1/server'
 import { digestOf } from '@bmm/spec/digest'
+import { resourceUrl } from '@bmm/spec/resource-url'
 import type { MessageInitShape } from '@bufbuild/protobuf'
 import { timestampFromDate } from '@bufbuild/protobuf/wkt'
 import type { ServiceImpl } from '@connectrpc/connect'
@@ -21,6 +22,7 @@ export type ServerServiceOptions = CreationOptions & ResumingOptions
 
 export function serverService(options: ServerServiceOptions): ServiceImpl<typeof ServerService> {
   const { sql, stopping } = options
+  const encodeServer = (row: store.ServerRow) => serverMessage(row, options.publicUrl)
   return {
     async createServer(request, context) {
       const user = userOf(context)
@@ -88,8 +90,12 @@ const states: Record<store.ServerState, ServerState> = {
   deleted: ServerState.UNSPECIFIED,
 }
 
-function encodeServer(row: store.ServerRow): MessageInitShape<typeof ServerSchema> {
-  const { id, orgId, slug, name, resourceUrl, tools, specDigest, access } = row
+/** The address is that of now, also where the platform has moved since the server was confirmed. */
+function serverMessage(
+  row: store.ServerRow,
+  publicUrl: string,
+): MessageInitShape<typeof ServerSchema> {
+  const { id, orgId, slug, name, tools, specDigest, access } = row
   return {
     id,
     orgId,
@@ -97,7 +103,7 @@ function encodeServer(row: store.ServerRow): MessageInitShape<typeof ServerSchem
     name,
     state: states[row.state],
     version: row.liveVersion,
-    resourceUrl,
+    resourceUrl: resourceUrl(publicUrl, slug),
     tools,
     specDigest,
     access,
