@@ -57,6 +57,11 @@ describe('wrong use ends with 2 and a sentence', () => {
     [['call', 'shop', 'tool', '[1]'], /must be a JSON object/],
     [['call', 'shop', 'tool', '{"a":'], /must be a JSON object/],
     [['targets', 'allow', 'nowhere'], /HOST:PORT/],
+    [['targets', 'allow', '10.0.0.5:80'], /--org ID .* or --everyone/],
+    [
+      ['targets', 'allow', '10.0.0.5:80', '--org', 'org_1', '--everyone'],
+      /--org ID .* or --everyone/,
+    ],
     [['stats', 'shop', '--hours', '0'], /whole number from 1 to 744/],
     [['stats', 'shop', '--days', '2', '--hours', '2'], /cannot be used with/],
     [['clients', 'create', '--name', 'x'], /--redirect-uri/],

@@ -17,6 +17,7 @@ export function environment(): CliEnv {
 /** From now on this process sends requests for its own machine past the proxy of the shell; Bun's fetch reads these two. */
 export function keepLoopbackDirect(env: Record<string, string | undefined> = process.env): void {
   const kept = env.no_proxy ?? env.NO_PROXY ?? ''
+  if (kept.split(',').includes('127.0.0.1')) return
   const list = kept === '' ? '127.0.0.1' : `${kept},127.0.0.1`
   env.no_proxy = list
   env.NO_PROXY = list

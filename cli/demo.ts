@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { clientSetups } from '@bmm/spec/client-setup'
-import { serversAnswer } from '@bmm/spec/rest-answer'
+import { meAnswer, serversAnswer } from '@bmm/spec/rest-answer'
 import type { Command } from 'commander'
 import { z } from 'zod'
 import { accessToken } from './access-token.ts'
@@ -59,10 +59,11 @@ async function demo(options: Options): Promise<void> {
     'a tea shop with an HTTP API runs, closed to everyone without its key',
     () => openShop(stack),
   )
-  await step('the API is a private address: allowed once, as for any private API', () =>
-    allowTarget(options.data, { host: '127.0.0.1', port: shop.port }),
-  )
   const access = await step('signed in by a mailed link', () => ensureSession(options.data))
+  await step('the API is a private address: allowed once, as for any private API', async () => {
+    const { org } = await ask(access.gateway, '/v1/me', meAnswer, access)
+    await allowTarget(options.data, { host: '127.0.0.1', port: shop.port }, org.id)
+  })
   const url = await step('its OpenAPI document is a live MCP server', () =>
     ensureServer(shop, access),
   )

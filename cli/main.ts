@@ -6,7 +6,6 @@ import { addBuildCommands } from './builds.ts'
 import { addCallCommands } from './call.ts'
 import { addCheckCommand } from './check.ts'
 import { addClientCommands } from './clients.ts'
-import { keepLoopbackDirect } from './config.ts'
 import { addCredentialCommands } from './credentials.ts'
 import { addDemoCommand } from './demo.ts'
 import { addDraftCommand } from './draft.ts'
@@ -14,7 +13,6 @@ import { endingOf } from './ending.ts'
 import { addSessionCommands } from './login.ts'
 import { addOperatorCommands } from './operator.ts'
 import { note } from './output.ts'
-import { addPublicUrlCommands } from './public-url.ts'
 import { addServerCommands } from './servers.ts'
 import { addOwnSessionCommands } from './sessions.ts'
 import { addSoakCommand } from './soak.ts'
@@ -22,8 +20,6 @@ import { addStatsCommand } from './stats.ts'
 import { addTestCommand } from './test.ts'
 import { addTokenCommands } from './tokens.ts'
 import { addStackCommands } from './up.ts'
-
-keepLoopbackDirect()
 
 const program = new Command('bmm')
   .description('Describe an API. Get a live, locked-down MCP server. Connect it to any AI client.')
@@ -45,7 +41,6 @@ addStatsCommand(program)
 addOwnSessionCommands(program)
 addTokenCommands(program)
 addOperatorCommands(program)
-addPublicUrlCommands(program)
 addClientCommands(program)
 addTestCommand(program)
 addCheckCommand(program)

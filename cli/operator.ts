@@ -1,4 +1,4 @@
-/** `targets` and `keys`: what the operator of this machine decides, with the key in the data directory. */
+/** `targets`, `public-url` and `keys`: what the operator of this machine decides, with the key in the data directory. */
 import { readFileSync } from 'node:fs'
 import { rpcClient } from '@bmm/lib/client'
 import { openIdentity, type ServiceName } from '@bmm/lib/identity'
@@ -10,13 +10,14 @@ import type { Client } from '@connectrpc/connect'
 import type { Command } from 'commander'
 import { misused } from './fault.ts'
 import { print, printJson, table } from './output.ts'
+import { addPublicUrlCommands } from './public-url.ts'
 import { localStack } from './session.ts'
 import { keyFile, publicKeysText } from './stack/keys.ts'
 import { dataOption } from './up.ts'
 
 const MAX_PORT = 65535
 
-type Common = { data: string; json?: boolean; org?: string }
+type Common = { data: string; json?: boolean; org?: string; everyone?: boolean }
 
 /** Adds the commands to the program. */
 export function addOperatorCommands(program: Command): void {
@@ -28,7 +29,8 @@ export function addOperatorCommands(program: Command): void {
     .command('allow')
     .description('let servers reach HOST:PORT')
     .argument('<host:port>')
-    .option('--org <id>', 'for this organisation only')
+    .option('--org <id>', 'for the servers of this organisation only (whoami --json tells its id)')
+    .option('--everyone', 'for every organisation: whoever signs up here')
     .addOption(dataOption())
     .option('--json', 'one line of JSON')
     .action(allow)
@@ -46,6 +48,7 @@ export function addOperatorCommands(program: Command): void {
     .addOption(dataOption())
     .option('--json', 'one line of JSON')
     .action(remove)
+  addPublicUrlCommands(program)
   const keys = program.command('keys').description('keys of the platform').helpCommand(false)
   keys
     .command('rotate')
@@ -56,9 +59,16 @@ export function addOperatorCommands(program: Command): void {
 }
 
 async function allow(text: string, options: Common): Promise<void> {
-  await allowTarget(options.data, parseTarget(text), options.org)
-  if (options.json === true) printJson({ allowed: text })
-  else print(`servers may reach ${text}`)
+  const target = parseTarget(text)
+  const { org, everyone = false } = options
+  if ((org === undefined) !== everyone) {
+    throw misused(
+      'Say whose servers may reach it: --org ID for those of one organisation (./bmm whoami --json tells the id of yours), or --everyone for those of every organisation, and everybody who has a mail address may sign up.',
+    )
+  }
+  await allowTarget(options.data, target, org)
+  if (options.json === true) printJson({ allowed: text, org: org ?? null, everyone })
+  else print(`servers of ${org ?? 'every organisation'} may reach ${text}`)
 }
 
 export type Target = { host: string; port: number }

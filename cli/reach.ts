@@ -1,5 +1,7 @@
 /** How commands reach the gateway of their own stack: on loopback, whatever its public name means and whatever proxy the shell has. */
 
+import { keepLoopbackDirect } from './config.ts'
+
 /** The origin that its tokens and pages name, and the port that it listens on here. */
 export type Gateway = { origin: string; port: number }
 
@@ -16,6 +18,7 @@ export function reach(
   address: string | URL,
   request: ReachRequest = {},
 ): Promise<Response> {
+  keepLoopbackDirect()
   const { pathname, search } = new URL(address, gateway.origin)
   return fetch(`${directAddress(gateway)}${pathname}${search}`, {
     ...request,

@@ -148,7 +148,7 @@ test('a refusal names the host and what the operator can do, and never the path'
     expect.unreachable()
   } catch (error) {
     if (!(error instanceof EgressError)) throw error
-    expect(error.message).toContain('./bmm targets allow localhost:3000')
+    expect(error.message).toContain('./bmm targets allow localhost:3000 --org ID')
     expect(error.message).not.toContain('secret-path')
     expect(error.message).not.toContain('hunter2')
     expect(error.isRefusal).toBe(true)

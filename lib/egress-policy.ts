@@ -165,7 +165,7 @@ function checkAddress(
 function privateRefusal(code: EgressCode, host: string, port: number): EgressError {
   return new EgressError(
     code,
-    `${host} is not on the public internet. The operator can allow it: ./bmm targets allow ${hostPort(host, port)}`,
+    `${host} is not on the public internet. The operator can allow it: ./bmm targets allow ${hostPort(host, port)} --org ID`,
     host,
   )
 }

@@ -93,7 +93,7 @@ describe('the commands on a live server', () => {
     const [{ host, port }] = targets
     await stack.run('targets', 'remove', `${host}:${port}`)
     await untilCode('call', 1)
-    await stack.run('targets', 'allow', `${host}:${port}`)
+    await stack.run('targets', 'allow', `${host}:${port}`, '--everyone')
     await untilCode('call', 0)
   }, 60_000)
 

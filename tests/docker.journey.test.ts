@@ -39,7 +39,7 @@ let tokens: Tokens
 beforeAll(async () => {
   upstream = startUpstream(apiKey)
   stack = await startStack('docker')
-  await stack.run('targets', 'allow', upstream.target)
+  await stack.run('targets', 'allow', upstream.target, '--everyone')
   account = await signUp(stack, 'docker@example.com')
   const spin = `await ctx.fetch('${upstream.origin}/items/spins').catch(() => {}); for (;;) {}`
   const spec = hostileSpec(upstream.origin, 'https://example.com', { spin })

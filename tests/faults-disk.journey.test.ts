@@ -31,7 +31,7 @@ beforeAll(async () => {
   data = mkdtempSync(join(tmpdir(), 'bmm-disk-'))
   run('mount', '-t', 'tmpfs', '-o', `size=${DISK_MB}m,mode=700`, 'bmm-small-disk', data)
   stack = await startStack('bwrap', {}, data)
-  await stack.run('targets', 'allow', witness.target)
+  await stack.run('targets', 'allow', witness.target, '--everyone')
   account = await signUp(stack, 'disk@example.com')
   server = await serve(account, {
     source: { spec: witnessSpec(witness.origin) },

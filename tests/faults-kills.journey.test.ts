@@ -45,7 +45,7 @@ beforeAll(async () => {
   process.stdout.write(`FAULTS_SEED=${seed} repeats these kills\n`)
   witness = startWitness()
   stack = await startStack()
-  await stack.run('targets', 'allow', witness.target)
+  await stack.run('targets', 'allow', witness.target, '--everyone')
   account = await signUp(stack, 'kills@example.com')
   server = await serve(account, {
     source: { spec: witnessSpec(witness.origin) },

@@ -37,7 +37,7 @@ let tokens: Tokens
 beforeAll(async () => {
   witness = startWitness()
   stack = await startStack()
-  await stack.run('targets', 'allow', witness.target)
+  await stack.run('targets', 'allow', witness.target, '--everyone')
   account = await signUp(stack, 'stores@example.com')
   server = await serve(account, wanted('steady'))
   tokens = await obtainTokens(stack, account, server.url)

@@ -38,7 +38,7 @@ let tokens: Tokens
 beforeAll(async () => {
   upstream = startUpstream(apiKey)
   stack = await startStack()
-  await stack.run('targets', 'allow', upstream.target)
+  await stack.run('targets', 'allow', upstream.target, '--everyone')
   account = await signUp(stack, 'faults@example.com')
   server = await serve(account, wanted('faults'))
   tokens = await obtainTokens(stack, account, server.url)

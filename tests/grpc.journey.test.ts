@@ -30,7 +30,7 @@ beforeAll(async () => {
   api = startGreetings()
   writeFileSync(join(folder, 'openapi.json'), JSON.stringify(api.document))
   stack = await startStack()
-  await stack.run('targets', 'allow', api.target)
+  await stack.run('targets', 'allow', api.target, '--everyone')
   ann = await signUp(stack, 'ann@example.com')
   bob = await signUp(stack, 'bob@example.com')
   await stack.run('login', '--email', 'ann@example.com')

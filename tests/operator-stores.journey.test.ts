@@ -34,7 +34,7 @@ beforeAll(async () => {
   upstream = startUpstream(apiKey)
   stores = await startOperatorStores(['platform', 'spare', 'empty'])
   stack = await startStack('bwrap', addresses('platform'))
-  await stack.run('targets', 'allow', upstream.target)
+  await stack.run('targets', 'allow', upstream.target, '--everyone')
 }, 120_000)
 afterAll(async () => {
   await stack?.[Symbol.asyncDispose]()

@@ -67,7 +67,7 @@ beforeAll(async () => {
   elsewhere = startEcho(() => upstream.origin)
   stack = await startStack()
   for (const { origin } of [upstream, elsewhere]) {
-    await stack.run('targets', 'allow', new URL(origin).host)
+    await stack.run('targets', 'allow', new URL(origin).host, '--everyone')
   }
   account = await signUp(stack, 'builder@example.com')
   server = await serve(account, {

@@ -38,7 +38,7 @@ let bobsServer: Served
 beforeAll(async () => {
   upstream = startUpstream(apiKey)
   stack = await startStack()
-  await stack.run('targets', 'allow', upstream.target)
+  await stack.run('targets', 'allow', upstream.target, '--everyone')
   ann = await signUp(stack, 'ann@example.com')
   bob = await signUp(stack, 'bob@example.com')
   annsServer = await serve(ann, wanted('anns-items'))

@@ -27,7 +27,7 @@ beforeAll(async () => {
     OTEL_EXPORTER_OTLP_HEADERS: `authorization=Bearer%20${collectorKey}`,
     BMM_TRACE_CLIENTS: 'link',
   })
-  await stack.run('targets', 'allow', upstream.target)
+  await stack.run('targets', 'allow', upstream.target, '--everyone')
   account = await signUp(stack, 'tracer@example.com')
   server = await serve(account, {
     source: { document: upstream.document },

@@ -41,7 +41,7 @@ for (const driver of stackDrivers) {
     describe('from a document to an answered call', () => {
       test('the document becomes a live server', async () => {
         await stack.run('login', '--email', email)
-        await stack.run('targets', 'allow', upstream.target)
+        await stack.run('targets', 'allow', upstream.target, '--everyone')
         const output = await stack.run(
           ...[
             'servers',

@@ -44,7 +44,7 @@ test(
     const calls: MockCall[] = []
     for (const [index, document] of mockedDocuments(APIS).entries()) {
       const mock = mocks.urls[index] ?? ''
-      await stack.run('targets', 'allow', new URL(mock).host)
+      await stack.run('targets', 'allow', new URL(mock).host, '--everyone')
       const draft = await platform.draft({ document: documentFor(document, mock) })
       const credentials = draft.spec.credentials.map(({ name, scheme }) => ({
         name,

@@ -69,7 +69,7 @@ for (const driver of stackDrivers) {
       stack = await startStack(driver)
       elsewhere = startElsewhere(stack.gateway)
       for (const origin of [upstream.origin, elsewhere.origin])
-        await stack.run('targets', 'allow', new URL(origin).host)
+        await stack.run('targets', 'allow', new URL(origin).host, '--everyone')
       const spec = hostileSpec(upstream.origin, elsewhere.origin, bodies)
       const open = async (name: string, asked: string[]) => {
         const account = await signUp(stack, `${name}@example.com`)

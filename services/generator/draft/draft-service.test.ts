@@ -43,7 +43,9 @@ describe('drafts', () => {
       )
       return draft?.notes.map(({ message }) => message).filter((each) => /operator/.test(each))
     }
-    expect(await draftOf()).toEqual([expect.stringContaining('targets allow 10.0.0.5:8080')])
+    expect(await draftOf()).toEqual([
+      expect.stringContaining('targets allow 10.0.0.5:8080 --org ID'),
+    ])
     generator.neighbours.targets = [{ host: '10.0.0.5', port: 8080, orgId: 'org_another' }]
     expect(await draftOf()).toHaveLength(1)
     generator.neighbours.targets = [{ host: '10.0.0.5', port: 8080, orgId: owner.orgId }]

@@ -91,7 +91,7 @@ describe('a request of a sandbox', () => {
     ])
     expect(await fetch('http://localhost:1/')).toMatchObject({
       failed: 'host_refused',
-      message: expect.stringContaining('./bmm targets allow localhost:1'),
+      message: expect.stringContaining('./bmm targets allow localhost:1 --org ID'),
     })
     expect(await fetch('http://10.0.0.1/')).toMatchObject({ failed: 'private_address' })
     expect(await fetch('http://169.254.169.254/')).toMatchObject({ failed: 'private_address' })
