@@ -26,12 +26,8 @@ const OVERLAP_CHANGES = 100n
 const MISS_TTL_MS = 3_000
 const MAX_MISSES = 10_000
 
-export type Served = {
-  slug: string
-  serverId: string
-  epoch: number
-} & /** As signed, but for its `resourceUrl`, which is that of now also where the platform has moved since. */
-(
+/** Live ones as signed, but for the `resourceUrl`: it is that of now also where the platform has moved since. */
+export type Served = { slug: string; serverId: string; epoch: number } & (
   | { state: 'live'; statement: ServeStatement }
   | { state: 'stopped'; reason: StopStatement['reason'] }
 )
