@@ -339,3 +339,13 @@ describe('garbage at the door', () => {
     expect(response.status).toBe(413)
   })
 })
+
+test('a message with too many keys is refused by the count of them, whatever it asks for', async () => {
+  const x = Object.fromEntries(Array.from({ length: 70_000 }, (_, at) => [`k${at}`, 0]))
+  const message = request('tools/call', { name: 'no-such-tool', arguments: { x } })
+  const response = await gw.post(server, message, await bearer())
+  expect(response.status).toBe(400)
+  expect(await response.json()).toMatchObject({
+    error: { code: -32600, message: expect.stringContaining('too many keys and values') },
+  })
+})

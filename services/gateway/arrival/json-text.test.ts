@@ -109,3 +109,24 @@ test('exact numbers keep their digits, and repeated keys are found beside them',
   const twice = '{"id":9007199254740993,"id":9007199254740995}'
   expect(faultOf(twice, { numbers: 'exact' })).toBe('duplicate_key')
 })
+
+describe('how much a text holds', () => {
+  const keys = (count: number) =>
+    JSON.stringify(Object.fromEntries(Array.from({ length: count }, (_, at) => [`k${at}`, 0])))
+
+  test('counts keys, items and brackets before parsing, and refuses too many', () => {
+    expect(faultOf(keys(9_000))).toBe('none')
+    expect(faultOf(keys(90_000))).toBe('too_many_values')
+    expect(faultOf(JSON.stringify(Array(90_000).fill(0)))).toBe('too_many_values')
+    expect(faultOf(`[${Array(30_000).fill('[]').join(' ')}]`)).toBe('too_many_values')
+    expect(faultOf('[1,2,3]', { maxValues: 3 })).toBe('none')
+    expect(faultOf('[1,2,3]', { maxValues: 2 })).toBe('too_many_values')
+  })
+
+  test('never counts what stands in strings, and tells the count', () => {
+    let counted = 0
+    const text = JSON.stringify({ csv: 'a,b:c[{'.repeat(50_000) })
+    parseJson(bytes(text), { onCounted: (values) => (counted = values) })
+    expect(counted).toBe(2)
+  })
+})

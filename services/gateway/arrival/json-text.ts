@@ -1,7 +1,7 @@
-/** JSON from strangers: checked for encoding and depth by a scan, before any parser recurses into it, and for repeated keys. */
+/** JSON from strangers: checked for encoding, depth and how much it holds by a scan before any parser runs, and for repeated keys. */
 import { isRawNumber, parseExactly } from '@bmm/lib/exact-json'
 
-export type JsonFaultKind = 'encoding' | 'syntax' | 'too_deep' | 'duplicate_key'
+export type JsonFaultKind = 'encoding' | 'syntax' | 'too_deep' | 'too_many_values' | 'duplicate_key'
 
 /** Text that is refused; the message is a sentence and holds nothing of the text. */
 export class JsonFault extends Error {
@@ -15,14 +15,22 @@ const sentences: Record<JsonFaultKind, string> = {
   encoding: 'The body must be UTF-8 without a byte order mark.',
   syntax: 'The body is not valid JSON.',
   too_deep: 'The body is nested too deeply.',
+  too_many_values:
+    'The body has too many keys and values. Send it in smaller parts, or large data as one string.',
   duplicate_key: 'The body has an object that names a key twice.',
 }
 
 const MAX_JSON_DEPTH = 64
+/** So many are parsed in up to 3 ms, while everything else waits. */
+const MAX_JSON_VALUES = 20_000
 
 export type JsonRules = {
   /** Nested brackets at most; MAX_JSON_DEPTH when absent. */
   maxDepth?: number
+  /** Keys, items and nested brackets at most; MAX_JSON_VALUES when absent. */
+  maxValues?: number
+  /** Hears how many there are, before they are parsed. */
+  onCounted?: (values: number) => void
   /** The last one wins then, as in JSON.parse. */
   repeatedKeys?: 'refused' | 'allowed'
   /** `exact`: numbers that a double would change keep their digits (lib/exact-json.ts). */
@@ -35,7 +43,9 @@ const strictDecoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 /** The parsed value. Throws JsonFault only. */
 export function parseJson(bytes: Uint8Array, rules: JsonRules = {}): unknown {
   const text = decode(bytes)
-  const named = countKeys(text, rules.maxDepth ?? MAX_JSON_DEPTH)
+  const { maxDepth = MAX_JSON_DEPTH, maxValues = MAX_JSON_VALUES } = rules
+  const { keys: named, values } = countParts(text, maxDepth, maxValues)
+  rules.onCounted?.(values)
   const { value, raws } = parsed(text, rules.numbers ?? 'doubles')
   // The parser keeps one of two equal keys, however they were escaped: then the text names more than there are.
   // A raw number looks like an object of one key.
@@ -71,24 +81,32 @@ function decode(bytes: Uint8Array): string {
 
 const QUOTE = 0x22
 const COLON = 0x3a
+const COMMA = 0x2c
 const BACKSLASH = 0x5c
 /** Longer strings are searched for their end by the engine. */
 const SHORT_STRING = 64
 
 /**
- * How many keys the text names, after a look at its depth. Right for every valid JSON text; an invalid one may pass here,
- * the parser refuses it next.
+ * How many keys the text names, after a look at its depth and at how much it holds. Right for every valid JSON text; an
+ * invalid one may pass here, the parser refuses it next.
  */
-function countKeys(text: string, maxDepth: number): number {
+function countParts(
+  text: string,
+  maxDepth: number,
+  maxValues: number,
+): { keys: number; values: number } {
   let depth = 0
   let keys = 0
+  let values = 0
   for (let at = 0; at < text.length; at++) {
     switch (text.charCodeAt(at)) {
       case QUOTE:
         at = endOfString(text, at)
-        break
+        continue
       case COLON:
         keys++
+        break
+      case COMMA:
         break
       case 0x7b: // {
       case 0x5b: // [
@@ -97,10 +115,13 @@ function countKeys(text: string, maxDepth: number): number {
       case 0x7d: // }
       case 0x5d: // ]
         depth--
-        break
+        continue
+      default:
+        continue
     }
+    if (++values > maxValues) throw new JsonFault('too_many_values')
   }
-  return keys
+  return { keys, values }
 }
 
 function endOfString(text: string, start: number): number {

@@ -27,3 +27,16 @@ test("what waits is done in order, a share a turn, everybody's in each", async (
   await turn()
   expect(done).toEqual(['a1', 'a2', 'b1', 'a3', 'a4', 'a5', 'a6'])
 })
+
+test('lets who is charged for much sit out as many turns as that takes, and nobody else', async () => {
+  const turns = fairTurns(2)
+  expect(turns.take('a')).toBe(true)
+  turns.charge('a', 4)
+  const done: string[] = []
+  turns.later('a', () => done.push('a'))
+  turns.later('b', () => done.push('b'))
+  await turn()
+  expect(done).toEqual(['b'])
+  await turn()
+  expect(done).toEqual(['b', 'a'])
+})

@@ -6,6 +6,8 @@ const PER_TURN = 16
 export type FairTurns = {
   /** Whether something may be done for the person now; false when its share of this turn is used. */
   take(person: string): boolean
+  /** Adds what something turned out to cost beyond one; more than is left of this turn is owed in the turns to come. */
+  charge(person: string, more: number): void
   /** Does it in a turn to come, behind what waits for this person already. `act` must not throw. */
   later(person: string, act: () => void): void
 }
@@ -24,11 +26,15 @@ export function fairTurns(perTurn = PER_TURN): FairTurns {
   /** What a person waits for is its share of the turn that begins. */
   function begin(): void {
     isArmed = false
-    used.clear()
+    for (const [person, count] of used) {
+      if (count > perTurn) used.set(person, count - perTurn)
+      else used.delete(person)
+    }
     for (const [person, acts] of waiting) {
-      const due = acts.splice(0, perTurn)
+      const owed = used.get(person) ?? 0
+      const due = acts.splice(0, Math.max(0, perTurn - owed))
       if (acts.length === 0) waiting.delete(person)
-      used.set(person, due.length)
+      used.set(person, owed + due.length)
       for (const act of due) act()
     }
     if (used.size > 0) arm()
@@ -41,6 +47,11 @@ export function fairTurns(perTurn = PER_TURN): FairTurns {
       used.set(person, count + 1)
       arm()
       return true
+    },
+    charge(person, more) {
+      if (more <= 0) return
+      used.set(person, (used.get(person) ?? 0) + more)
+      arm()
     },
     later(person, act) {
       const acts = waiting.get(person)

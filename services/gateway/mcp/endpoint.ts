@@ -36,6 +36,9 @@ import { json } from './reply.ts'
 import type { UnreadAnswers } from './unread-answers.ts'
 
 const MAX_BODY_BYTES = 1024 * 1024
+/** A message with so much in it takes as long as a small one does in all. */
+const VALUES_A_SHARE = 1_000
+const BYTES_A_SHARE = 64 * 1024
 
 export type McpOptions = {
   publicUrl: string
@@ -97,9 +100,7 @@ export async function serveMcp(
     const listing = options.listings.get(slug, served.statement)
     const listed =
       listing instanceof Promise ? await listing.catch(noListing(options, slug)) : listing
-    const body = await readMessageBody(request, options.deadlines, (more) =>
-      bodies.people.reserve(claims.userId, more),
-    )
+    const body = await readMessageBody(request, options, claims.userId)
     arrived()
     // The grant may have ended while the body arrived; from here to the running call nothing waits.
     if (options.revocations.isRevoked(claims.grantId)) throw badToken(options.publicUrl, slug)
@@ -334,14 +335,21 @@ async function unknownYet<Found>(
 
 async function readMessageBody(
   request: Request,
-  deadlines: Deadlines,
-  reserve: BodyRules['reserve'],
+  { deadlines, bodies, turns }: McpOptions,
+  userId: string,
 ): Promise<unknown> {
   const mediaType = 'application/json'
   const limitBytes = MAX_BODY_BYTES
+  const reserve: BodyRules['reserve'] = (more) => bodies.people.reserve(userId, more)
   try {
     const body = await readBody(request, { mediaType, limitBytes, deadlines, reserve })
-    return parseJson(body, { numbers: 'exact' })
+    return parseJson(body, {
+      numbers: 'exact',
+      onCounted(values) {
+        const extra = Math.floor(values / VALUES_A_SHARE) + Math.floor(body.length / BYTES_A_SHARE)
+        turns.charge(userId, extra)
+      },
+    })
   } catch (thrown) {
     if (thrown instanceof BodyFault) throw refusedBody(thrown)
     if (!(thrown instanceof JsonFault)) throw thrown

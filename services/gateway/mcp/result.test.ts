@@ -8,6 +8,15 @@ describe('results from a sandbox', () => {
       new TextEncoder().encode(typeof value === 'string' ? value : JSON.stringify(value)),
     )
 
+  test('are refused by how much they hold, before they are parsed', () => {
+    const rows = (count: number) => ({
+      content: [],
+      structuredContent: { rows: Array(count).fill({ a: 0 }) },
+    })
+    expect(rebuild(rows(30_000)).structuredContent).toBeDefined()
+    expect(() => rebuild(rows(300_000))).toThrow('more than 100000 keys and values')
+  })
+
   test('keep the known fields of each kind of content and nothing else', () => {
     const blocks = [
       { type: 'text', text: 'hi', _meta: { x: 1 }, extra: 1 },

@@ -1,7 +1,9 @@
 /** Results of tools: opaque bytes from a sandbox, parsed, checked and rebuilt from known fields only (pure). */
-import { isObject, parseJson } from '../arrival/json-text.ts'
+import { isObject, JsonFault, parseJson } from '../arrival/json-text.ts'
 
 const MAX_RESULT_DEPTH = 64
+/** So many are parsed in some 20 ms, while everything else waits. */
+const MAX_RESULT_VALUES = 100_000
 const MAX_BLOCKS = 1_000
 const base64Pattern = /^[A-Za-z0-9+/]*={0,2}$/
 
@@ -71,10 +73,16 @@ function parsed(bytes: Uint8Array): unknown {
   try {
     return parseJson(bytes, {
       maxDepth: MAX_RESULT_DEPTH,
+      maxValues: MAX_RESULT_VALUES,
       repeatedKeys: 'allowed',
       numbers: 'exact',
     })
-  } catch {
+  } catch (thrown) {
+    if (thrown instanceof JsonFault && thrown.kind === 'too_many_values') {
+      throw new ResultFault(
+        `The tool’s answer has more than ${MAX_RESULT_VALUES} keys and values. Ask for less at a time, or let the tool answer with text.`,
+      )
+    }
     throw new ResultFault('The tool’s answer is not JSON, or nested too deeply.')
   }
 }

@@ -10,6 +10,8 @@ import { type ListedServer, listServer } from '../mcp/tool-list.ts'
 const MAX_LISTED = 1_000
 const MAX_WEIGHT = 128 * 1024 * 1024
 const MAX_SPEC_DEPTH = 128
+/** A signed spec of the largest size: its bytes are bound where it is built. */
+const MAX_SPEC_VALUES = 16_000_000
 
 export type Listings = {
   /** At once when it was asked for before. Rejects when the bytes cannot be had or are not those of the digest. */
@@ -42,7 +44,9 @@ export function openListings(options: {
     const { serverId, specDigest, version } = statement
     const { spec } = await options.serving.getArtefact({ serverId, specDigest, moduleDigest: '' })
     if (digestOf(spec) !== specDigest) throw new Error('the spec is not the one that was signed')
-    const parsed = serverSpecSchema.parse(parseJson(spec, { maxDepth: MAX_SPEC_DEPTH }))
+    const parsed = serverSpecSchema.parse(
+      parseJson(spec, { maxDepth: MAX_SPEC_DEPTH, maxValues: MAX_SPEC_VALUES }),
+    )
     const { pageTools } = options
     return listServer(parsed, {
       slug,
