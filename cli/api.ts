@@ -22,6 +22,8 @@ const problemSchema = problemAnswer
 export type ApiRequest = {
   method?: 'GET' | 'POST' | 'PUT' | 'DELETE'
   body?: unknown
+  /** A file as it is, in place of a JSON body. */
+  bytes?: Uint8Array
   headers?: Record<string, string>
   /** Bearer of the session; without one the request is anonymous. */
   session?: string
@@ -30,17 +32,19 @@ export type ApiRequest = {
 
 /** Sends a request and gives the answer as it is; throws CommandFault when the gateway refuses or is not there. */
 export async function send(gateway: Gateway, path: string, request: ApiRequest): Promise<Response> {
-  const { method = 'GET', body, session } = request
+  const { method = 'GET', body, bytes, session } = request
   const headers: Record<string, string> = {
     accept: 'application/json',
     ...(session === undefined ? {} : { authorization: `Bearer ${session}` }),
     ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+    ...(bytes === undefined ? {} : { 'content-type': 'application/octet-stream' }),
     ...request.headers,
   }
   const response = await reach(gateway, path, {
     method,
     headers,
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    ...(bytes === undefined ? {} : { body: new Blob([new Uint8Array(bytes)]) }),
     redirect: 'manual',
     signal: request.signal ?? AbortSignal.timeout(TIMEOUT_MS),
   }).catch((error: unknown) => {

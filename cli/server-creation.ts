@@ -4,7 +4,7 @@ import { z } from 'zod'
 import { ask } from './api.ts'
 import { type Access, buildFault, followBuild, stepTimes } from './build-progress.ts'
 import type { CredentialValue } from './credential-value.ts'
-import { isAddress, readText } from './document.ts'
+import { isAddress, readDocument, readText } from './document.ts'
 import type { DocumentOptions } from './draft.ts'
 import { misused } from './fault.ts'
 import { bmm } from './hint.ts'
@@ -44,11 +44,8 @@ export async function createServer(
   const { gateway, session } = access
   const { slug, credentials } = creation
   const startedAt = performance.now()
-  const draft = await ask(gateway, '/v1/drafts', draftSchema, {
-    session,
-    method: 'POST',
-    body: sourceOf(creation),
-  })
+  const { path: draftPath, ...source } = sourceOf(creation)
+  const draft = await ask(gateway, draftPath, draftSchema, { session, method: 'POST', ...source })
   const draftMs = since(startedAt)
   for (const { path, message, refused } of draft.warnings) {
     const place = path === '' ? '' : `${path}: `
@@ -80,28 +77,39 @@ export async function createServer(
   }
 }
 
-/** The body of a draft request. Throws CommandFault where the options contradict each other. */
-function sourceOf({ openapi, spec, baseUrl, name, only }: SourceOptions): object {
+type DraftRequest = { path: string } & ({ body: unknown } | { bytes: Uint8Array })
+
+/** The request for a draft; files go as they are. Throws CommandFault where the options contradict each other. */
+function sourceOf({ openapi, spec, baseUrl, name, only = [] }: SourceOptions): DraftRequest {
   if ((openapi === undefined) === (spec === undefined)) {
     throw misused('Give exactly one of --openapi and --spec.')
   }
-  if (openapi !== undefined) {
-    const source = isAddress(openapi) ? { url: openapi } : { document: readText(openapi) }
-    return { ...source, baseUrl, name, only }
+  if (openapi === undefined) {
+    if (baseUrl !== undefined || only.length > 0 || name !== undefined) {
+      throw misused('--base-url, --name and --only read a document; with --spec, edit the spec.')
+    }
+    return { path: '/v1/drafts/upload?kind=spec', bytes: readSpec(spec ?? '') }
   }
-  if (baseUrl !== undefined || only !== undefined || name !== undefined) {
-    throw misused('--base-url, --name and --only read a document; with --spec, edit the spec.')
+  if (isAddress(openapi)) {
+    const filter = only.length > 0 ? { only } : {}
+    return { path: '/v1/drafts', body: { url: openapi, baseUrl, name, ...filter } }
   }
-  return { spec: readSpec(spec ?? '') }
+  const query = new URLSearchParams({ kind: 'document' })
+  if (baseUrl !== undefined) query.set('baseUrl', baseUrl)
+  if (name !== undefined) query.set('name', name)
+  for (const part of only) query.append('only', part)
+  return { path: `/v1/drafts/upload?${query}`, bytes: readDocument(openapi) }
 }
 
-function readSpec(path: string): unknown {
+function readSpec(path: string): Uint8Array {
+  const text = readText(path)
   try {
-    return JSON.parse(readText(path))
+    JSON.parse(text)
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error
     throw misused(`${path} is not JSON, as a spec is. An OpenAPI document is given by --openapi.`)
   }
+  return new TextEncoder().encode(text)
 }
 
 function since(startedAt: number): number {

@@ -109,6 +109,13 @@ describe('sessions', () => {
 })
 
 describe('drafts', () => {
+  const upload = (query: string, body: Uint8Array, type = 'application/octet-stream') =>
+    fetch(`${origin}/v1/drafts/upload${query}`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${session}`, 'content-type': type },
+      body: new Blob([new Uint8Array(body)]),
+    })
+
   test('a document becomes a draft with its notes', async () => {
     const body = { document: 'openapi: 3.1.0', only: ['tag:pets'], baseUrl: 'https://x.example' }
     expect(await answer('/v1/drafts', { method: 'POST', body })).toEqual({
@@ -132,6 +139,44 @@ describe('drafts', () => {
   test('ten megabytes of document pass', async () => {
     const document = `# ${'x'.repeat(10 * 1024 * 1024)}`
     expect((await answer('/v1/drafts', { method: 'POST', body: { document } })).status).toBe(201)
+  })
+
+  test('an upload passes its bytes and options on as they are', async () => {
+    const document = new Uint8Array([0xff, 0xfe, 0x6f, 0x00])
+    const drafted = await upload('?name=N&only=tag:a&only=GET%20/b', document)
+    expect(drafted.status).toBe(201)
+    expect(world.asked.drafts[0]).toMatchObject({
+      source: { case: 'document', value: document },
+      name: 'N',
+      only: ['tag:a', 'GET /b'],
+    })
+    expect((await upload('?kind=spec', spec)).status).toBe(201)
+    expect(world.asked.drafts[1]?.source).toMatchObject({ case: 'spec', value: spec })
+  })
+
+  test('an upload that is empty, too large, of an unknown kind or no bytes is refused', async () => {
+    const codes = await Promise.all([
+      upload('', new Uint8Array()),
+      upload('?kind=spec', new Uint8Array(8 * 1024 * 1024 + 1)),
+      upload('?kind=else', spec),
+      upload('', spec, 'application/json'),
+    ])
+    expect(codes.map(({ status }) => status)).toEqual([400, 413, 400, 415])
+    expect(world.asked.drafts).toEqual([])
+  })
+
+  test('JSON with very many keys or bytes is refused before it is parsed', async () => {
+    const keys = Object.fromEntries(Array.from({ length: 60_000 }, (_, at) => [`k${at}`, 0]))
+    for (const body of [{ spec: keys }, { document: 'x', junk: keys }]) {
+      const refused = await answer('/v1/drafts', { method: 'POST', body })
+      expect(refused).toMatchObject({ status: 400, code: 'json_too_many_values' })
+    }
+    const large = { document: 'x'.repeat(17 * 1024 * 1024) }
+    expect(await answer('/v1/drafts', { method: 'POST', body: large })).toMatchObject({
+      status: 413,
+      code: 'body_too_large',
+      detail: expect.stringContaining('/v1/drafts/upload'),
+    })
   })
 
   test('a fault of the document comes with its place', async () => {
@@ -253,6 +298,7 @@ describe('the description', () => {
         'get /v1/sessions',
         'delete /v1/sessions/{session}',
         'post /v1/drafts',
+        'post /v1/drafts/upload',
         'get /v1/drafts/{draft}',
         'post /v1/servers',
         'get /v1/servers',

@@ -61,16 +61,21 @@ export function buildEventJson(event: BuildEvent): BuildEventAnswer {
   }
 }
 
-export function draftJson(draft: Draft | undefined): DraftAnswer {
+/** The spec goes in as the generator wrote it: a large one is parsed by nobody here. */
+export function draftResponse(draft: Draft | undefined, status = 200): Response {
   const { id, specDigest, spec, tools, notes, tags, expiresAt } = present(draft)
-  return {
+  const rest: Omit<DraftAnswer, 'spec'> = {
     ...{ id, tools },
     digest: specDigest,
-    spec: JSON.parse(new TextDecoder().decode(spec)),
     warnings: notes.map(({ path, message, refused }) => ({ path, message, refused })),
     tags: tags.map((tag) => ({ name: tag.name, tools: tag.tools })),
     expiresAt: timeText(expiresAt),
   }
+  const head = JSON.stringify(rest).slice(0, -1)
+  return new Response(Buffer.concat([Buffer.from(`${head},"spec":`), spec, Buffer.from('}')]), {
+    status,
+    headers: { 'content-type': 'application/json', 'cache-control': 'no-store' },
+  })
 }
 
 /** What is stored of a value; the value itself never comes back. */
