@@ -70,10 +70,12 @@ function operationsOf(
   refusals: Refusal[],
 ): Listed[] {
   const methods = ['get', 'put', 'post', 'delete', 'options', 'head', 'patch', 'trace', 'query']
-  const standard = methods.map((method) => ({
-    ...{ method: method.toUpperCase(), value: own(pathItem, method) },
-    at: pointerTo(pointer, method),
-  }))
+  const standard = methods.flatMap((method) => {
+    const value = own(pathItem, method)
+    return value === undefined
+      ? []
+      : [{ method: method.toUpperCase(), value, at: pointerTo(pointer, method) }]
+  })
   // OpenAPI 3.2: methods beyond the fixed ones.
   const additional = Object.entries(objectAt(pathItem, 'additionalOperations')).map(
     ([method, value]) => ({
@@ -81,7 +83,6 @@ function operationsOf(
     }),
   )
   return [...standard, ...additional].flatMap(({ method, value, at }) => {
-    if (value === undefined) return []
     const place = { method, path, pointer: at }
     const operation = orRefusal(place, refusals, () => operationIn(value, references))
     if (operation === undefined) return []

@@ -10,7 +10,9 @@ const classEscape = /^\\[dDwWsS]/
 /** The pattern as it means the same with `u`; undefined where it is of another dialect, or too long. */
 export function compilablePattern(pattern: string): string | undefined {
   if (pattern.length > MAX_PATTERN) return undefined
-  return [pattern, withoutLooseSyntax(pattern)].find(compiles)
+  if (compiles(pattern)) return pattern
+  const strict = withoutLooseSyntax(pattern)
+  return compiles(strict) ? strict : undefined
 }
 
 export function compiles(pattern: string): boolean {

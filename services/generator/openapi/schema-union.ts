@@ -178,7 +178,9 @@ export function childIndex(
       const parentRef = isObject(part) ? textAt(part, '$ref') : undefined
       const parent = parentRef === undefined ? undefined : quietly(() => resolve(parentRef))
       if (parent === undefined || parent === schema) continue
-      direct.set(parent, [...(direct.get(parent) ?? []), { name, ref, schema }])
+      const siblings = direct.get(parent)
+      if (siblings === undefined) direct.set(parent, [{ name, ref, schema }])
+      else siblings.push({ name, ref, schema })
     }
   }
   // Asked for each place that names the parent: one has thousands of children, and thousands of places.
