@@ -39,7 +39,10 @@ export function agree(
   nullable: boolean,
   witnesses: readonly unknown[] = [],
 ): boolean {
-  let isLoosened = ranges.filter(([least, most]) => isEmptyRange(plain, least, most)).length > 0
+  let isLoosened = false
+  for (const [least, most] of ranges) {
+    if (plain[least] !== undefined && isEmptyRange(plain, least, most)) isLoosened = true
+  }
   if (!hasValues(plain) && plain.pattern === undefined && witnesses.length === 0) return isLoosened
   if (typeof plain.pattern === 'string')
     isLoosened = settlePattern(plain, plain.pattern) || isLoosened

@@ -42,19 +42,19 @@ export function leavesOf(parts: readonly Part[], references: References): Leaves
     const part = queue[index]
     if (part === undefined) break
     if (part.source === false) result.never = true
-    if (isObject(part.source)) queue.push(...opened(part.source, part, references, result))
+    if (isObject(part.source)) open(part.source, part, references, result, queue)
   }
   return result
 }
 
-/** Adds the schema's own keywords as a leaf and answers what else holds for the same value. */
-function opened(
+/** Adds the schema's own keywords as a leaf, and to `more` what else holds for the same value. */
+function open(
   schema: JsonObject,
   { trail, heirs }: Inherited,
   references: References,
   result: Leaves,
-): Inherited[] {
-  const more: Inherited[] = []
+  more: Inherited[],
+): void {
   const ref = referenceOf(schema)
   if (schema.nullable === true || schema['x-nullable'] === true) result.nullable = true
   if (ref !== undefined) {
@@ -78,7 +78,6 @@ function opened(
     delete plain[keyword]
   }
   result.leaves.push({ schema: withProperties(plain, references, result), trail, heirs })
-  return more
 }
 
 /** A map of properties that is a reference itself; a property of that name has a schema, not a text. */

@@ -55,7 +55,6 @@ const aliases: Readonly<Record<string, string | undefined>> = {
   dict: 'object',
 }
 const counts = ['minLength', 'maxLength', 'minItems', 'maxItems', 'minProperties', 'maxProperties']
-const none: unknown[] = []
 const MAX_DEFAULT = 300
 const MAX_FORMAT = 40
 
@@ -79,7 +78,7 @@ export function merged(from: Leaves, references: References): Merged {
   for (const leaf of from.leaves) {
     mergeTypes(result, leaf.schema)
     mergePlain(result.plain, leaf.schema)
-    for (const sample of compositesOf(leaf.schema)) result.samples.push(sample)
+    addComposites(result.samples, leaf.schema)
     mergeArray(result, leaf)
     for (const union of unionsOf(leaf, references)) result.unions.push(union)
     if (leaf.schema.discriminator !== undefined) result.kinds.push(...kindsOf(leaf, references))
@@ -97,16 +96,20 @@ export function merged(from: Leaves, references: References): Merged {
  * what is written only: most schemas are looked at more often. `witnesses`: values that examples around it have here.
  */
 export function settled(schema: Merged, witnesses: readonly unknown[]): boolean {
+  const { plain } = schema
+  const hasSamples =
+    witnesses.length > 0 || plain.default !== undefined || plain.examples !== undefined
   const isWidened =
+    hasSamples &&
     schema.types?.includes('integer') === true &&
-    [...samplesOf(schema.plain), ...witnesses].some(
+    [...samplesOf(plain), ...witnesses].some(
       (value) => typeof value === 'number' && value % 1 !== 0,
     )
   if (isWidened) {
     const types = schema.types?.map((type) => (type === 'integer' ? 'number' : type))
     schema.types = [...new Set(types)]
   }
-  return agree(schema.plain, schema.types, schema.nullable, witnesses) || isWidened
+  return agree(plain, schema.types, schema.nullable, witnesses) || isWidened
 }
 
 function hasItems({ items, prefixItems }: Merged): boolean {
@@ -114,11 +117,12 @@ function hasItems({ items, prefixItems }: Merged): boolean {
 }
 
 /** Objects and lists that a schema gives as its own values, however large. */
-function compositesOf(schema: JsonObject): unknown[] {
+function addComposites(samples: unknown[], schema: JsonObject): void {
   const { example, examples, default: usual } = schema
-  if (example === undefined && examples === undefined && usual === undefined) return none
-  const all = [example, usual, ...(Array.isArray(examples) ? examples : [])]
-  return all.filter((value) => typeof value === 'object' && value !== null)
+  if (example === undefined && examples === undefined && usual === undefined) return
+  for (const value of [example, usual, ...(Array.isArray(examples) ? examples : [])]) {
+    if (typeof value === 'object' && value !== null) samples.push(value)
+  }
 }
 
 function samplesOf(plain: JsonObject): unknown[] {
