@@ -13,7 +13,7 @@ export type ImportRun = {
 }
 
 export const importLimits: ChildLimits = {
-  timeoutMs: 10_000,
+  timeoutMs: 15_000,
   memoryBytes: 512 * 1024 * 1024,
   outputBytes: 96 * 1024 * 1024,
 }

@@ -5,6 +5,7 @@ import { withExample } from './example.ts'
 import type { JsonObject } from './json.ts'
 import { prose, verbatim } from './prose.ts'
 import type { References } from './reference.ts'
+import { Refused } from './refused.ts'
 import type { SchemaBuilder } from './schema.ts'
 import { fileSchema, fileWords } from './upload.ts'
 import { isXml, xmlShape } from './xml-shape.ts'
@@ -35,6 +36,12 @@ export function wholeBody(
     return body.kind === 'binary' ? fileSchema(schema) : schema
   }
   const seen = builder.look(withExample(body.parts, body.example))
+  const { types } = seen.merged
+  if (body.kind !== 'json' && types?.includes('object') === false) {
+    throw new Refused(
+      `The body is ${body.contentType}, whose parts have names: its schema must be an object, and is ${types.join(' or ') || 'null'}.`,
+    )
+  }
   const schema = builder.write(seen, [key], body.description)
   if (body.kind !== 'json' && schema.type === undefined) schema.type = 'object'
   return schema
