@@ -90,10 +90,10 @@ describe('the commands on a live server', () => {
 
   test('a target that is taken back is refused, with what to do in the log', async () => {
     const { targets } = await json('targets', 'list')
-    const [{ host, port }] = targets
-    await stack.run('targets', 'remove', `${host}:${port}`)
+    const [{ host, port, orgId }] = targets
+    await stack.run('targets', 'remove', `${host}:${port}`, '--org', orgId)
     await untilCode('call', 1)
-    await stack.run('targets', 'allow', `${host}:${port}`, '--everyone')
+    await stack.run('targets', 'allow', `${host}:${port}`, '--org', orgId)
     await untilCode('call', 0)
   }, 60_000)
 

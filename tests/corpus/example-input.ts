@@ -131,6 +131,11 @@ function guessedType(schema: Schema): string {
 }
 
 function objectOf(schema: Schema, plan: InputPlan, depth: number): Schema {
+  // A file: which media types it may have stands in the operation, not in the schema.
+  const { data } = objectAt(schema, 'properties')
+  if (isObject(data) && data.contentEncoding === 'base64') {
+    return { name: 'a b.bin', data: exampleOf(data, plan, depth + 1) }
+  }
   const required = listOf(schema.required)
   const properties = Object.entries(objectAt(schema, 'properties')).filter(
     ([key, part]) => required.includes(key) || (depth < FULL_DEPTH && isWanted(part, plan)),

@@ -7,7 +7,7 @@ const decoder = new TextDecoder()
 export function sameBody(sent: unknown, read: ReadBody): boolean {
   if (read.kind === 'opaque') {
     const text = typeof sent === 'string' ? sent : JSON.stringify(sent)
-    return text === decoder.decode(read.bytes) || isBase64Of(sent, read.bytes)
+    return text === decoder.decode(read.bytes) || isBase64Of(fileOf(sent), read.bytes)
   }
   return read.texts ? sameValue(sent, read.value) : Bun.deepEquals(sent, read.value)
 }
