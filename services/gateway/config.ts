@@ -30,7 +30,7 @@ const shape = {
   BMM_MAILBOX_DIR: z.string().min(1).optional(),
   BMM_PORT: z.coerce.number().int().min(0).max(MAX_PORT),
   BMM_GRPC_PORT: z.coerce.number().int().min(0).max(MAX_PORT),
-  /** Addresses and ranges, parted by commas, whose `X-Forwarded-For` is believed. */
+  /** Addresses and ranges, parted by commas, whose `X-Forwarded-For` and `Forwarded` are believed. */
   BMM_TRUSTED_PROXIES: z.string().default('').refine(isProxyList, {
     error: 'must be IP addresses or ranges such as 10.0.0.0/8, parted by commas',
   }),

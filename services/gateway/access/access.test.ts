@@ -354,11 +354,15 @@ describe('limits', () => {
           'x-forwarded-for': visitor,
         })
       const statuses: number[] = []
-      for (let tries = 0; tries < 80; tries++) statuses.push((await guess('198.51.100.1')).status)
+      for (let tries = 0; tries < 80; tries++) {
+        statuses.push((await guess(`198.51.100.1:${40_000 + tries}`)).status)
+      }
       expect(statuses[0]).toBe(401)
       expect(statuses.at(-1)).toBe(429)
       expect((await guess('198.51.100.1')).headers.get('retry-after')).toMatch(/^\d+$/)
-      expect((await guess('198.51.100.2')).status).toBe(401)
+      for (let at = 0; at < 70; at++) {
+        expect((await guess(`203.0.113.${at}:41234`)).status).toBe(401)
+      }
     } finally {
       await guarded[Symbol.asyncDispose]()
     }

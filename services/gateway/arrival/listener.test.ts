@@ -14,8 +14,8 @@ let listener: Listener
 let origin: string
 const seen: string[] = []
 
-function start(hostnames?: string[]): Listener {
-  const publicUrl = { value: 'http://localhost' }
+function start(hostnames?: string[], ownUrl?: string): Listener {
+  const publicUrl = { value: ownUrl ?? 'http://localhost' }
   const started = listen({
     app: {
       async fetch(request) {
@@ -36,7 +36,7 @@ function start(hostnames?: string[]): Listener {
     log: testLog,
     ...(hostnames === undefined ? {} : { hostnames }),
   })
-  publicUrl.value = `http://localhost:${started.port}`
+  publicUrl.value = ownUrl ?? `http://localhost:${started.port}`
   return started
 }
 
@@ -94,6 +94,47 @@ describe('the doors', () => {
     expect(text).toStartWith('HTTP/1.1 421 ')
     expect(text).toContain(`<a class="button" href="${origin}">`)
     expect(text).toContain("default-src 'none'")
+  })
+
+  test('take their public name in any case and with the default port, and no other name', async () => {
+    const named = start(['127.0.0.1'], 'https://mcp.example.test')
+    const statusAs = async (host: string) =>
+      (await fetch(`http://127.0.0.1:${named.port}/`, { headers: { host } })).status
+    const own = [
+      'mcp.example.test',
+      'MCP.Example.test',
+      'mcp.example.test:443',
+      'MCP.example.TEST:443',
+    ]
+    for (const host of own) expect([host, await statusAs(host)]).toEqual([host, 200])
+    const others = ['mcp.example.test:80', 'mcp.example.test:8443', 'mcp.example.test.evil.example']
+    for (const host of others) expect([host, await statusAs(host)]).toEqual([host, 421])
+    await named.stop(() => {})
+  })
+
+  test('tell who runs a proxy that does not pass the host on what to set', async () => {
+    const origins = ['https://mcp.example.test', 'https://mcp.example.test:8443']
+    for (const [at, own] of origins.entries()) {
+      const named = start(['127.0.0.1'], own)
+      const ask = (headers: Record<string, string>) =>
+        fetch(`http://127.0.0.1:${named.port}/login`, { headers })
+      const renamed = { 'x-forwarded-host': new URL(own).host.toUpperCase() }
+      const page = await ask({ ...renamed, accept: 'text/html' })
+      const line = `proxy_set_header Host ${at === 0 ? '$host' : '$http_host'};`
+      expect([page.status, await page.text()]).toEqual([421, expect.stringContaining(line)])
+      const { detail } = (await (await ask(renamed)).json()) as { detail: string }
+      expect(detail).toStartWith(`The proxy in front of ${own} sent its own name`)
+      const plain = (await (
+        await ask({ 'x-forwarded-host': 'evil.example' })
+      ).json()) as typeof page
+      expect(plain).toMatchObject({
+        code: 'wrong_host',
+        detail: expect.stringMatching(
+          /^This address answers for .* If you did, a proxy is in front/,
+        ),
+      })
+      await named.stop(() => {})
+    }
   })
 
   test('two ways to say where a body ends are refused', async () => {

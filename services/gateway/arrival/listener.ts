@@ -10,7 +10,7 @@ import { errorPage } from '../pages/layout.ts'
 import { problemResponse } from '../problem.ts'
 import type { Arrival, Arrivals, SocketEvents } from './arrival.ts'
 import { accepts, announcedBytes } from './body.ts'
-import { clientIp } from './client-ip.ts'
+import { clientIp, isLoopback, isTrusted } from './client-ip.ts'
 
 /** A connection that says nothing for this long is closed, unless its answer is under way. */
 const IDLE_SECONDS = 75
@@ -105,7 +105,7 @@ function answer(
   server: Server<SocketEvents>,
 ): Promise<Response | undefined> {
   const arrival = new HttpArrival(options, request, server)
-  const refused = refuseHost(request, options.publicUrl, arrival.requestId)
+  const refused = refuseHost(options, request, arrival)
   if (refused !== undefined) return Promise.resolve(withHeaders(refused, arrival))
   const direct = options.door?.(request, arrival)
   if (direct !== undefined) return direct
@@ -135,9 +135,17 @@ class HttpArrival implements Arrival {
     readonly server: Server<SocketEvents>,
   ) {}
 
+  get peer(): string {
+    return this.server.requestIP(this.request)?.address ?? ''
+  }
+
   get clientIp(): string {
-    const peer = this.server.requestIP(this.request)?.address ?? ''
-    return clientIp(peer, this.request.headers.get('x-forwarded-for'), this.options.trusted)
+    const { headers } = this.request
+    return clientIp(
+      this.peer,
+      { forwardedFor: headers.get('x-forwarded-for'), forwarded: headers.get('forwarded') },
+      this.options.trusted,
+    )
   }
 
   headers(mediaType?: string): Record<string, string> {
@@ -202,7 +210,11 @@ export function withHeaders(response: Response, arrival: Arrival): Response {
 }
 
 /** A page of a rebound name has another Host: it must not read our answers with its own origin (DNS rebinding). */
-function refuseHost(request: Request, publicUrl: string, requestId: string): Response | undefined {
+function refuseHost(
+  { publicUrl, trusted }: ListenerOptions,
+  request: Request,
+  arrival: HttpArrival,
+): Response | undefined {
   // The public URL is an origin: what follows the scheme is the host.
   const own = publicUrl.slice(publicUrl.indexOf('//') + 2)
   const host = request.headers.get('host')
@@ -210,13 +222,24 @@ function refuseHost(request: Request, publicUrl: string, requestId: string): Res
   // HTTP/1.0 without a Host has no absolute address, which everything behind relies on.
   const address = URL.canParse(request.url) ? new URL(request.url) : undefined
   if (address?.pathname.startsWith('/health/')) return undefined
-  const detail = `This address answers for ${publicUrl} only. Use exactly that.`
+  const forwarded = request.headers.get('x-forwarded-host')?.split(',') ?? []
+  const isRenamed = forwarded.some((each) => isSameHost(each.trim(), own, publicUrl))
+  const { peer } = arrival
+  const maybeProxy = isLoopback(peer) || isTrusted(peer, trusted)
+  // nginx leaves the port out of $host.
+  const variable = new URL(publicUrl).port === '' ? '$host' : '$http_host'
+  const pass = `must pass the Host header on; in nginx: proxy_set_header Host ${variable};`
+  const detail = isRenamed
+    ? `The proxy in front of ${publicUrl} sent its own name instead of that host. It ${pass}`
+    : maybeProxy
+      ? `This address answers for ${publicUrl} only. Use exactly that. If you did, a proxy is in front, and it ${pass}`
+      : `This address answers for ${publicUrl} only. Use exactly that.`
   if (request.method === 'GET' && accepts(request, 'text/html')) {
     return errorPage(421, 'Not by this name', detail, {
       next: { href: publicUrl, label: `Go to ${publicUrl}` },
     })
   }
-  return problemResponse({ status: 421, code: 'wrong_host', detail }, requestId)
+  return problemResponse({ status: 421, code: 'wrong_host', detail }, arrival.requestId)
 }
 
 /** RFC 9110 section 4.2.3: a host has no case, and the default port is as good as none. */

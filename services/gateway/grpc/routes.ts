@@ -50,7 +50,7 @@ export type GrpcOptions = GateOptions &
   ForwardOptions &
   ToolOptions &
   Pick<HealthOptions, 'checks'> & {
-    /** Whose `X-Forwarded-For` is believed. */
+    /** Whose `X-Forwarded-For` and `Forwarded` are believed. */
     trusted: BlockList
     /** Of the calls of tools; those of this port are in `inFlight` of the gate. */
     toolCalls: ToolOptions['inFlight']
@@ -72,7 +72,10 @@ export function grpcHandler(options: GrpcOptions): GrpcHandler {
         },
         clientIp: clientIp(
           request.socket.remoteAddress ?? '',
-          [request.headers['x-forwarded-for'] ?? []].flat().join() || null,
+          {
+            forwardedFor: headerOf(request.headers, 'x-forwarded-for'),
+            forwarded: headerOf(request.headers, 'forwarded'),
+          },
           options.trusted,
         ),
       }),
@@ -82,6 +85,11 @@ export function grpcHandler(options: GrpcOptions): GrpcHandler {
     plainMessages(response)
     adapter(request, response)
   }
+}
+
+function headerOf(headers: IncomingHttpHeaders, name: string): string | null {
+  const values = headers[name]
+  return values === undefined ? null : [values].flat().join()
 }
 
 /** The adapter hands a deadline to a timer as it is, and one that no timer holds would be over at once. */
