@@ -42,6 +42,7 @@ describe('wrong use ends with 2 and a sentence', () => {
     [['draft', '--openapi', 'x.json', '--only', 'pets'], /--only: A filter is neither/],
     [['servers', 'create', '--openapi', 'x', '--slug', 'No'], /A slug has 3 to 40/],
     [['servers', 'create', '--openapi', 'x', '--slug', 'admin'], /is reserved/],
+    [['servers', 'create', '--openapi', 'x', '--slug', 'google-drive'], /a server of google/],
     [['draft', '--openapi', 'missing.json'], /There is no file missing.json/],
     [['draft', '--openapi', '.'], /is a folder/],
     [['servers', 'create', '--openapi', 'x.json'], /--slug/],

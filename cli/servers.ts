@@ -1,5 +1,6 @@
 /** `servers`: creating, looking at, pausing and deleting hosted MCP servers. */
 
+import { slugReservation } from '@bmm/spec/reserved-words'
 import { slugFault } from '@bmm/spec/resource-url'
 import {
   type CredentialAnswer,
@@ -79,7 +80,7 @@ export function addServerCommands(program: Command): void {
 }
 
 function parseSlug(text: string): string {
-  const fault = slugFault(text)
+  const fault = slugFault(text) ?? slugReservation(text)
   if (fault !== undefined) throw misused(fault)
   return text
 }

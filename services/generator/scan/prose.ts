@@ -24,7 +24,7 @@ const harmless = (text: string) =>
 /** What of a text speaks to the model; undefined when nothing does. */
 export function proseFault(text: string): TextFault | undefined {
   if (harmless(text)) return undefined
-  const readings = foldings(text)
+  const readings = readingsOf(text)
   const found =
     foldedPatterns.find(({ pattern }) => readings.some((reading) => pattern.test(reading))) ??
     writtenPatterns.find(({ pattern }) => pattern.test(text))
@@ -59,7 +59,7 @@ const lookalikes = new Map(
  * The text as a reader takes it in: no invisible characters, no punctuation, camel case taken apart, and without letters in
  * disguise, once within words that are Latin otherwise, and once throughout.
  */
-function foldings(text: string): string[] {
+export function readingsOf(text: string): string[] {
   const plain = text
     .normalize('NFKD')
     .replace(/[\p{Cf}\p{M}\u{115f}\u{1160}\u{3164}]/gu, '')

@@ -127,6 +127,19 @@ describe('creating a server', () => {
       await reason(calls.create(await calls.draftOf(petDocument, stranger), stranger, taken)),
     ).toBe('slug_taken')
   })
+  test('refuses a slug or a name that passes for somebody else, and takes a brand beside an own word', async () => {
+    const impostor = testUser()
+    const named = (name: string) => calls.specDraft(codeSpec('return 1', { name }), impostor)
+    const honest = await named('Google Drive API')
+    const create = async (draft: Awaited<ReturnType<typeof named>>, slug: string) =>
+      reason(calls.create(draft, impostor, { slug }))
+    expect(await create(honest, 'google-drive')).toBe('slug_reserved')
+    expect(await create(honest, 'build-my-mcp')).toBe('slug_reserved')
+    const claim = await named('Google Drive (verified by Build My MCP)')
+    expect(await create(claim, 'evil-google-drive')).toBe('name_reserved')
+    expect(await create(claim, 'google-drive')).toBe('slug_reserved')
+    expect(await create(honest, 'evil-google-drive')).toBe('done')
+  })
   test('an organisation has a bounded number of servers and of used up slugs', async () => {
     const hoarder = testUser()
     const { sql } = generator.database

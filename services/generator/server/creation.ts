@@ -6,6 +6,7 @@ import { newId } from '@bmm/lib/ids'
 import { inTransaction, type Sql } from '@bmm/lib/sql'
 import { confirmationDigest } from '@bmm/spec/confirmation'
 import { digestOf } from '@bmm/spec/digest'
+import { slugReservation } from '@bmm/spec/reserved-words'
 import { resourceUrl, slugFault } from '@bmm/spec/resource-url'
 import { MAX_BUILD_TOOLS, MAX_SPEC_BYTES } from '@bmm/spec/server-spec'
 import { type Access, accessSchema } from '@bmm/spec/statement'
@@ -14,6 +15,7 @@ import { appendEvent, insertBuild } from '../build/build-store.ts'
 import type { Downstream } from '../downstream.ts'
 import { type DraftRow, findDraft } from '../draft/draft-store.ts'
 import type { Hints } from '../hints.ts'
+import { serverNameFault } from './server-name.ts'
 import * as store from './server-store.ts'
 
 const SHOWN_TAGS = 20
@@ -39,7 +41,7 @@ export type CreationOptions = EnqueueOptions & {
   now: () => Date
 }
 
-/** Throws `not_confirmed`, `draft_not_found`, `draft_changed`, `slug_invalid`, `slug_taken`, `too_many_tools`, `no_tools`, `spec_too_large`, `access_invalid`, `idempotency_key_reused`, `too_many_servers`, `too_many_builds`. */
+/** Throws `not_confirmed`, `draft_not_found`, `draft_changed`, `slug_invalid`, `slug_reserved`, `name_reserved`, `slug_taken`, `too_many_tools`, `no_tools`, `spec_too_large`, `access_invalid`, `idempotency_key_reused`, `too_many_servers`, `too_many_builds`. */
 export async function createServer(
   options: CreationOptions,
   user: UserClaims,
@@ -54,6 +56,7 @@ export async function createServer(
   const draft = await confirmedDraft(options, user, wish, rule)
   const fault = slugFault(wish.slug)
   if (fault !== undefined) throw invalid('slug_invalid', fault)
+  refusePretence(wish.slug, draft.name)
   if (await store.isSlugTaken(sql, wish.slug)) {
     // Perhaps by this very request, sent twice at once.
     const twin = await findRepeated(sql, user, wish, requestDigest)
@@ -93,6 +96,14 @@ export async function createServer(
   hints.serverUpdated(created.serverId)
   await enqueue(options, created.buildId)
   return { serverId: created.serverId, buildId: created.buildId }
+}
+
+/** Throws `slug_reserved` or `name_reserved`. */
+function refusePretence(slug: string, name: string): void {
+  const reservation = slugReservation(slug)
+  if (reservation !== undefined) throw invalid('slug_reserved', reservation)
+  const claim = serverNameFault(name)
+  if (claim !== undefined) throw invalid('name_reserved', claim)
 }
 
 async function refuseTooMany(sql: Sql, orgId: string): Promise<void> {

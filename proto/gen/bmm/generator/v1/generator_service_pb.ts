@@ -863,9 +863,9 @@ export const DraftService: GenService<{
 export const ServerService: GenService<{
   /**
    * Freezes a confirmed draft, creates the server and queues its first build. The user token's `cnf` claim must be the
-   * digest of draft, slug's URL and access (spec/confirmation.ts). Reasons: `not_confirmed`, `draft_not_found`, `draft_changed`, `slug_invalid`, `slug_taken`,
-   * `access_invalid`, `no_tools`, `too_many_tools`, `spec_too_large`, `idempotency_key_reused`, `too_many_servers`,
-   * `too_many_builds`.
+   * digest of draft, slug's URL and access (spec/confirmation.ts). Reasons: `not_confirmed`, `draft_not_found`,
+   * `draft_changed`, `slug_invalid`, `slug_reserved`, `name_reserved`, `slug_taken`, `access_invalid`,
+   * `no_tools`, `too_many_tools`, `spec_too_large`, `idempotency_key_reused`, `too_many_servers`, `too_many_builds`.
    *
    * @generated from rpc bmm.generator.v1.ServerService.CreateServer
    */
