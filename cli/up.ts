@@ -1,6 +1,7 @@
 /** `up` and `down`: the whole platform on this machine. */
 import { type Command, InvalidArgumentError, Option } from 'commander'
-import { defaultData, environment } from './config.ts'
+import { z } from 'zod'
+import { defaultData, environment, keepLoopbackDirect } from './config.ts'
 import { CommandFault, failed } from './fault.ts'
 import { note, print, printJson } from './output.ts'
 import { chooseDriver } from './stack/driver.ts'
@@ -18,6 +19,7 @@ const START_TIMEOUT_MS = 180_000
 /** How often another command may win the race for a stack and then fail to start it. */
 const MAX_JOINS = 3
 const POLL_MS = 50
+const HEALTH_TIMEOUT_MS = 3_000
 const MAX_PORT = 65535
 const FIRST_UNPRIVILEGED_PORT = 1024
 
@@ -50,6 +52,7 @@ async function up(options: UpOptions): Promise<void> {
   const { report, supervisor } = await joinStack({ ...options, tied: options.detach !== true })
   if (supervisor === undefined) {
     note(`already running: ${report.gateway}`)
+    for (const warning of await warningsOf(options.data)) note(`warning: ${warning}`)
     const given = givenSettings(environment()).join(', ')
     if (given !== '') note(`read at a start only: ${given} (./bmm down first, to change settings)`)
     printReport(report, options)
@@ -143,6 +146,23 @@ async function startStack(
   }
 }
 
+const readySchema = z.object({ warnings: z.array(z.string()).default([]) })
+
+/** What the running gateway wants the operator to know; nothing where it does not answer. */
+async function warningsOf(data: string): Promise<string[]> {
+  const port = findSettings(findStackPaths(data)?.data ?? data)?.port
+  if (port === undefined) return []
+  try {
+    keepLoopbackDirect()
+    const answer = await fetch(`http://127.0.0.1:${port}/health/ready`, {
+      signal: AbortSignal.timeout(HEALTH_TIMEOUT_MS),
+    })
+    return readySchema.parse(await answer.json()).warnings
+  } catch {
+    return []
+  }
+}
+
 async function down(options: { data: string; json?: boolean }): Promise<void> {
   const paths = findStackPaths(options.data)
   const stopped = paths !== undefined && (await stopStack(paths))
@@ -178,9 +198,9 @@ function requireSamePort(options: UpOptions, paths: StackPaths): void {
 }
 
 function printReport(report: Report, options: UpOptions): void {
-  const { gateway, grpc, mailbox, data, driver, why } = report
+  const { gateway, grpc, listen, mailbox, data, driver, why } = report
   if (options.json === true) {
-    printJson({ gateway, grpc, mailbox, data, driver })
+    printJson({ gateway, grpc, listen, mailbox, data, driver })
     return
   }
   print(`gateway  ${gateway}`)

@@ -1,5 +1,6 @@
 /** What `up` was asked for: arguments and the variables of the operator's environment, as the supervisor gets them. */
 import { isIP } from 'node:net'
+import { listenAddresses } from '@bmm/lib/listen-addresses'
 import { AddressFault, parseSqlAddress } from '@bmm/lib/sql-address'
 import { z } from 'zod'
 import type { CliEnv } from '../config.ts'
@@ -12,6 +13,7 @@ const passedVariables = [
   'BMM_SMTP_URL',
   'BMM_MAIL_FROM',
   'BMM_TRUSTED_PROXIES',
+  'BMM_LISTEN',
   'BMM_METRICS_ADDRESS',
   'BMM_TRACE_CLIENTS',
   'OTEL_EXPORTER_OTLP_ENDPOINT',
@@ -72,6 +74,7 @@ export function stackOptions(
   if (databaseUrl !== undefined) requireSqlAddress(databaseUrl)
   const redisUrl = present(env.REDIS_URL)
   if (redisUrl !== undefined) requireRedisAddress(redisUrl)
+  requireAddresses(present(env.BMM_LISTEN))
   const metrics = present(env.BMM_METRICS_ADDRESS)
   if (metrics !== undefined && !isAddressWithPort(metrics)) {
     throw misused('BMM_METRICS_ADDRESS must be one address and port, such as 127.0.0.1:9464.')
@@ -112,6 +115,17 @@ function requireSqlAddress(text: string): void {
   } catch (error) {
     if (error instanceof AddressFault) throw misused(`DATABASE_URL ${error.message}.`)
     throw error
+  }
+}
+
+function requireAddresses(list: string | undefined): void {
+  try {
+    listenAddresses(list)
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error
+    throw misused(
+      `BMM_LISTEN: ${error.message}. It takes addresses of this machine, parted by commas, such as 10.0.0.5 or 0.0.0.0.`,
+    )
   }
 }
 

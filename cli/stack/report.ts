@@ -7,6 +7,8 @@ import type { StackPaths } from './paths.ts'
 const reportSchema = z.object({
   gateway: z.string(),
   grpc: z.string(),
+  /** What the gateway's port listens on. */
+  listen: z.array(z.string()).default([]),
   mailbox: z.string().nullable(),
   data: z.string(),
   driver: z.string(),

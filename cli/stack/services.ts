@@ -1,6 +1,7 @@
 /** The one table of the stack's own processes: what each is given, and what must be ready before it starts. */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
+import { listenAddresses, listenerName } from '@bmm/lib/listen-addresses'
 import { z } from 'zod'
 import { checkout } from '../config.ts'
 import type { ChildSpec } from './child.ts'
@@ -169,7 +170,13 @@ export const services: readonly Service[] = [
       BMM_FORMER_URLS: formerUrls.join(','),
       ...(mailbox === undefined ? {} : { BMM_MAILBOX_DIR: mailbox }),
     }),
-    passes: ['BMM_TRUSTED_PROXIES', 'BMM_METRICS_ADDRESS', 'BMM_TRACE_CLIENTS', ...tracing],
+    passes: [
+      'BMM_TRUSTED_PROXIES',
+      'BMM_LISTEN',
+      'BMM_METRICS_ADDRESS',
+      'BMM_TRACE_CLIENTS',
+      ...tracing,
+    ],
   },
 ]
 
@@ -224,11 +231,17 @@ export function seenCheckout(paths: StackPaths): string {
 }
 
 /** The gateway, by its addresses here and by the name that people reach; and where it gives out metrics. */
-function ownListeners({ port, grpcPort, publicUrl, passed }: StackFacts): string {
+export function ownListeners({
+  port,
+  grpcPort,
+  publicUrl,
+  passed,
+}: Pick<StackFacts, 'port' | 'grpcPort' | 'publicUrl' | 'passed'>): string {
   const { protocol, hostname, port: publicPort } = new URL(publicUrl)
   const reached = `${hostname}:${publicPort || (protocol === 'https:' ? '443' : '80')}`
-  const hosts = ['localhost', '127.0.0.1', '[::1]'].flatMap((host) =>
-    [port, grpcPort].map((each) => `${host}:${each}`),
+  const named = listenAddresses(passed.BMM_LISTEN).map(({ hostname }) => hostname)
+  const hosts = ['localhost', '127.0.0.1', '::1', ...named].flatMap((host) =>
+    [port, grpcPort].map((each) => listenerName(host, each)),
   )
   const metrics = passed.BMM_METRICS_ADDRESS
   const metricsHosts =

@@ -1,6 +1,8 @@
 /** Starting all processes of a stack in order, and stopping them in the opposite one. */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { errorFrom } from '@bmm/lib/errors'
+import { listenAddresses, listenFault } from '@bmm/lib/listen-addresses'
 import { parseSqlAddress } from '@bmm/lib/sql-address'
 import { failed } from '../fault.ts'
 import { type Child, type ChildEvent, type ChildSpec, keepRunning } from './child.ts'
@@ -79,6 +81,7 @@ async function startStores(
     postgres: databaseUrl === undefined ? 'embedded' : 'external',
     redis: redisUrl === undefined ? 'own' : 'external',
   })
+  requireListenable(options.passed.BMM_LISTEN, [settings.port, settings.grpcPort])
   const { publicUrl, formerUrls, told } = openPublicUrl(paths.data, options.publicUrl)
   if (told !== undefined) progress(told)
   prepareKeys(paths.keys)
@@ -108,6 +111,19 @@ async function startStores(
     redisUrl: redis,
     sandboxes: { ...options.sandboxes, driver: options.chosen.driver },
     passed: options.passed,
+  }
+}
+
+/** Said before anything starts: the gateway would say it to its log only. */
+function requireListenable(list: string | undefined, ports: readonly number[]): void {
+  for (const { hostname } of listenAddresses(list).filter(({ isNamed }) => isNamed)) {
+    for (const port of ports) {
+      try {
+        Bun.listen({ hostname, port, socket: { data() {} } }).stop(true)
+      } catch (thrown) {
+        throw failed('listen_failed', listenFault(hostname, port, errorFrom(thrown).message))
+      }
+    }
   }
 }
 

@@ -1,6 +1,7 @@
 /** The process that runs a stack: takes its lock, starts it, keeps it running, and takes it along when it ends. */
 import { writeSync } from 'node:fs'
 import { join } from 'node:path'
+import { listenAddresses, listenerName } from '@bmm/lib/listen-addresses'
 import { createLog } from '@bmm/lib/log'
 import { CommandFault } from '../fault.ts'
 import { type ChildEvent, StartFault } from './child.ts'
@@ -46,6 +47,9 @@ async function supervise(options: DecidedOptions): Promise<void> {
     const report: Report = {
       gateway: stack.facts.publicUrl,
       grpc: `localhost:${stack.facts.grpcPort}`,
+      listen: listenAddresses(stack.facts.passed.BMM_LISTEN).map(({ hostname }) =>
+        listenerName(hostname, stack.facts.port),
+      ),
       mailbox: stack.facts.mailbox ?? null,
       data: paths.data,
       driver: options.chosen.driver,

@@ -83,6 +83,7 @@ for (const [name, value] of [
   ['BMM_PORT', '70000'],
   ['BMM_PORT', 'http'],
   ['BMM_GRPC_PORT', '70000'],
+  ['BMM_LISTEN', 'localhost'],
   ['BMM_TRUSTED_PROXIES', 'proxy.local'],
   ['BMM_TRUSTED_PROXIES', '10.0.0.0/40'],
   ['BMM_METRICS_ADDRESS', '0.0.0.0:9464'],

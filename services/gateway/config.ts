@@ -9,6 +9,7 @@ import {
   tracingConfig,
   tracingEnv,
 } from '@bmm/lib/env'
+import { listenAddresses } from '@bmm/lib/listen-addresses'
 import { z } from 'zod'
 import { trustedProxies } from './arrival/client-ip.ts'
 
@@ -34,6 +35,10 @@ const shape = {
   BMM_TRUSTED_PROXIES: z.string().default('').refine(isProxyList, {
     error: 'must be IP addresses or ranges such as 10.0.0.0/8, parted by commas',
   }),
+  /** Addresses parted by commas that both ports listen on, beside loopback. */
+  BMM_LISTEN: z.string().default('').refine(isAddressList, {
+    error: 'must be IP addresses of this machine, parted by commas',
+  }),
   /** Where Prometheus may ask; nowhere unless set. */
   BMM_METRICS_ADDRESS: z
     .string()
@@ -54,6 +59,7 @@ export function configFrom(env: Env = process.env) {
     port: vars.BMM_PORT,
     mailbox: vars.BMM_ENV === 'development' ? vars.BMM_MAILBOX_DIR : undefined,
     grpcPort: vars.BMM_GRPC_PORT,
+    addresses: listenAddresses(vars.BMM_LISTEN),
     trusted: trustedProxies(entriesOf(vars.BMM_TRUSTED_PROXIES)),
     tracing: tracingConfig(vars),
     traceClients: vars.BMM_TRACE_CLIENTS,
@@ -78,8 +84,16 @@ function entriesOf(list: string): string[] {
 }
 
 function isProxyList(list: string): boolean {
+  return isReadable(() => trustedProxies(entriesOf(list)))
+}
+
+function isAddressList(list: string): boolean {
+  return isReadable(() => listenAddresses(list))
+}
+
+function isReadable(read: () => unknown): boolean {
   try {
-    trustedProxies(entriesOf(list))
+    read()
     return true
   } catch (thrown) {
     if (thrown instanceof RangeError) return false

@@ -5,6 +5,7 @@ import { rpcClient, rpcTransport } from '@bmm/lib/client'
 import { createDeadlines } from '@bmm/lib/deadlines'
 import { channels, revokedKey } from '@bmm/lib/hints'
 import type { Identity, ServiceName } from '@bmm/lib/identity'
+import type { ListenAddress } from '@bmm/lib/listen-addresses'
 import type { Log } from '@bmm/lib/log'
 import { type CollectMetrics, counter, gauge, tally } from '@bmm/lib/metrics'
 import { type Redis, subscribe } from '@bmm/lib/redis'
@@ -30,6 +31,7 @@ import { openArrivals } from './arrival/arrival.ts'
 import { isTrusted } from './arrival/client-ip.ts'
 import { listen } from './arrival/listener.ts'
 import { openListeners } from './arrival/listeners.ts'
+import { unnamedProxies } from './arrival/unnamed-proxies.ts'
 import { openPeople } from './console/person.ts'
 import { consolePlugin } from './console/plugin.ts'
 import { edge } from './edge.ts'
@@ -86,6 +88,8 @@ export type GatewayOptions = {
   /** Of the second listener, for gRPC; 0 for any free one. */
   grpcPort: number
   trusted: BlockList
+  /** What both ports listen on; loopback unless given. */
+  addresses?: readonly ListenAddress[]
   log: Log
   tracing?: CallTracing
   /** The folder that mail goes to instead of to people, in development. */
@@ -197,8 +201,10 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
     ...(options.tracing === undefined ? {} : { tracing: options.tracing }),
     ...(options.callTimeoutMs === undefined ? {} : { callTimeoutMs: options.callTimeoutMs }),
   })
+  const { port, trusted, grpcPort } = options
+  const unnamed = unnamedProxies({ trusted, log })
   const app = edge({ arrivals, log })
-    .use(healthPlugin(checks))
+    .use(healthPlugin(checks, unnamed.warning))
     .use(oauthPlugin({ ...shared, visitors: limiter(tokenLimit, 'tokens') }))
     .use(
       pagesPlugin({
@@ -218,9 +224,10 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
       }),
     )
     .compile()
-  const { port, trusted, grpcPort } = options
+  const { addresses } = options
   const listener = listen({
-    ...{ door, app, arrivals, publicUrl, port, trusted, log },
+    ...{ door, app, arrivals, publicUrl, port, trusted, unnamed, log },
+    ...(addresses === undefined ? {} : { addresses }),
     bodies: bodies.visitors,
   })
   const grpc = await openGrpcPort({
@@ -234,6 +241,7 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
         checks,
         log,
         trusted,
+        unnamed,
         unread,
         documents,
       },
@@ -249,6 +257,7 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
     isProxy: (address) => isTrusted(address, trusted),
     port: grpcPort,
     log,
+    ...(addresses === undefined ? {} : { addresses }),
   })
   return {
     port: listener.port,
@@ -261,6 +270,11 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
         [revocations.ageMs() / 1_000, { feed: 'revocations' }],
         [servings.ageMs() / 1_000, { feed: 'servings' }],
       ]),
+      counter(
+        'bmm_unnamed_proxy_requests_total',
+        'Requests with forwarding headers from a peer that is not in BMM_TRUSTED_PROXIES.',
+        unnamed.count(),
+      ),
       counter('bmm_rate_limited_total', 'Requests that came too often.', tooOften.by('what')),
       counter(
         'bmm_mcp_refused_total',

@@ -10,14 +10,17 @@ export type Checks = Readonly<
   Record<string, () => Promise<string | undefined> | string | undefined>
 >
 
-export function healthPlugin(checks: Checks) {
+/** A warning is for the operator; it makes nothing unready. */
+export function healthPlugin(checks: Checks, warning: () => string | undefined) {
   return new Elysia({ name: 'health' })
     .get('/health/live', () => ({ status: 'ok' }))
     .get('/health/ready', async ({ set }) => {
       const faults = await findFaults(checks)
       const ready = Object.keys(faults).length === 0
       set.status = ready ? 200 : 503
-      return ready ? { status: 'ok' } : { status: 'unready', faults }
+      const warned = warning()
+      const warnings = warned === undefined ? {} : { warnings: [warned] }
+      return ready ? { status: 'ok', ...warnings } : { status: 'unready', faults, ...warnings }
     })
 }
 

@@ -21,9 +21,9 @@ const identity = await openIdentity({
 })
 const redis = openRedis(config.redisUrl, { log })
 const tracing = await openTracing({ service: 'gateway', config: config.tracing, log })
-const { rpcDir, publicUrl, formerUrls, port, grpcPort, trusted, mailbox } = config
+const { rpcDir, publicUrl, formerUrls, port, grpcPort, trusted, mailbox, addresses } = config
 const gateway = await openGateway({
-  ...{ identity, rpcDir, redis, publicUrl, formerUrls, port, grpcPort, trusted, log },
+  ...{ identity, rpcDir, redis, publicUrl, formerUrls, port, grpcPort, trusted, log, addresses },
   ...(mailbox === undefined ? {} : { mailbox }),
   ...(tracing === undefined ? {} : { tracing: { tracing, clients: config.traceClients } }),
 })

@@ -27,7 +27,7 @@ export type ForwardedHeaders = { forwardedFor: string | null; forwarded: string 
  * other one: where they disagree, neither is believed.
  */
 export function clientIp(peer: string, headers: ForwardedHeaders, trusted: BlockList): string {
-  const address = plain(peer)
+  const address = plainAddress(peer)
   const { forwardedFor, forwarded } = headers
   if (forwardedFor === null && forwarded === null) return address
   const visitors = [
@@ -57,7 +57,7 @@ const nodePattern = /^(?:\[([\da-f:.]+)\]|(\d+\.\d+\.\d+\.\d+))(?::(?:\d{1,5}|_[
 
 function nodeAddress(text: string): string | undefined {
   const [, v6, v4] = nodePattern.exec(text) ?? []
-  const address = plain(v6 ?? v4 ?? text)
+  const address = plainAddress(v6 ?? v4 ?? text)
   const isRight = v6 === undefined ? isIP(address) !== 0 : isIP(v6) === 6
   return isRight ? address : undefined
 }
@@ -77,7 +77,7 @@ function fits(bits: number, family: number): boolean {
 
 /** Whether the peer itself is one of the proxies. */
 export function isTrusted(peer: string, trusted: BlockList): boolean {
-  const address = plain(peer)
+  const address = plainAddress(peer)
   const family = isIP(address)
   return family !== 0 && trusted.check(address, family === 6 ? 'ipv6' : 'ipv4')
 }
@@ -90,7 +90,7 @@ export function isLoopback(peer: string): boolean {
 const loopback = trustedProxies(['127.0.0.0/8', '::1'])
 
 /** IPv4 visitors of an IPv6 listener arrive as `::ffff:a.b.c.d`; zone ids name our interfaces, not the visitor. */
-function plain(address: string): string {
+export function plainAddress(address: string): string {
   const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1]
   return mapped ?? address.replace(/%.*$/, '')
 }

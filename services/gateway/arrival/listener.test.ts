@@ -1,5 +1,6 @@
 /** The doors: both loopback addresses, slow and idle visitors, and stopping without cutting answers. */
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { type ListenAddress, listenAddresses } from '@bmm/lib/listen-addresses'
 import { testLog } from '@bmm/lib/testing'
 import { outcomeOf } from '@bmm/lib/testing-outcome'
 import { until } from '@bmm/lib/testing-until'
@@ -7,6 +8,7 @@ import { openRoom } from '../limits/room.ts'
 import { openArrivals } from './arrival.ts'
 import { trustedProxies } from './client-ip.ts'
 import { type Listener, listen } from './listener.ts'
+import { unnamedProxies } from './unnamed-proxies.ts'
 
 const arrivals = openArrivals()
 const release = Promise.withResolvers<void>()
@@ -14,7 +16,11 @@ let listener: Listener
 let origin: string
 const seen: string[] = []
 
-function start(hostnames?: string[], ownUrl?: string): Listener {
+const trusted = trustedProxies([])
+const unnamed = unnamedProxies({ trusted, log: testLog })
+const v4: ListenAddress = { hostname: '127.0.0.1', isNamed: false }
+
+function start(addresses?: ListenAddress[], ownUrl?: string): Listener {
   const publicUrl = { value: ownUrl ?? 'http://localhost' }
   const started = listen({
     app: {
@@ -32,9 +38,10 @@ function start(hostnames?: string[], ownUrl?: string): Listener {
       return publicUrl.value
     },
     port: 0,
-    trusted: trustedProxies([]),
+    trusted,
+    unnamed,
     log: testLog,
-    ...(hostnames === undefined ? {} : { hostnames }),
+    ...(addresses === undefined ? {} : { addresses }),
   })
   publicUrl.value = ownUrl ?? `http://localhost:${started.port}`
   return started
@@ -62,7 +69,7 @@ describe('the doors', () => {
   })
 
   test('an address that the machine does not have is left out', async () => {
-    const partial = start(['127.0.0.1', '192.0.2.1'])
+    const partial = start([{ hostname: '192.0.2.1', isNamed: false }, v4])
     const response = await fetch(`http://127.0.0.1:${partial.port}/`, {
       headers: { host: `localhost:${partial.port}` },
     })
@@ -70,13 +77,15 @@ describe('the doors', () => {
     await partial.stop(() => {})
   })
 
-  test('the first address must be there', () => {
-    expect(() => start(['192.0.2.1'])).toThrow()
+  test('a named address must be there', () => {
+    expect(() => start(listenAddresses('192.0.2.1'))).toThrow('BMM_LISTEN names 192.0.2.1')
+    expect(() => start([{ hostname: '192.0.2.1', isNamed: false }])).toThrow()
   })
 
   test('forwarded addresses are not believed from strangers', async () => {
     const response = await fetch(`${origin}/`, { headers: { 'x-forwarded-for': '198.51.100.1' } })
     expect(await response.text()).not.toContain('198.51.100.1')
+    expect(unnamed.warning()).toMatch(/start with BMM_TRUSTED_PROXIES=(::1|127\.0\.0\.1)/)
   })
 
   test('a request without a host is refused, however it is written', async () => {
@@ -97,7 +106,7 @@ describe('the doors', () => {
   })
 
   test('take their public name in any case and with the default port, and no other name', async () => {
-    const named = start(['127.0.0.1'], 'https://mcp.example.test')
+    const named = start([v4], 'https://mcp.example.test')
     const statusAs = async (host: string) =>
       (await fetch(`http://127.0.0.1:${named.port}/`, { headers: { host } })).status
     const own = [
@@ -115,7 +124,7 @@ describe('the doors', () => {
   test('tell who runs a proxy that does not pass the host on what to set', async () => {
     const origins = ['https://mcp.example.test', 'https://mcp.example.test:8443']
     for (const [at, own] of origins.entries()) {
-      const named = start(['127.0.0.1'], own)
+      const named = start([v4], own)
       const ask = (headers: Record<string, string>) =>
         fetch(`http://127.0.0.1:${named.port}/login`, { headers })
       const renamed = { 'x-forwarded-host': new URL(own).host.toUpperCase() }

@@ -1,7 +1,8 @@
-/** The two doors of the gateway: 127.0.0.1 and ::1 on one port, with what every request gets before any route. */
+/** The doors of the gateway: loopback and the addresses of BMM_LISTEN on one port, with what every request gets before any route. */
 import type { BlockList } from 'node:net'
 import { errorFrom } from '@bmm/lib/errors'
 import { newId } from '@bmm/lib/ids'
+import { type ListenAddress, listenAddresses, listenFault } from '@bmm/lib/listen-addresses'
 import type { Log } from '@bmm/lib/log'
 import { visitorOf } from '@bmm/lib/visitor'
 import type { Server, ServerWebSocket } from 'bun'
@@ -11,6 +12,7 @@ import { problemResponse } from '../problem.ts'
 import type { Arrival, Arrivals, SocketEvents } from './arrival.ts'
 import { accepts, announcedBytes } from './body.ts'
 import { clientIp, isLoopback, isTrusted } from './client-ip.ts'
+import type { UnnamedProxies } from './unnamed-proxies.ts'
 
 /** A connection that says nothing for this long is closed, unless its answer is under way. */
 const IDLE_SECONDS = 75
@@ -34,8 +36,9 @@ export type ListenerOptions = {
   /** 0 for any free one. */
   port: number
   trusted: BlockList
+  unnamed: UnnamedProxies
   log: Log
-  hostnames?: readonly string[]
+  addresses?: readonly ListenAddress[]
 }
 
 export type Listener = {
@@ -44,19 +47,21 @@ export type Listener = {
   stop(onDrainEnd: () => void): Promise<void>
 }
 
-/** Listens on the first host name, and on the others where the machine has them. */
+/** Listens on one address at least, and on every named one; throws where it cannot. */
 export function listen(options: ListenerOptions): Listener {
-  const { log, hostnames = ['127.0.0.1', '::1'] } = options
+  const { log, addresses = listenAddresses() } = options
   const servers: Server<SocketEvents>[] = []
   let port = options.port
-  for (const hostname of hostnames) {
+  for (const [at, { hostname, isNamed }] of addresses.entries()) {
     try {
       const server = serve(options, hostname, port)
       servers.push(server)
       port = server.port ?? port
     } catch (thrown) {
-      if (servers.length === 0) throw thrown
-      log.info({ hostname, fault: errorFrom(thrown).message }, 'this address is not to be had')
+      const fault = errorFrom(thrown).message
+      if (isNamed) throw new Error(listenFault(hostname, port, fault), { cause: thrown })
+      if (servers.length === 0 && at === addresses.length - 1) throw thrown
+      log.info({ hostname, fault }, 'this machine has no such address')
     }
   }
   log.info({ port, hostnames: servers.map((server) => server.hostname) }, 'listening')
@@ -105,6 +110,10 @@ function answer(
   server: Server<SocketEvents>,
 ): Promise<Response | undefined> {
   const arrival = new HttpArrival(options, request, server)
+  options.unnamed.see(
+    () => arrival.peer,
+    (name) => request.headers.get(name),
+  )
   const refused = refuseHost(options, request, arrival)
   if (refused !== undefined) return Promise.resolve(withHeaders(refused, arrival))
   const direct = options.door?.(request, arrival)

@@ -9,6 +9,7 @@ import {
 } from 'node:http2'
 import type { AddressInfo } from 'node:net'
 import { errorFrom } from '@bmm/lib/errors'
+import { type ListenAddress, listenAddresses, listenFault } from '@bmm/lib/listen-addresses'
 import type { Log } from '@bmm/lib/log'
 
 export type GrpcLimits = {
@@ -53,7 +54,7 @@ export type GrpcPortOptions = {
   /** Peers whose connections are many because they carry other people's. */
   isProxy: (address: string) => boolean
   limits?: Partial<GrpcLimits>
-  hostnames?: readonly string[]
+  addresses?: readonly ListenAddress[]
 }
 
 export type GrpcPort = {
@@ -74,21 +75,23 @@ type Connection = {
 
 type Connections = Map<Http2Session, Connection>
 
-/** Listens on the first host name, and on the others where the machine has them. */
+/** Listens on one address at least, and on every named one; throws where it cannot. */
 export async function openGrpcPort(options: GrpcPortOptions): Promise<GrpcPort> {
-  const { log, hostnames = ['127.0.0.1', '::1'] } = options
+  const { log, addresses = listenAddresses() } = options
   const limits = { ...defaultLimits, ...options.limits }
   const connections: Connections = new Map()
   const servers: Http2Server[] = []
   let port = options.port
-  for (const hostname of hostnames) {
+  for (const [at, { hostname, isNamed }] of addresses.entries()) {
     const server = makeServer(options, limits, connections)
     try {
       port = await listening(server, hostname, port)
       servers.push(server)
     } catch (thrown) {
-      if (servers.length === 0) throw thrown
-      log.info({ hostname, fault: errorFrom(thrown).message }, 'this address is not to be had')
+      const fault = errorFrom(thrown).message
+      if (isNamed) throw new Error(listenFault(hostname, port, fault), { cause: thrown })
+      if (servers.length === 0 && at === addresses.length - 1) throw thrown
+      log.info({ hostname, fault }, 'this machine has no such address')
     }
   }
   log.info({ port, addresses: servers.length }, 'listening for gRPC')

@@ -15,6 +15,7 @@ import { Code, type ConnectRouter, createContextValues } from '@connectrpc/conne
 import type { UniversalHandlerOptions } from '@connectrpc/connect/protocol'
 import { type ConnectNodeAdapterOptions, connectNodeAdapter } from '@connectrpc/connect-node'
 import { clientIp } from '../arrival/client-ip.ts'
+import type { UnnamedProxies } from '../arrival/unnamed-proxies.ts'
 import { descriptorsOf } from './descriptors.ts'
 import { outwardErrors } from './fault.ts'
 import { type ForwardOptions, forward } from './forward.ts'
@@ -52,6 +53,7 @@ export type GrpcOptions = GateOptions &
   Pick<HealthOptions, 'checks'> & {
     /** Whose `X-Forwarded-For` and `Forwarded` are believed. */
     trusted: BlockList
+    unnamed: UnnamedProxies
     /** Of the calls of tools; those of this port are in `inFlight` of the gate. */
     toolCalls: ToolOptions['inFlight']
   }
@@ -81,6 +83,10 @@ export function grpcHandler(options: GrpcOptions): GrpcHandler {
       }),
   })
   return (request, response) => {
+    options.unnamed.see(
+      () => request.socket.remoteAddress ?? '',
+      (name) => request.headers[name],
+    )
     shortenDeadline(request.headers)
     plainMessages(response)
     adapter(request, response)
