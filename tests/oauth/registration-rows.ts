@@ -1,6 +1,6 @@
 /** Requests at the registration endpoint. */
 import { answerOf, ask } from '../account.ts'
-import type { Row } from './row.ts'
+import { postOnly, type Row } from './row.ts'
 import { type Side, soundMetadata } from './side.ts'
 
 const registering = (changes: object) => (side: Side) =>
@@ -51,7 +51,8 @@ export const registrationRows: Row[] = [
   {
     name: 'by GET',
     send: (side) => ask(side.doors.registration_endpoint, 'GET'),
-    ours: '404',
+    ours: '405 invalid_request',
+    oracle: { answers: '404', because: postOnly },
   },
   {
     name: 'no redirect addresses',

@@ -17,6 +17,9 @@ export type Row = {
   oracle?: { answers: Outcome; because: string }
 }
 
+export const postOnly =
+  'An endpoint that takes only POST exists by every method: 405 with Allow says which method to use (RFC 9110 15.5.6).'
+
 /** The row's request at one side. */
 export async function outcomeOf(row: Row, side: Side): Promise<Outcome> {
   const found = await row.send(side)

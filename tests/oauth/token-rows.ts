@@ -1,6 +1,6 @@
 /** Requests at the token endpoint that are refused for who sends them, or for their form. */
 import { answerOf } from '../account.ts'
-import type { Row } from './row.ts'
+import { postOnly, type Row } from './row.ts'
 import { basic, type Fields, form, newVerifier, plus, type Side } from './side.ts'
 
 export const nobody = { code: 'bmc_nothing', verifier: newVerifier() }
@@ -206,7 +206,8 @@ export const formRows: Row[] = [
         `${side.doors.token_endpoint}?${side.codeForm({ ...nobody, client: side.clients.public })}`,
         { headers: { accept: 'application/json' } },
       ).then(answerOf),
-    ours: '404',
+    ours: '405 invalid_request',
+    oracle: { answers: '404', because: postOnly },
   },
   {
     name: 'everything in the query of a POST',

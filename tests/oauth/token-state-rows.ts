@@ -1,6 +1,6 @@
 /** Requests about tokens that exist: revocation, introspection, and what a bearer token opens. */
 import { answerOf, ask } from '../account.ts'
-import type { Row } from './row.ts'
+import { postOnly, type Row } from './row.ts'
 import { basic, form, newVerifier, plus, type Side } from './side.ts'
 
 export const revocationRows: Row[] = [
@@ -67,7 +67,8 @@ export const revocationRows: Row[] = [
   {
     name: 'by GET',
     send: (side) => ask(`${side.doors.revocation_endpoint}?token=bmr_nothing`, 'GET'),
-    ours: '404',
+    ours: '405 invalid_request',
+    oracle: { answers: '404', because: postOnly },
   },
   {
     name: 'JSON',
@@ -142,7 +143,8 @@ export const introspectionRows: Row[] = [
   {
     name: 'by GET',
     send: (side) => ask(`${side.doors.introspection_endpoint}?token=bmr_nothing`, 'GET'),
-    ours: '404',
+    ours: '405 invalid_request',
+    oracle: { answers: '404', because: postOnly },
   },
 ]
 
