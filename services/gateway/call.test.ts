@@ -12,6 +12,9 @@ import {
   testSpec,
 } from './testing.ts'
 
+/** Below the 10 s after which some proxies give up on a silent upstream. */
+const MOST_SILENCE_MS = 8_000
+
 let gw: TestGateway
 let server: TestServer
 let redis: TestRedis
@@ -32,6 +35,19 @@ afterAll(async () => {
 
 async function bearer(claims: Record<string, unknown> = {}) {
   return { authorization: `Bearer ${await gw.token(server, claims)}` }
+}
+
+/** An answer's text, and how long it was silent before each piece. */
+async function listen(response: Response) {
+  const silences: number[] = []
+  const decoder = new TextDecoder()
+  let [text, heardAt] = ['', performance.now()]
+  for await (const piece of response.body ?? []) {
+    silences.push(performance.now() - heardAt)
+    heardAt = performance.now()
+    text += decoder.decode(piece, { stream: true })
+  }
+  return { text, silences }
 }
 
 function eventsIn(text: string) {
@@ -152,15 +168,20 @@ describe('results', () => {
     })
   })
 
-  test('an answer that takes long becomes a stream, so that nobody takes it for dead', async () => {
+  test('a quiet call sends its headers and a comment within a second, and more comments while it runs', async () => {
     gw.world.tools.set('echo', async () => {
-      await Bun.sleep(6_000)
+      await Bun.sleep(12_000)
       return JSON.stringify({ content: [{ type: 'text', text: 'late' }] })
     })
+    const askedAt = performance.now()
     const response = await call('echo')
     gw.world.tools.delete('echo')
+    expect(performance.now() - askedAt).toBeLessThan(1_000)
     expect(response.headers.get('content-type')).toBe('text/event-stream')
-    expect(await response.text()).toContain('"text":"late"')
+    const { text, silences } = await listen(response)
+    expect(text).toMatch(/^: running\n\n(: still running\n\n){2}event: message\ndata: .*"text":"late"/)
+    expect(silences[0]).toBeLessThan(1_000)
+    expect(Math.max(...silences)).toBeLessThan(MOST_SILENCE_MS)
   }, 60_000)
 
   test('a client that takes no events gets one JSON answer', async () => {
