@@ -179,7 +179,9 @@ describe('results', () => {
     expect(performance.now() - askedAt).toBeLessThan(1_000)
     expect(response.headers.get('content-type')).toBe('text/event-stream')
     const { text, silences } = await listen(response)
-    expect(text).toMatch(/^: running\n\n(: still running\n\n){2}event: message\ndata: .*"text":"late"/)
+    expect(text).toMatch(
+      /^: running\n\n(: still running\n\n){2}event: message\ndata: .*"text":"late"/,
+    )
     expect(silences[0]).toBeLessThan(1_000)
     expect(Math.max(...silences)).toBeLessThan(MOST_SILENCE_MS)
   }, 60_000)
