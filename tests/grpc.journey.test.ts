@@ -200,8 +200,8 @@ describe('a service token', () => {
     })
     const { tools, servers } = clientsWith((await makeToken('servers:write', 'tools:call')).value)
     expect(await refusal(tools.callTool({ server: 'bobs', tool: 'greet' }))).toEqual([
-      'PermissionDenied',
-      'access_denied',
+      'NotFound',
+      'server_not_found',
     ])
     expect(await refusal(servers.getServer({ server: 'bobs' }))).toEqual([
       'NotFound',

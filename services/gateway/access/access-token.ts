@@ -4,7 +4,7 @@ import { errors as joseErrors, jwtVerify } from 'jose'
 import { z } from 'zod'
 import type { KeySet } from './key-set.ts'
 
-/** Asked for in the first challenge already: some clients cannot ask for more later. */
+/** What the metadata documents offer; the challenge of a 401 names the scope of calls alone. */
 export const NORMAL_SCOPES = `${CALL_SCOPE} ${OFFLINE_SCOPE}`
 
 const MAX_TOKEN_CHARACTERS = 4_096

@@ -108,12 +108,12 @@ describe('a call', () => {
       'scope_missing',
     ])
     const stranger = programs.make(['tools:call'])
-    expect(coded(await refusal({}, { token: stranger.value }))).toEqual([
-      status.PERMISSION_DENIED,
-      'access_denied',
-    ])
+    const unknown = await refusal({ server: 'no-such-server' }, { token: stranger.value })
+    expect(coded(unknown)).toEqual([status.NOT_FOUND, 'server_not_found'])
+    const foreign = await refusal({}, { token: stranger.value })
+    expect(foreign).toEqual(unknown)
     const listing = client.refusal(LIST, { server: 'echoes' }, { token: stranger.value })
-    expect(coded(await listing)).toEqual([status.PERMISSION_DENIED, 'access_denied'])
+    expect(coded(await listing)).toEqual([status.NOT_FOUND, 'server_not_found'])
     gw.addServer('public', testSpec(['echo']), { access: { kind: 'anyone' } })
     await call({ server: 'public' }, { token: stranger.value })
   })

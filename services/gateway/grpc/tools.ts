@@ -113,16 +113,24 @@ function callContext(options: ToolOptions, passed: Passed, served: Live, serverI
 /** A live server whose access rule includes the person, as for MCP clients. */
 async function usableServer({ servings, listings }: ToolOptions, slug: string, passed: Passed) {
   const served = slugPattern.test(slug) ? await servings.find(slug) : undefined
-  if (served === undefined) throw notFound('server_not_found', 'There is no such server.')
+  if (served === undefined) throw serverNotFound()
   if (served.state !== 'live') {
     throw precondition('server_not_live', `This server was stopped: ${served.reason}.`)
   }
   const { access, orgId } = served.statement
   const { program } = passed
   if (!mayUse(access, orgId, { userId: program.userId, orgIds: [program.orgId] })) {
-    throw denied('access_denied', 'The access rule of this server does not include you.')
+    // As if there were none: a program may ask for any slug, and must not learn which private ones exist.
+    throw serverNotFound()
   }
   return { served, listed: await listings.get(slug, served.statement) }
+}
+
+function serverNotFound() {
+  return notFound(
+    'server_not_found',
+    'There is no such server, or its access rule does not include you.',
+  )
 }
 
 const pageSchema = z.object({

@@ -334,7 +334,7 @@ export type Consent = Message<"bmm.auth.v1.Consent"> & {
   resource?: Resource | undefined;
 
   /**
-   * The name of the organisation that owns the server.
+   * The whole e-mail address of the server's owner: an organisation's name could be chosen freely.
    *
    * @generated from field: string org_name = 7;
    */

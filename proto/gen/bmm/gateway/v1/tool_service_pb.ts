@@ -176,7 +176,8 @@ export const CallToolResponseSchema: GenMessage<CallToolResponse> = /*@__PURE__*
  */
 export const ToolService: GenService<{
   /**
-   * The tools of a live server. Reasons: `server_not_found`, `server_not_live`, `access_denied`, `cursor_invalid`.
+   * The tools of a live server. Reasons: `server_not_found` (also of one whose access rule leaves the caller out),
+   * `server_not_live`, `cursor_invalid`.
    *
    * @generated from rpc bmm.gateway.v1.ToolService.ListTools
    */
