@@ -179,7 +179,7 @@ paths:
     expect(draft.told.match(/written twice/g)).toHaveLength(1)
   })
 
-  test('of two objects is none', () => {
+  test('in two different objects is not told', () => {
     const document = {
       ...three,
       paths: { '/a': { get: operation({}) }, '/b': { get: { responses: {} } } },

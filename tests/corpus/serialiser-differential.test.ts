@@ -72,7 +72,7 @@ test('writes every generated set as two kept serialisers do, or a section says w
     }
   }
   expect(unexplained).toEqual([])
-  // A row that explains nothing any more is a claim that nobody checks.
+  // A row that explains nothing any more is an unchecked claim.
   const idle = differences.filter(
     ({ section }) => ![...used.keys()].some((row) => row.includes(section)),
   )

@@ -82,7 +82,7 @@ describe('the visitor that Forwarded tells of', () => {
     })
   }
 
-  test('is not believed from a stranger', () => {
+  test('is not believed from an untrusted peer', () => {
     const headers = { forwardedFor: null, forwarded: 'for=198.51.100.1' }
     expect(clientIp('203.0.113.5', headers, trusted)).toBe('203.0.113.5')
   })

@@ -1,4 +1,4 @@
-/** JSON from strangers: checked for encoding, depth and how much it holds by a scan before any parser runs, and for repeated keys. */
+/** Untrusted JSON: checked for encoding, depth and how much it holds by a scan before any parser runs, and for repeated keys. */
 import { isRawNumber, parseExactly } from '@bmm/lib/exact-json'
 
 export type JsonFaultKind = 'encoding' | 'syntax' | 'too_deep' | 'too_many_values' | 'duplicate_key'

@@ -1,4 +1,4 @@
-/** Proxies that nobody named: who is warned of, how often, and what strangers cannot do with it. */
+/** Unnamed proxies: which are warned of, how often, and that other clients cannot abuse the warning. */
 import { expect, test } from 'bun:test'
 import type { Log } from '@bmm/lib/log'
 import { testLog } from '@bmm/lib/testing'
@@ -38,7 +38,7 @@ test('says nothing of a trusted proxy, nor of a peer that forwards nothing', () 
   expect([proxies.count(), lines, proxies.warning()]).toEqual([0, [], undefined])
 })
 
-test('keeps the addresses of strangers for the log, and only so many', () => {
+test('keeps a bounded number of addresses for the log', () => {
   const { proxies, see, lines } = watched()
   for (let at = 1; at <= 40; at++) see(`203.0.114.${at}`, { 'x-forwarded-for': '1.2.3.4' })
   expect([proxies.count(), lines.length]).toEqual([40, 16])

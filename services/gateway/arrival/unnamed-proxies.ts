@@ -1,10 +1,10 @@
-/** Peers that forward for others and are not in BMM_TRUSTED_PROXIES: everybody behind one of them counts as one visitor. */
+/** Peers that forward for others and are not in BMM_TRUSTED_PROXIES: all callers behind one of them count as one visitor. */
 import type { BlockList } from 'node:net'
 import type { Log } from '@bmm/lib/log'
 import { addressReach } from '@bmm/lib/public-address'
 import { isTrusted, plainAddress } from './client-ip.ts'
 
-/** Strangers can send such headers, too: what they can fill is bounded. */
+/** Any client can send such headers, so what they fill is bounded. */
 const MAX_PEERS = 16
 const forwardingHeaders = ['x-forwarded-for', 'forwarded', 'x-forwarded-proto', 'x-forwarded-host']
 

@@ -61,7 +61,7 @@ export function buildEventJson(event: BuildEvent): BuildEventAnswer {
   }
 }
 
-/** The spec goes in as the generator wrote it: a large one is parsed by nobody here. */
+/** The spec goes in as the generator wrote it: a large one is not parsed here. */
 export function draftResponse(draft: Draft | undefined, status = 200): Response {
   const { id, specDigest, spec, tools, notes, tags, expiresAt } = present(draft)
   const rest: Omit<DraftAnswer, 'spec'> = {

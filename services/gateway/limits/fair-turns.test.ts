@@ -28,7 +28,7 @@ test("what waits is done in order, a share a turn, everybody's in each", async (
   expect(done).toEqual(['a1', 'a2', 'b1', 'a3', 'a4', 'a5', 'a6'])
 })
 
-test('lets who is charged for much sit out as many turns as that takes, and nobody else', async () => {
+test('makes only the charged person sit out the turns that the work takes', async () => {
   const turns = fairTurns(2)
   expect(turns.take('a')).toBe(true)
   turns.charge('a', 4)

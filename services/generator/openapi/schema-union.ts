@@ -40,7 +40,7 @@ export function unionsOf(leaf: Leaf, references: References): readonly Part[][] 
 
 /**
  * The children of a parent as alternatives to it (OpenAPI 3.1, 4.8.25): what each adds, with its tag. The parent alone is
- * no alternative here: whoever writes them adds it.
+ * no alternative here: the writer of the union adds it.
  */
 export function kindsOf(leaf: Leaf, references: References): Kind[] {
   const { schema, heirs } = leaf

@@ -33,7 +33,7 @@ export type Assignment = {
 
 /** What the sandbox gets. */
 export type Answer = EgressAnswer & {
-  /** Names of cookies that were kept back: whoever has a credential here gets no second one. */
+  /** Names of cookies that were withheld: a server with a credential here gets no second one. */
   droppedCookies?: readonly string[]
 }
 

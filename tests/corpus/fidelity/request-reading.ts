@@ -302,7 +302,7 @@ function readContent(
     fault(reading, 'stray', 'body', 'The document has no body here.')
   } else if (content === undefined) {
     const wanted = contents.map((one) => one.mediaType).join(', ')
-    fault(reading, 'media-type', 'body', `${mediaType} is none of ${wanted}`)
+    fault(reading, 'media-type', 'body', `${mediaType} is not one of ${wanted}`)
   } else {
     readBytes(request.body, mediaType ?? '', content, schemas, reading)
   }
