@@ -6,7 +6,7 @@ import type { Command } from 'commander'
 import { checkout, environment, installsForbidden } from './config.ts'
 import { failed } from './fault.ts'
 import { note, print, printJson } from './output.ts'
-import { installPrograms } from './stack/install.ts'
+import { installPrograms, unpackPrograms } from './stack/install.ts'
 import { needsEngine, openTestEngine } from './test-engine.ts'
 import {
   type FileResult,
@@ -41,6 +41,10 @@ async function test(paths: string[], options: { json?: boolean }): Promise<void>
   const pythonGrpc = files.some((file) => file.endsWith('/grpc.journey.test.ts'))
   await installPrograms({ redis: true, bwrap: 'needed', pythonGrpc }, note)
   await installTestPackages(files, { root: checkout, forbidden: installsForbidden(), say: note })
+  const proxies = files.some((file) => file.endsWith('/proxies.journey.test.ts'))
+  const programs: Partial<Awaited<ReturnType<typeof reverseProxies>>> = proxies
+    ? await reverseProxies()
+    : {}
   const results: FileResult[] = []
   const startedAt = performance.now()
   const folder = mkdtempSync(join(tmpdir(), 'bmm-reports-'))
@@ -52,8 +56,11 @@ async function test(paths: string[], options: { json?: boolean }): Promise<void>
       PATH: [
         dirname(process.execPath),
         join(checkout, 'node_modules/.bin'),
-        Bun.env.PATH ?? '',
+        programs.PATH ?? Bun.env.PATH ?? '',
       ].join(delimiter),
+      ...(programs.LD_LIBRARY_PATH === undefined
+        ? {}
+        : { BMM_TEST_LIBRARIES: programs.LD_LIBRARY_PATH }),
       BMM_TEST_DATABASE_URL: stores.databaseUrl,
       BMM_TEST_REDIS_URL: stores.redisUrl,
       ...(engine === undefined ? {} : { BMM_TEST_DOCKER_SOCKET: engine.socket }),
@@ -93,4 +100,19 @@ function describe(result: FileResult): string {
 
 function seconds(ms: number): string {
   return `${(ms / 1000).toFixed(1)} s`
+}
+
+/** Where the proxies of README are found: unpacked, since their packages would start services. */
+async function reverseProxies(): Promise<{ PATH: string; LD_LIBRARY_PATH?: string }> {
+  const purpose = 'the proxies of README'
+  const nginx = { names: ['nginx'], debian: 'nginx-light', purpose }
+  const caddy = { names: ['caddy'], debian: 'caddy', purpose }
+  const first = await unpackPrograms(nginx, join(checkout, '.bun', 'nginx'), note)
+  const second = await unpackPrograms(caddy, join(checkout, '.bun', 'caddy'), note)
+  return {
+    ...first,
+    ...second,
+    PATH: [first.PATH, second.PATH].join(delimiter),
+    ...(first.LD_LIBRARY_PATH === undefined ? {} : { LD_LIBRARY_PATH: first.LD_LIBRARY_PATH }),
+  }
 }
