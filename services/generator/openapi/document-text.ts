@@ -14,11 +14,12 @@ const unused: ReadonlySet<number> = new Set([0x81, 0x8d, 0x8f, 0x90, 0x9d])
 /** Never answers U+FFFD for bytes that it cannot read: it throws ImportError, with the place. */
 export function documentText(bytes: Uint8Array): DocumentText {
   const encoding = encodingOf(bytes)
-  if (encoding === 'utf-32') throw unreadable('The document is UTF-32 text.')
+  if (encoding === 'utf-32') throw unreadable('The document is UTF-32 text. Save it as UTF-8.')
   try {
     return { text: new TextDecoder(encoding, { fatal: true }).decode(bytes), encoding }
   } catch {
-    if (encoding !== 'utf-8') throw unreadable('The document is UTF-16 text that is cut off.')
+    if (encoding !== 'utf-8')
+      throw unreadable('The document is UTF-16 text that is cut off. Save it as UTF-8.')
   }
   const at = firstFault(bytes)
   if (looksLatin(bytes)) {
@@ -101,9 +102,6 @@ function placeOf(bytes: Uint8Array, at: number): { line: number; column: number 
   return { line, column: new TextDecoder().decode(before.subarray(start)).length + 1 }
 }
 
-function unreadable(what: string): ImportError {
-  return new ImportError({
-    code: 'document_malformed',
-    message: `${what} Save it as UTF-8.`,
-  })
+function unreadable(message: string): ImportError {
+  return new ImportError({ code: 'document_malformed', message })
 }
